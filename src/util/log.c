@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* Log lines, one write each, so that lines of several threads never mix. */
+#include "mailfs/util/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 500
+
+static _Atomic enum log_level level_max = LOG_LEVEL_WARNING;
+static atomic_bool use_syslog;
+
+void log_set_level(enum log_level level)
+{
+	level_max = level;
+}
+
+bool log_enabled(enum log_level level)
+{
+	return level <= level_max;
+}
+
+void log_to_syslog(void)
+{
+	openlog("mailfs", LOG_PID, LOG_DAEMON);
+	use_syslog = true;
+}
+
+/* A server's text may hold escape sequences for the terminal: no control byte passes. */
+static void clean(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
+	static const char prefix[] = "mailfs: ";
+	char line[sizeof(prefix) + LINE_MAX_BYTES + 1];
+
+	if (!log_enabled(level))
+		return;
+	memcpy(line, prefix, sizeof(prefix));
+	char *text = line + sizeof(prefix) - 1;
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, LINE_MAX_BYTES, format, args);
+	va_end(args);
+	clean(text);
+	if (use_syslog) {
+		syslog(priorities[level], "%s", text);
+		return;
+	}
+	size_t len = strlen(line);
+	line[len++] = '\n';
+	ssize_t ignored = write(STDERR_FILENO, line, len);
+	(void)ignored;
+}
