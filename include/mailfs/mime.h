@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mail as bytes in, values out: header fields, encoded words, parameters, the structure of a message,
+ * transfer decoding, and the names that come of it. Pure: no I/O, no global state, linear in its input,
+ * and total: every input gives a result, never a failure but -ENOMEM.
+ */
+#ifndef MAILFS_MIME_H
+#define MAILFS_MIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mailfs/util/str.h"
+
+/* --- Header fields (RFC 5322) --- */
+
+/*
+ * Finds the first field of that name (any case) in raw header bytes (CRLF or LF) and appends its value,
+ * unfolded (line ends removed, the blank after kept), ends trimmed. -ENOENT: no such field.
+ */
+int mime_header_get(const char *header, size_t len, const char *field, struct str *out);
+
+/* Decodes the encoded words (RFC 2047, leniently) of an unstructured value and whatever is raw 8-bit in it. Valid UTF-8 comes out. */
+int mime_words_decode(const char *value, size_t len, struct str *out);
+/* The display name of the first mailbox of an address list, decoded; else its address; "" when there is neither. Groups: their first member. */
+int mime_author(const char *value, size_t len, struct str *out);
+/* The whole address list with its encoded words decoded, for people. */
+int mime_addresses_decode(const char *value, size_t len, struct str *out);
+
+/*
+ * Converts text of a charset to UTF-8. What the charset can not explain becomes U+FFFD; an unknown charset (or NULL)
+ * is taken as UTF-8 where it is valid, else as windows-1252.
+ */
+int mime_charset_decode(const char *charset, const char *data, size_t len, struct str *out);
+
+/* --- Media type parameters (RFC 2045, RFC 2231) --- */
+
+struct mime_param {
+	char *name;  /* lower case, without the * of RFC 2231 */
+	char *value; /* raw; after mime_params_join(): UTF-8 */
+};
+struct mime_params {
+	struct mime_param *items;
+	size_t count;
+};
+void mime_params_finish(struct mime_params *params);
+int mime_params_add(struct mime_params *params, const char *name, size_t name_len, const char *value,
+	size_t value_len);
+/* Parses "; a=b; c*0*=…" as it stands after a media type or a disposition. */
+int mime_params_parse(const char *text, size_t len, struct mime_params *params);
+/*
+ * Joins continuations (name*0, name*1*), decodes RFC 2231 charsets and percent signs, and encoded words
+ * that were put into a value against the rules. Afterwards each name stands once, in UTF-8.
+ */
+int mime_params_join(struct mime_params *params);
+/* The value of a name, NULL when it is not there. Owned by params. */
+const char *mime_params_get(const struct mime_params *params, const char *name);
+
+/* --- The structure of a message (RFC 2045, as BODYSTRUCTURE tells it) --- */
+
+#define MIME_DEPTH_MAX 64
+#define MIME_PARTS_MAX 10000
+
+enum mime_encoding { MIME_ENCODING_IDENTITY, MIME_ENCODING_QUOTED_PRINTABLE, MIME_ENCODING_BASE64 };
+
+/* The transfer encoding that a Content-Transfer-Encoding names; an unknown one is the identity. */
+enum mime_encoding mime_encoding_parse(const char *name);
+
+struct mime_part {
+	char *type, *subtype;      /* lower case; "multipart", "message"/"rfc822", "text"/"plain", … */
+	struct mime_params params; /* of Content-Type, joined */
+	char *disposition;         /* lower case, or NULL */
+	struct mime_params disposition_params; /* joined */
+	char *encoding;            /* lower case; "" when not given */
+	uint64_t size_bytes;       /* of the encoded part, as the server says */
+	struct mime_part **children; /* multipart: its parts; message/rfc822: one, the message's own body part */
+	size_t child_count;
+};
+
+struct mime_part *mime_part_create(void);
+/* Frees the part and all below; NULL is allowed. */
+void mime_part_destroy(struct mime_part *part);
+int mime_part_add_child(struct mime_part *part, struct mime_part *child); /* takes child */
+bool mime_part_is_multipart(const struct mime_part *part);
+/* message/rfc822 (or message/global) whose own structure is known: shown as a directory. */
+bool mime_part_is_message(const struct mime_part *part);
+
+/* A compact form for the store, independent of any protocol. parse: -EINVAL for anything that serialize did not write (depth and counts limited). */
+int mime_part_serialize(const struct mime_part *part, struct str *out);
+int mime_part_parse(const char *data, size_t len, struct mime_part **ret);
+
+/* A leaf, or an attached message, of one directory of the .parts view. */
+struct mime_leaf {
+	const struct mime_part *part;
+	char *section;          /* IMAP section: "1", "2.1"; the header is not a leaf */
+	char *name;             /* file name in the view: "1-text.txt", "2-report.pdf"; unique in its directory */
+	bool is_message;        /* a directory: its leaves come from mime_leaves() with this leaf's part and section */
+	bool to_utf8;           /* its content is converted to UTF-8 from charset */
+	const char *charset;    /* of a text part; NULL: none given. Owned by part */
+	enum mime_encoding encoding;
+	uint64_t size_bound;    /* no decoded content is longer than this */
+};
+struct mime_leaves {
+	struct mime_leaf *items;
+	size_t count;
+};
+/*
+ * The leaves in document order. message: the root part of a message (section NULL), or a part that
+ * mime_part_is_message() (section: its own section). Names are numbered by IMAP part number relative to that
+ * message: "1-text.txt", "1.2-logo.png". -ENOMEM.
+ */
+int mime_leaves(const struct mime_part *message, const char *section, struct mime_leaves *ret);
+void mime_leaves_finish(struct mime_leaves *leaves);
+
+/* --- Transfer decoding, as a stream --- */
+
+struct mime_decoder;
+
+/* Decodes an encoding and, when to_utf8, then the charset. NULL: no memory. */
+struct mime_decoder *mime_decoder_create(enum mime_encoding encoding, bool to_utf8, const char *charset);
+void mime_decoder_destroy(struct mime_decoder *decoder);
+/* Takes encoded bytes, cut anywhere, and appends what is decoded. Malformed input is skipped as other mail programs do. */
+int mime_decoder_push(struct mime_decoder *decoder, const void *data, size_t len, struct str *out);
+/* The input has ended: appends what was held back. */
+int mime_decoder_end(struct mime_decoder *decoder, struct str *out);
+
+/* --- File names of messages (pure functions of immutable facts) --- */
+
+#define MIME_NAME_MAX 240 /* bytes */
+
+struct mime_name_facts {
+	int64_t date_s; /* INTERNALDATE; 0 when it is not known */
+	uint32_t uid;
+	const char *header; /* raw fields From and Subject among others; NULL: none */
+	size_t header_len;
+};
+struct mime_name_template;
+/* Parses "%Y-%m-%d_%H%M_%f_%s.%u.eml", or "uid". The default: NULL. -EINVAL with *why (static text) when it lacks %u or has an unknown %. */
+int mime_name_template_parse(const char *text, struct mime_name_template **ret, const char **why);
+void mime_name_template_destroy(struct mime_name_template *name_template);
+bool mime_name_template_needs_header(const struct mime_name_template *name_template);
+/* Writes the name into out[MIME_NAME_MAX + 1]; always valid UTF-8, without '/', control characters or a leading dot. Its length. */
+size_t mime_name_message(const struct mime_name_template *name_template, const struct mime_name_facts *facts, char *out);
+/* The UID that a name written by the template must have; 0 when it can not be one of its names. */
+uint32_t mime_name_uid(const struct mime_name_template *name_template, const char *name);
+/* Sanitises a field of a name as DESIGN section 2 says; limit_bytes on a character boundary. Appends. */
+int mime_name_field(const char *utf8, size_t len, size_t limit_bytes, struct str *out);
+
+#endif

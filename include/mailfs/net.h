@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The connection: socket, TLS (OpenSSL), deadlines, cancel, and the one reader of the wire, which cuts
+ * what arrives into complete responses within limits. The only user of OpenSSL.
+ *
+ * A net_context belongs to an account: it holds the trust settings and the TLS sessions for resumption,
+ * and may be used by several threads. A net_stream is one connection, used by one thread at a time;
+ * only net_cancel() may be called from another.
+ */
+#ifndef MAILFS_NET_H
+#define MAILFS_NET_H
+
+#include <libetpan/mailstream_types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mailfs/source.h"
+#include "mailfs/util/secret.h"
+#include "mailfs/util/str.h"
+
+enum net_tls { NET_TLS_IMPLICIT, NET_TLS_STARTTLS, NET_TLS_NONE };
+
+struct net_params {
+	const char *host; /* name or address; also the name that the certificate must bear */
+	uint16_t port;
+	enum net_tls tls;
+	const char *ca_file;            /* PEM file or directory to trust instead of the system's store; NULL: the system's */
+	const unsigned char *fingerprint; /* SHA-256 of the server's certificate, 32 bytes: trusted by it alone; NULL: none */
+};
+
+struct net_context;
+struct net_stream;
+
+/* Reads the trust settings. error is filled on failure (ca_file unreadable, …). Blocks: disk. */
+int net_context_create(const struct net_params *params, struct net_context **ret, struct source_error *error);
+void net_context_destroy(struct net_context *context);
+const struct net_params *net_context_params(const struct net_context *context);
+
+/*
+ * Resolves, connects and, for NET_TLS_IMPLICIT, does the handshake and verifies. Every address of the
+ * host is tried in turn. Blocks: network, until deadline_ms.
+ */
+int net_connect(struct net_context *context, int64_t deadline_ms, struct net_stream **ret,
+	struct source_error *error);
+/*
+ * The TLS handshake after STARTTLS. Bytes that were received before it and not yet read are an attack
+ * (RFC 3501 §11.1, CVE-2011-0411): -EPROTO. Blocks: network, until the stream's deadline.
+ */
+int net_start_tls(struct net_stream *stream, struct source_error *error);
+/* Frees the stream; TLS is shut down if that needs no waiting. NULL is allowed. */
+void net_close(struct net_stream *stream);
+
+/* When every following call gives up (monotonic ms). */
+void net_set_deadline(struct net_stream *stream, int64_t deadline_ms);
+/* Ends the running and every later call with -ECANCELED. Any thread. Blocks: never. */
+void net_cancel(struct net_stream *stream);
+bool net_secured(const struct net_stream *stream);
+/* Bytes received and sent on the socket, TLS included. */
+void net_traffic(const struct net_stream *stream, uint64_t *ret_in, uint64_t *ret_out);
+
+/*
+ * Reads at least one byte, at most cap. The number read; -ECONNRESET when the peer closed (never 0),
+ * -ETIMEDOUT at the deadline, -ECANCELED, -EIO. Blocks: network.
+ */
+ssize_t net_read(struct net_stream *stream, void *buf, size_t cap);
+/* Writes all of it; 0 or an error as net_read(). Reads what arrives meanwhile are not lost. Blocks: network. */
+int net_write(struct net_stream *stream, const void *data, size_t len);
+
+/* What one response may hold; past it the reader fails with -EMSGSIZE and the stream is out of step. */
+struct net_limits {
+	size_t line_bytes;        /* one line without its literals */
+	uint64_t literal_bytes;   /* the announced size of one literal */
+	uint64_t response_bytes;  /* lines and literals together */
+	unsigned literals;        /* literals in one response */
+};
+
+/* The limits for anything but bodies: 1 MiB line, 1 MiB literal, 4 MiB response, 64 literals. */
+extern const struct net_limits net_limits_default;
+
+/*
+ * Reads one complete IMAP response: a line up to CRLF (a bare LF is taken too), with the octets of each
+ * literal ({n}CRLF) that it announces, up to the CRLF that ends it. out is replaced: the bytes exactly as received,
+ * the literals in place, without the last line end. -EMSGSIZE over a limit, -EPROTO for a literal size that is not a
+ * number of at most 20 digits; else as net_read(). Blocks: network.
+ */
+int net_read_response(struct net_stream *stream, const struct net_limits *limits, struct str *out);
+/* Reads one line up to LF (POP3), without CRLF; as above. */
+int net_read_line(struct net_stream *stream, size_t limit_bytes, struct str *out);
+/* Bytes received that no reader has taken yet. */
+size_t net_buffered(const struct net_stream *stream);
+
+/*
+ * A libetpan low stream over a pair of functions, for protocol code that lets libetpan see only responses
+ * that it has vetted: read gives bytes (at least one, or a negative errno), write takes all of them. The
+ * low does not own arg; libetpan frees the low itself.
+ */
+struct net_low_ops {
+	ssize_t (*read)(void *arg, void *buf, size_t cap);
+	int (*write)(void *arg, const void *data, size_t len);
+};
+mailstream_low *net_low_create(const struct net_low_ops *ops, void *arg);
+
+/* Turns an error of the calls above into an account error that names host and port. Returns err. */
+int net_fail(const struct net_stream *stream, int err, struct source_error *error);
+
+/* --- SASL (RFC 4422): pure computations, no I/O. --- */
+
+struct sasl_client;
+
+/* The mechanisms that this client knows, best first, NULL-terminated: SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN. */
+extern const char *const sasl_mechanisms[];
+/* NULL for an unknown mechanism or no memory. user is UTF-8. password is borrowed. */
+struct sasl_client *sasl_client_create(const char *mechanism, const char *user, const struct secret *password);
+void sasl_client_destroy(struct sasl_client *client);
+bool sasl_client_sends_first(const struct sasl_client *client);
+/*
+ * Answers a challenge (raw bytes, base64 already removed; NULL for the initial response). out is replaced.
+ * -EPROTO when the challenge is malformed or, for SCRAM, the server's signature is wrong.
+ */
+int sasl_client_step(struct sasl_client *client, const void *challenge, size_t len, struct str *out);
+/* Whether the mechanism is satisfied: SCRAM demands that the server's signature was seen and right. */
+bool sasl_client_done(const struct sasl_client *client);
+
+/* Base64 without line breaks. decode: -EPROTO for anything that is not base64. */
+int net_base64_encode(const void *data, size_t len, struct str *out);
+int net_base64_decode(const char *text, size_t len, struct str *out);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A source is where mail comes from: IMAP now, POP3 later. This is the contract between sync, which
+ * decides what to ask for and when, and the protocols, which know how.
+ *
+ * A source makes sessions; a session is one connection, used by one thread at a time. Every call of a
+ * session that says `Blocks: network` ends by itself within the source's time-out, and at once after
+ * cancel(). After an error whose scope is SOURCE_SCOPE_ACCOUNT the session is dead: only disconnect()
+ * may follow. After any other error it goes on.
+ *
+ * Mailbox names are the server's own bytes, as LIST gave them (not decoded), NUL-terminated.
+ */
+#ifndef MAILFS_SOURCE_H
+#define MAILFS_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mailfs/util/str.h"
+
+struct mime_part;
+struct source;
+struct source_session;
+
+/* How far a failure reaches. */
+enum source_scope {
+	SOURCE_SCOPE_MESSAGE, /* this message only: gone, or its answer could not be understood */
+	SOURCE_SCOPE_MAILBOX, /* this mailbox: it can not be selected, or changed its UIDVALIDITY */
+	SOURCE_SCOPE_ACCOUNT, /* the connection or the login: the session is dead */
+	SOURCE_SCOPE_CANCELLED, /* cancel() was called: the session is dead */
+};
+
+/* When the same call may succeed. */
+enum source_retry { SOURCE_RETRY_NOW, SOURCE_RETRY_LATER, SOURCE_RETRY_NEVER };
+
+/* What went wrong, for the exit code of the command. */
+enum source_cause {
+	SOURCE_CAUSE_OTHER,
+	SOURCE_CAUSE_HOST,    /* host name unknown */
+	SOURCE_CAUSE_CONNECT, /* refused, unreachable, timed out, cut */
+	SOURCE_CAUSE_TLS,     /* certificate not trusted, STARTTLS missing, handshake failed */
+	SOURCE_CAUSE_LOGIN,   /* the server refused the login, or offers no way to log in */
+	SOURCE_CAUSE_MAILBOX, /* no such mailbox, or no access to it */
+	SOURCE_CAUSE_PROTOCOL /* the server's answer can not be understood, or breaks a limit */
+};
+
+struct source_error {
+	enum source_scope scope;
+	enum source_retry retry;
+	enum source_cause cause;
+	int err; /* negative errno that a file operation shall give: -EIO, -EACCES, -ENOENT, -ETIMEDOUT, … */
+	char text[400]; /* one line for a person: what was tried, what was said, what to do */
+};
+
+/* Attributes of a mailbox (RFC 3501 §7.2.2, RFC 5258, RFC 6154). */
+enum source_mailbox_flag {
+	SOURCE_MAILBOX_NOSELECT = 1 << 0, /* \Noselect or \NonExistent: holds no messages */
+	SOURCE_MAILBOX_NOINFERIORS = 1 << 1,
+	SOURCE_MAILBOX_SUBSCRIBED = 1 << 2,
+	SOURCE_MAILBOX_PERSONAL = 1 << 3, /* lies in a personal namespace (RFC 2342) */
+	SOURCE_MAILBOX_OTHER = 1 << 4,    /* … in another user's */
+	SOURCE_MAILBOX_SHARED = 1 << 5,   /* … in a shared one */
+};
+
+struct source_mailbox {
+	const char *name;        /* as on the wire */
+	char delimiter;          /* hierarchy delimiter; 0: a flat name */
+	unsigned flags;          /* enum source_mailbox_flag */
+	const char *special_use; /* "\\Sent", … as the server wrote it; NULL: none */
+};
+
+/* What SELECT or EXAMINE says. */
+struct source_state {
+	uint32_t uidvalidity; /* never 0 on success */
+	uint32_t uidnext;     /* 0: the server did not say */
+	uint32_t messages;    /* EXISTS */
+	uint64_t modseq;      /* HIGHESTMODSEQ; 0: no CONDSTORE here */
+};
+
+/* Which columns of a listing are asked for. */
+enum source_columns {
+	SOURCE_COLUMNS_UID,   /* UID alone */
+	SOURCE_COLUMNS_FLAGS, /* UID, FLAGS */
+	SOURCE_COLUMNS_ALL, /* UID, FLAGS, INTERNALDATE, RFC822.SIZE, header fields, labels on Gmail */
+};
+
+/* Which members of a row the server's answer really held. */
+enum source_row_have {
+	SOURCE_ROW_FLAGS = 1 << 0,
+	SOURCE_ROW_DATE = 1 << 1,
+	SOURCE_ROW_SIZE = 1 << 2,
+	SOURCE_ROW_HEADER = 1 << 3,
+	SOURCE_ROW_LABELS = 1 << 4,
+};
+
+/* One message of a listing. The pointers are valid during the callback only. */
+struct source_row {
+	uint32_t uid; /* never 0 */
+	unsigned have;
+	uint64_t size_bytes;
+	int64_t date_s;    /* INTERNALDATE, seconds since the epoch, UTC */
+	const char *flags; /* space-separated, as IMAP writes them; "" when none */
+	const char *
+		labels; /* X-GM-LABELS, space-separated, as the server wrote them; NULL: not Gmail */
+	const char *
+		header; /* the raw fields From, To, Subject, Message-ID, as they stand in the message */
+	size_t header_len;
+};
+
+struct source_quota {
+	bool known;
+	uint64_t used_bytes, limit_bytes;       /* STORAGE; limit 0: none given */
+	uint64_t used_messages, limit_messages; /* MESSAGE; limit 0: none given */
+};
+
+/* A callback's return: 0 to go on; a negative errno ends the call with that error (the rest of the answer is drained). */
+typedef int source_mailbox_fn(void *arg, const struct source_mailbox *mailbox);
+typedef int source_row_fn(void *arg, const struct source_row *row);
+/* structure: owned by the callee until it returns; NULL: the server's BODYSTRUCTURE for uid can not be understood. */
+typedef int source_structure_fn(void *arg, uint32_t uid, const struct mime_part *structure);
+
+struct source_ops {
+	/*
+	 * Connects, secures and logs in. 0: *ret is a session to be ended with disconnect().
+	 * Blocks: network, until deadline_ms (monotonic).
+	 */
+	int (*connect)(struct source *source, int64_t deadline_ms, struct source_session **ret,
+		struct source_error *error);
+	/* Ends the session and frees it. polite: says LOGOUT first and waits up to 2 s for the answer. */
+	void (*disconnect)(struct source_session *session, bool polite);
+	/* Makes the call that runs, and every later one but disconnect(), fail with SOURCE_SCOPE_CANCELLED. Any thread. Blocks: never. */
+	void (*cancel)(struct source_session *session);
+	/* The longest a following call may take, from its own start. Blocks: never. */
+	void (*set_timeout)(struct source_session *session, int timeout_ms);
+
+	/* Calls fn for each mailbox of every namespace, each once. Blocks: network. */
+	int (*list)(struct source_session *session, source_mailbox_fn *fn, void *arg,
+		struct source_error *error);
+	/* The quota of the INBOX; known = false where the server has none. Blocks: network. */
+	int (*quota)(struct source_session *session, struct source_quota *ret,
+		struct source_error *error);
+	/*
+	 * Selects a mailbox for the calls below; readonly: EXAMINE. -ENOENT, -EACCES, -EIO with
+	 * SOURCE_SCOPE_MAILBOX when the server refuses. Blocks: network.
+	 */
+	int (*select)(struct source_session *session, const char *mailbox, bool readonly,
+		struct source_state *ret, struct source_error *error);
+	/*
+	 * One row for each message with first ≤ UID ≤ last (last UINT32_MAX: to the end), as they
+	 * arrive. A row that can not be understood is given with what could be read of it (have); when
+	 * not even its UID could, *ret_skipped counts it. Blocks: network.
+	 */
+	int (*rows)(struct source_session *session, uint32_t first, uint32_t last,
+		enum source_columns columns, source_row_fn *fn, void *arg, unsigned *ret_skipped,
+		struct source_error *error);
+	/* BODYSTRUCTURE of the messages in uids (ascending). A UID that no longer exists is not called. Blocks: network. */
+	int (*structures)(struct source_session *session, const uint32_t *uids, size_t count,
+		source_structure_fn *fn, void *arg, struct source_error *error);
+	/*
+	 * Decoded sizes of sections ("1.2"), by BINARY.SIZE (RFC 3516); UINT64_MAX for those the server
+	 * would not tell. -EOPNOTSUPP at once, without error filled in, when the server has no BINARY.
+	 * Blocks: network.
+	 */
+	int (*section_sizes)(struct source_session *session, uint32_t uid,
+		const char *const *sections, size_t count, uint64_t *ret_sizes,
+		struct source_error *error);
+	/*
+	 * Appends to out length bytes at offset of a section of a message, never setting \Seen.
+	 * section: "" for the whole message, else an IMAP section ("HEADER", "2", "2.HEADER", "2.MIME").
+	 * length 0 and offset 0: all of it (limited to limit_bytes). Fewer bytes than length mean that the section
+	 * ends there. -ENOENT (SOURCE_SCOPE_MESSAGE): no such message any more. Blocks: network.
+	 */
+	int (*body)(struct source_session *session, uint32_t uid, const char *section,
+		uint64_t offset, uint64_t length, uint64_t limit_bytes, struct str *out,
+		struct source_error *error);
+
+	/* Frees the source; all sessions have ended. */
+	void (*destroy)(struct source *source);
+};
+
+/* A protocol's own source begins with this member. */
+struct source {
+	const struct source_ops *ops;
+};
+
+/* Fills error and returns err, so that `return source_fail(…)` reads well. error NULL: only returns. */
+int source_fail(struct source_error *error, enum source_scope scope, enum source_retry retry,
+	enum source_cause cause, int err, const char *format, ...)
+	__attribute__((format(printf, 6, 7)));
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is kept of an account on this machine: mailboxes, listings, structures, sizes (SQLite), and bodies
+ * (sparse files beside it). Everything here is cache: it can be had from the server again. The only user of SQLite.
+ *
+ * All file names derive from numbers, never from server text. Any thread may call; calls serialise inside.
+ * Every call says Blocks: disk, unless it says never; every call can fail with -EIO (damaged or unreadable),
+ * -ENOSPC, -ENOMEM. One process owns a store (lock file).
+ */
+#ifndef MAILFS_STORE_H
+#define MAILFS_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "mailfs/source.h"
+#include "mailfs/util/str.h"
+
+struct store;
+struct store_body;
+
+/*
+ * Opens, or creates, the store in directory (made with mode 0700, parents too). why receives one line for a person
+ * on failure. -EBUSY: another process has it (why names its pid). -EPROTO: the schema is of a newer mailfs.
+ */
+int store_open(const char *directory, struct store **ret, struct str *why);
+/* Writes what is pending and closes; NULL is allowed. */
+void store_close(struct store *store);
+
+/*
+ * A 31-bit number, never 0, for (kind, mailbox, uidvalidity): a hash of (account, kind, mailbox, uidvalidity), the next
+ * free number when another key has it; the same for ever. account: what identifies it (user@host:port).
+ */
+enum store_number_kind { STORE_NUMBER_DIRECTORY, STORE_NUMBER_FOLDER };
+int store_number(struct store *store, const char *account, enum store_number_kind kind,
+	const char *mailbox, uint32_t uidvalidity, uint32_t *ret);
+
+/* What is known of a mailbox's listing. */
+struct store_mailbox {
+	uint32_t folder;      /* store_number(FOLDER); 0: never listed */
+	uint32_t uidvalidity; /* 0: never listed */
+	uint32_t uidnext;
+	uint64_t modseq;
+	bool complete;        /* the listing is whole; false: cut off after the highest UID in it */
+	int64_t changed_s;    /* wall clock: when its set of messages was last seen to change; first seen: then */
+};
+/* Finds the mailbox, or adds it as never listed with changed_s = now. */
+int store_mailbox_get(struct store *store, const char *mailbox, struct store_mailbox *ret);
+int store_mailbox_put(struct store *store, const char *mailbox, const struct store_mailbox *state);
+
+/* Adds or replaces rows (members as in `have`; absent ones are stored as absent), in one transaction. */
+int store_rows_put(struct store *store, uint32_t folder, const struct source_row *rows, size_t count);
+/* Calls fn for each row with UID ≥ first in ascending order; size_bytes as corrected by store_size_put. fn may not call the store. */
+int store_rows_load(struct store *store, uint32_t folder, uint32_t first, source_row_fn *fn, void *arg);
+/* As above for one row; -ENOENT. */
+int store_row_get(struct store *store, uint32_t folder, uint32_t uid, source_row_fn *fn, void *arg);
+/* Removes rows and all that hangs on them: structures, sizes, bodies. */
+int store_rows_remove(struct store *store, uint32_t folder, const uint32_t *uids, size_t count);
+struct store_flags {
+	uint32_t uid;
+	const char *flags;
+};
+int store_flags_put(struct store *store, uint32_t folder, const struct store_flags *flags, size_t count);
+/* The true size of a message, learned from its bytes. */
+int store_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t size_bytes);
+/* Forgets all rows and bodies of a folder number (its UIDVALIDITY is gone). */
+int store_folder_remove(struct store *store, uint32_t folder);
+/* Messages, and those without \Seen. */
+int store_folder_count(struct store *store, uint32_t folder, uint64_t *ret_messages, uint64_t *ret_unseen);
+
+/* The serialised structure of a message (mime_part_serialize); len 0: the server's could not be understood. get: -ENOENT. */
+int store_structure_put(struct store *store, uint32_t folder, uint32_t uid, const void *data, size_t len);
+int store_structure_get(struct store *store, uint32_t folder, uint32_t uid, struct str *out);
+/* Up to max UIDs ≥ first, ascending, whose structure is not stored. *count: how many. */
+int store_structures_missing(struct store *store, uint32_t folder, uint32_t first, uint32_t *uids, size_t max, size_t *count);
+/* The exact decoded size of a section as the .parts view shows it. get: -ENOENT. */
+int store_section_size_put(struct store *store, uint32_t folder, uint32_t uid, const char *section, uint64_t size_bytes);
+int store_section_size_get(struct store *store, uint32_t folder, uint32_t uid, const char *section, uint64_t *ret);
+
+/*
+ * The bytes of a message (section "") or of a decoded section, as far as they are here: a sparse file and
+ * its map of ranges. section consists of digits, dots and capital letters, else -EINVAL. One handle for each body at a time
+ * (sync sees to it); its calls may come from several threads.
+ */
+int store_body_open(struct store *store, uint32_t folder, uint32_t uid, const char *section, struct store_body **ret);
+/* Records the ranges and closes; NULL is allowed. */
+void store_body_close(struct store_body *body);
+/*
+ * Reads up to len bytes at offset that are held without a gap. The number (0: offset is at or past the known end),
+ * -ENODATA: the byte at offset is not held.
+ */
+ssize_t store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset);
+/* Writes and, once written, counts them as held. */
+int store_body_write(struct store_body *body, const void *data, size_t len, uint64_t offset);
+/* The true length is known. Bytes past it are dropped. */
+int store_body_set_size(struct store_body *body, uint64_t size_bytes);
+/* The true length; false: not known yet. Blocks: never. */
+bool store_body_size(const struct store_body *body, uint64_t *ret);
+/* The number of bytes held from offset on without a gap. Blocks: never. */
+uint64_t store_body_held(const struct store_body *body, uint64_t offset);
+/* Forgets all bytes. */
+int store_body_drop(struct store_body *body);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An account at work: its connections and worker threads, what is asked of the server and when, and the
+ * one place where source and store meet. Nothing here blocks its caller on the network: a call that needs it
+ * registers a waiter and returns -EINPROGRESS, and a worker wakes the waiter.
+ */
+#ifndef MAILFS_SYNC_H
+#define MAILFS_SYNC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "mailfs/mime.h"
+#include "mailfs/source.h"
+#include "mailfs/store.h"
+#include "mailfs/util/list.h"
+
+struct sync_account;
+struct sync_folder;
+struct sync_body;
+
+/*
+ * Somebody who waits. The caller owns the memory and fills wake and deadline_ms; between -EINPROGRESS and
+ * wake() it belongs to sync. wake() is called once, on a thread of sync, with no lock held; it must not
+ * block on the network. result: 0 or more as the call says, or a negative errno (-ETIMEDOUT at the deadline).
+ * The waiter may be freed or reused inside wake().
+ */
+struct sync_waiter {
+	void (*wake)(struct sync_waiter *waiter, ssize_t result);
+	int64_t deadline_ms; /* monotonic */
+	struct list_node node; /* private to sync, as are those below */
+	void *owner;
+	void *buf;
+	size_t len;
+	uint64_t offset;
+	uint64_t seen;
+	bool queued; /* registered with sync; guarded by its lock */
+};
+
+/*
+ * What sync tells the tree. Called from worker threads with no lock held, before the waiters concerned are woken.
+ * Calls for one folder do not overlap, but for size() and gone(), which may come at any time.
+ */
+struct sync_events {
+	void *arg;
+	/* The folder has this identity from now on and no messages yet; rows() follow. */
+	void (*reset)(void *arg, struct sync_folder *folder, uint32_t folder_number);
+	/* Messages that are there (from the store, or new), in the order of arrival: not always ascending. */
+	void (*rows)(void *arg, struct sync_folder *folder, const struct source_row *rows, size_t count);
+	/* Messages that are gone. One that was never announced may be among them. */
+	void (*gone)(void *arg, struct sync_folder *folder, const uint32_t *uids, size_t count);
+	/* The true size of a message. */
+	void (*size)(void *arg, struct sync_folder *folder, uint32_t uid, uint64_t size_bytes);
+	/* The true decoded size of a section of a message. */
+	void (*section_size)(void *arg, struct sync_folder *folder, uint32_t uid, const char *section, uint64_t size_bytes);
+	/* The set of messages changed after it had been shown; changed_s as in store_mailbox. */
+	void (*changed)(void *arg, struct sync_folder *folder, int64_t changed_s);
+};
+
+struct sync_params {
+	struct source *source; /* borrowed */
+	struct store *store;   /* borrowed */
+	const char *account;   /* identity for store_number; copied */
+	bool readonly;         /* EXAMINE instead of SELECT */
+	unsigned connections;  /* 1 … 16 */
+	int timeout_ms;        /* of every operation */
+	int refresh_ms;        /* how old a listing may be when a directory is opened */
+};
+
+/* Copies params. Blocks: never. */
+int sync_account_create(const struct sync_params *params, struct sync_account **ret);
+/*
+ * Connects, logs in, lists the mailboxes and asks for the quota, in the calling thread, then starts the workers.
+ * Blocks: network.
+ */
+int sync_account_start(struct sync_account *account, struct source_error *error);
+/* Who is told; before the first folder call. */
+void sync_account_set_events(struct sync_account *account, const struct sync_events *events);
+/* Cancels what runs, fails every waiter with -EIO, says LOGOUT, joins the workers. Blocks: network, up to 3 s. */
+void sync_account_stop(struct sync_account *account);
+void sync_account_destroy(struct sync_account *account);
+
+/* The quota as last heard. Blocks: never. */
+void sync_account_quota(struct sync_account *account, struct source_quota *ret);
+
+/* A mailbox as LIST gave it. Folders live as long as the account. */
+size_t sync_account_folder_count(const struct sync_account *account);
+struct sync_folder *sync_account_folder(const struct sync_account *account, size_t index);
+const struct source_mailbox *sync_folder_mailbox(const struct sync_folder *folder);
+/* store_number(DIRECTORY). */
+uint32_t sync_folder_directory_number(const struct sync_folder *folder);
+/* As stored. Blocks: never. */
+void sync_folder_state(struct sync_folder *folder, struct store_mailbox *ret);
+
+/* For the tree's own use: one pointer. */
+void sync_folder_set_data(struct sync_folder *folder, void *data);
+void *sync_folder_data(const struct sync_folder *folder);
+
+/*
+ * Makes the listing current: 0 when it was listed in this mount no longer than refresh_ms ago, else -EINPROGRESS and
+ * result 0 once it is. A folder that can not be selected: -EACCES, -ENOENT or -EIO, and the next call tries again.
+ * For a \Noselect folder: 0.
+ */
+int sync_folder_refresh(struct sync_folder *folder, struct sync_waiter *waiter);
+/*
+ * For a folder that is not known yet, or was announced in part: as above, but wakes as soon as something was
+ * announced. seen: what sync_folder_progress() gave before the caller looked at what it has. 0: something has happened
+ * since, look again.
+ */
+int sync_folder_wait(struct sync_folder *folder, uint64_t seen, struct sync_waiter *waiter);
+enum sync_listing {
+	SYNC_LISTING_NONE,    /* nothing announced in this mount yet: sync_folder_refresh() starts it */
+	SYNC_LISTING_RUNNING, /* the first listing runs: rows are being announced */
+	SYNC_LISTING_WHOLE,   /* all rows were announced */
+	SYNC_LISTING_FAILED,  /* the first listing failed with *ret_err; what was announced is true but not all */
+};
+/* Where the listing stands; *ret_seen changes with each announcement. Blocks: never. */
+enum sync_listing sync_folder_progress(struct sync_folder *folder, uint64_t *ret_seen, int *ret_err);
+
+/*
+ * Sees to it that the structure of a message is in the store, and, with sizes, that of its leaves what the
+ * server tells of their decoded sizes. 0: it is. -ENOENT: no such message.
+ */
+int sync_structure(struct sync_folder *folder, uint32_t uid, bool sizes, struct sync_waiter *waiter);
+
+/*
+ * The bytes of a message, or of a section decoded as leaf says (leaf NULL: the whole message; section "HEADER" or
+ * "2.HEADER" with leaf NULL: raw). size_bytes: what the listing says, UINT64_MAX when it is not known.
+ * References to one body are shared, so that what many readers want is fetched once. Blocks: disk.
+ */
+int sync_body_open(struct sync_folder *folder, uint32_t uid, const char *section,
+	const struct mime_leaf *leaf, uint64_t size_bytes, struct sync_body **ret);
+void sync_body_close(struct sync_body *body);
+/*
+ * Reads len bytes at offset into buf: the number read at once (fewer than len only at the true end, 0 past it), or
+ * -EINPROGRESS, and the result is that number; buf must stay until then. -ENOENT: the message is gone.
+ * -EIO: connection lost twice, or an answer that can not be understood. Blocks: disk.
+ */
+ssize_t sync_body_read(struct sync_body *body, void *buf, size_t len, uint64_t offset, struct sync_waiter *waiter);
+/* Settles the true size before a reader relies on it: 0 with *ret, or -EINPROGRESS; result 0 once it is known. */
+int sync_body_size(struct sync_body *body, uint64_t *ret, struct sync_waiter *waiter);
+
+/* Takes the waiter back: true: wake() will not be called. false: it was, or is being called. Blocks: never. */
+bool sync_waiter_cancel(struct sync_account *account, struct sync_waiter *waiter);
+
+#endif
