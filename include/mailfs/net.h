@@ -4,8 +4,8 @@
  * what arrives into complete responses within limits. The only user of OpenSSL.
  *
  * A net_context belongs to an account: it holds the trust settings and the TLS sessions for resumption,
- * and may be used by several threads. A net_stream is one connection, used by one thread at a time;
- * only net_cancel() may be called from another.
+ * may be used by several threads, and outlives its streams. A net_stream is one connection, used by one
+ * thread at a time; only net_cancel() may be called from another.
  */
 #ifndef MAILFS_NET_H
 #define MAILFS_NET_H
@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "mailfs/source.h"
 #include "mailfs/util/secret.h"
@@ -25,27 +26,41 @@ struct net_params {
 	const char *host; /* name or address; also the name that the certificate must bear */
 	uint16_t port;
 	enum net_tls tls;
-	const char *ca_file;            /* PEM file or directory to trust instead of the system's store; NULL: the system's */
-	const unsigned char *fingerprint; /* SHA-256 of the server's certificate, 32 bytes: trusted by it alone; NULL: none */
+	/* PEM file or directory to trust instead of the system's store; NULL: the system's */
+	const char *ca_file;
+	/* SHA-256 of the server's certificate, 32 bytes: trusted by it alone; NULL: none */
+	const unsigned char *fingerprint;
 };
 
 struct net_context;
 struct net_stream;
 
-/* Reads the trust settings. error is filled on failure (ca_file unreadable, …). Blocks: disk. */
-int net_context_create(const struct net_params *params, struct net_context **ret, struct source_error *error);
+/*
+ * Reads the trust settings; params is copied. error is filled on failure: -ENOENT, -EACCES, … for a ca_file
+ * that can not be read, -EINVAL for one without a certificate; -ENOMEM. Blocks: disk.
+ */
+int net_context_create(
+	const struct net_params *params, struct net_context **ret, struct source_error *error);
 void net_context_destroy(struct net_context *context);
 const struct net_params *net_context_params(const struct net_context *context);
+/*
+ * Ends every net_connect() that runs, and every later one, with -ECANCELED; connections that exist go on.
+ * For an unmount while the account is being reached. Any thread. Blocks: never.
+ */
+void net_context_cancel(struct net_context *context);
 
 /*
  * Resolves, connects and, for NET_TLS_IMPLICIT, does the handshake and verifies. Every address of the
- * host is tried in turn. Blocks: network, until deadline_ms.
+ * host is tried in turn. -ETIMEDOUT, -ECANCELED, -ECONNREFUSED and what else connect() gives; -EIO: host name
+ * unknown, handshake failed; -EPROTO: certificate not trusted. error says it in words, with the cause.
+ * Blocks: network, until deadline_ms, which stays the stream's deadline.
  */
 int net_connect(struct net_context *context, int64_t deadline_ms, struct net_stream **ret,
 	struct source_error *error);
 /*
  * The TLS handshake after STARTTLS. Bytes that were received before it and not yet read are an attack
- * (RFC 3501 §11.1, CVE-2011-0411): -EPROTO. Blocks: network, until the stream's deadline.
+ * (RFC 3501 §11.1, CVE-2011-0411): -EPROTO. After any failure the stream is dead: nothing can be sent in
+ * the clear by mistake. Else as net_connect(). Blocks: network, until the stream's deadline.
  */
 int net_start_tls(struct net_stream *stream, struct source_error *error);
 /* Frees the stream; TLS is shut down if that needs no waiting. NULL is allowed. */
@@ -64,15 +79,19 @@ void net_traffic(const struct net_stream *stream, uint64_t *ret_in, uint64_t *re
  * -ETIMEDOUT at the deadline, -ECANCELED, -EIO. Blocks: network.
  */
 ssize_t net_read(struct net_stream *stream, void *buf, size_t cap);
-/* Writes all of it; 0 or an error as net_read(). Reads what arrives meanwhile are not lost. Blocks: network. */
+/*
+ * Writes all of it; 0 or an error as net_read(), also -EPIPE. An error in the middle ends the stream: the peer
+ * would take what follows for the rest. What arrives meanwhile is kept for the readers, up to 8 MiB; more, while
+ * the peer takes nothing: -EPROTO. Blocks: network.
+ */
 int net_write(struct net_stream *stream, const void *data, size_t len);
 
 /* What one response may hold; past it the reader fails with -EMSGSIZE and the stream is out of step. */
 struct net_limits {
-	size_t line_bytes;        /* one line without its literals */
-	uint64_t literal_bytes;   /* the announced size of one literal */
-	uint64_t response_bytes;  /* lines and literals together */
-	unsigned literals;        /* literals in one response */
+	size_t line_bytes;       /* one line without its literals, but with its line ends */
+	uint64_t literal_bytes;  /* the announced size of one literal */
+	uint64_t response_bytes; /* lines and literals together */
+	unsigned literals;       /* literals in one response */
 };
 
 /* The limits for anything but bodies: 1 MiB line, 1 MiB literal, 4 MiB response, 64 literals. */
@@ -82,10 +101,12 @@ extern const struct net_limits net_limits_default;
  * Reads one complete IMAP response: a line up to CRLF (a bare LF is taken too), with the octets of each
  * literal ({n}CRLF) that it announces, up to the CRLF that ends it. out is replaced: the bytes exactly as received,
  * the literals in place, without the last line end. -EMSGSIZE over a limit, -EPROTO for a literal size that is not a
- * number of at most 20 digits; else as net_read(). Blocks: network.
+ * number of at most 20 digits; else as net_read(). No literal is looked for in status responses (OK, NO, BAD, BYE,
+ * PREAUTH, tagged or not) and continuation requests, whose text is for people. After an error in the middle of a
+ * response the stream is out of step: every later read gives -EPROTO. Blocks: network.
  */
 int net_read_response(struct net_stream *stream, const struct net_limits *limits, struct str *out);
-/* Reads one line up to LF (POP3), without CRLF; as above. */
+/* Reads one line up to LF (POP3), without CRLF; the limit counts the line end. Errors as above. */
 int net_read_line(struct net_stream *stream, size_t limit_bytes, struct str *out);
 /* Bytes received that no reader has taken yet. */
 size_t net_buffered(const struct net_stream *stream);
@@ -101,7 +122,11 @@ struct net_low_ops {
 };
 mailstream_low *net_low_create(const struct net_low_ops *ops, void *arg);
 
-/* Turns an error of the calls above into an account error that names host and port. Returns err. */
+/*
+ * Turns an error of the calls above into an account error (SOURCE_SCOPE_CANCELLED for -ECANCELED) that names
+ * host and port. error->err is what a file operation shall give: -EIO, except for -ETIMEDOUT, -ECANCELED and
+ * -ENOMEM. Returns err as it is.
+ */
 int net_fail(const struct net_stream *stream, int err, struct source_error *error);
 
 /* --- SASL (RFC 4422): pure computations, no I/O. --- */
@@ -110,15 +135,20 @@ struct sasl_client;
 
 /* The mechanisms that this client knows, best first, NULL-terminated: SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN. */
 extern const char *const sasl_mechanisms[];
-/* NULL for an unknown mechanism or no memory. user is UTF-8. password is borrowed. */
-struct sasl_client *sasl_client_create(const char *mechanism, const char *user, const struct secret *password);
+/* NULL for an unknown mechanism or no memory. user is UTF-8, copied. password is borrowed. */
+struct sasl_client *sasl_client_create(
+	const char *mechanism, const char *user, const struct secret *password);
 void sasl_client_destroy(struct sasl_client *client);
 bool sasl_client_sends_first(const struct sasl_client *client);
 /*
- * Answers a challenge (raw bytes, base64 already removed; NULL for the initial response). out is replaced.
- * -EPROTO when the challenge is malformed or, for SCRAM, the server's signature is wrong.
+ * Answers a challenge (raw bytes, base64 already removed; NULL for the initial response). out is replaced; it
+ * may hold the password: the caller wipes it. -EPROTO when the challenge is malformed, is one too many or, for
+ * SCRAM, the server's signature is wrong; -EACCES when SCRAM's last message says that our proof is; -EINVAL for
+ * a password with a NUL, which PLAIN can not send; -EIO when OpenSSL refuses the algorithm; -ENOMEM. After an
+ * error there is no further step. Blocks: never (SCRAM computes for up to half a second).
  */
-int sasl_client_step(struct sasl_client *client, const void *challenge, size_t len, struct str *out);
+int sasl_client_step(
+	struct sasl_client *client, const void *challenge, size_t len, struct str *out);
 /* Whether the mechanism is satisfied: SCRAM demands that the server's signature was seen and right. */
 bool sasl_client_done(const struct sasl_client *client);
 

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Trust. By default the system's authorities; with tls_ca= only those in that file or directory; with
+ * tls_fingerprint= exactly one certificate, whatever its name, date or issuer. The decision is made in
+ * OpenSSL's certificate callback, thus before anything of ours is sent, and made again from the session
+ * after a resumption, where that callback is not called. Revocation is not checked: IMAP servers staple
+ * nothing, and fetching lists would leak what is mounted.
+ */
+#include "trust.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+
+#include "mailfs/util/utf8.h"
+
+#define FINGERPRINT_BYTES 32
+
+/* Of what a certificate says of itself, in a message. */
+#define CLAIM_MAX_BYTES 150
+
+/* --- Deciding --- */
+
+static bool fingerprint_of(X509 *cert, unsigned char digest[FINGERPRINT_BYTES])
+{
+	unsigned len = 0;
+	return cert && X509_digest(cert, EVP_sha256(), digest, &len) && len == FINGERPRINT_BYTES;
+}
+
+static bool is_pinned(const struct net_context *context, X509 *cert)
+{
+	unsigned char digest[FINGERPRINT_BYTES];
+	return fingerprint_of(cert, digest) &&
+	       memcmp(digest, context->fingerprint, sizeof(digest)) == 0;
+}
+
+static void refuse(struct net_stream *stream, int code, X509 *leaf, X509 *culprit)
+{
+	struct net_verdict *verdict = &stream->verdict;
+	net_verdict_finish(verdict);
+	if (leaf)
+		X509_up_ref(leaf);
+	if (culprit)
+		X509_up_ref(culprit);
+	*verdict = (struct net_verdict){true, code, leaf, culprit};
+}
+
+/* OpenSSL asks: 1 to trust the chain that the server sent. */
+static int verify(X509_STORE_CTX *store, void *arg)
+{
+	struct net_context *context = arg;
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	X509 *leaf = X509_STORE_CTX_get0_cert(store);
+	bool trusted;
+	if (context->params.fingerprint) {
+		trusted = is_pinned(context, leaf);
+		X509_STORE_CTX_set_error(
+			store, trusted ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION);
+	} else {
+		trusted = X509_verify_cert(store) > 0;
+	}
+	if (!trusted)
+		refuse(SSL_get_app_data(ssl), X509_STORE_CTX_get_error(store), leaf,
+			X509_STORE_CTX_get_current_cert(store));
+	return trusted;
+}
+
+bool net_trust_check_peer(struct net_stream *stream)
+{
+	X509 *leaf = SSL_get0_peer_certificate(stream->ssl);
+	int code = (int)SSL_get_verify_result(stream->ssl);
+	if (stream->context->params.fingerprint && !is_pinned(stream->context, leaf))
+		code = X509_V_ERR_APPLICATION_VERIFICATION;
+	if (leaf && code == X509_V_OK)
+		return true;
+	refuse(stream, leaf ? code : X509_V_ERR_UNSPECIFIED, leaf, NULL);
+	return false;
+}
+
+int net_trust_expect_peer(const struct net_context *context, SSL *ssl)
+{
+	const char *name = context->peer_name;
+	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (context->peer_is_address) /* RFC 6066 §3: no SNI for addresses */
+		return X509_VERIFY_PARAM_set1_ip_asc(param, name) ? 0 : -ENOMEM;
+	return X509_VERIFY_PARAM_set1_host(param, name, 0) && SSL_set_tlsext_host_name(ssl, name)
+	               ? 0
+	               : -ENOMEM;
+}
+
+void net_verdict_finish(struct net_verdict *verdict)
+{
+	X509_free(verdict->leaf);
+	X509_free(verdict->culprit);
+	*verdict = (struct net_verdict){0};
+}
+
+/* --- Loading --- */
+
+static int load_fail(
+	struct net_context *context, int err, const char *what, struct source_error *error)
+{
+	return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NEVER, SOURCE_CAUSE_TLS, err,
+		"tls_ca=%s: %s", context->ca_file, what);
+}
+
+static int load_ca_file(struct net_context *context, struct source_error *error)
+{
+	struct stat st;
+	if (stat(context->ca_file, &st) < 0)
+		return load_fail(context, -errno, strerror(errno), error);
+	bool directory = S_ISDIR(st.st_mode);
+	if (access(context->ca_file, directory ? R_OK | X_OK : R_OK) < 0)
+		return load_fail(context, -errno, strerror(errno), error);
+	ERR_clear_error();
+	int ok = directory ? SSL_CTX_load_verify_dir(context->ssl_ctx, context->ca_file)
+	                   : SSL_CTX_load_verify_file(context->ssl_ctx, context->ca_file);
+	ERR_clear_error();
+	if (!ok)
+		return load_fail(context, -EINVAL, "no certificate in PEM form in it", error);
+	/* What is named so explicitly is trusted even when it is no root: an intermediate, the server's own. */
+	X509_VERIFY_PARAM_set_flags(
+		SSL_CTX_get0_param(context->ssl_ctx), X509_V_FLAG_PARTIAL_CHAIN);
+	return 0;
+}
+
+int net_trust_load(struct net_context *context, struct source_error *error)
+{
+	SSL_CTX_set_verify(context->ssl_ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_cert_verify_callback(context->ssl_ctx, verify, context);
+	if (context->ca_file)
+		return load_ca_file(context, error);
+	/* Reading the system's store takes time: not where it can not be asked. */
+	if (context->params.fingerprint || context->params.tls == NET_TLS_NONE)
+		return 0;
+	/* A system without a store: verification says so, for the certificate that it fails on. */
+	SSL_CTX_set_default_verify_paths(context->ssl_ctx);
+	ERR_clear_error();
+	return 0;
+}
+
+/* --- Telling --- */
+
+static void append_claim(struct str *out, const void *data, int len)
+{
+	const char *text = data;
+	for (int i = 0; i < len; i++)
+		str_putc(out, text[i] ? text[i] : '?'); /* a NUL would hide what follows it */
+}
+
+static void append_address(struct str *out, const ASN1_OCTET_STRING *address)
+{
+	char text[INET6_ADDRSTRLEN];
+	int len = ASN1_STRING_length(address);
+	int family = len == 4 ? AF_INET : len == 16 ? AF_INET6 : AF_UNSPEC;
+	if (inet_ntop(family, ASN1_STRING_get0_data(address), text, sizeof(text)))
+		str_append_cstr(out, text);
+}
+
+static void append_general_name(struct str *out, const GENERAL_NAME *name)
+{
+	if (name->type != GEN_DNS && name->type != GEN_IPADD)
+		return;
+	if (out->len > 0)
+		str_append_cstr(out, ", ");
+	if (name->type == GEN_DNS)
+		append_claim(out, ASN1_STRING_get0_data(name->d.dNSName),
+			ASN1_STRING_length(name->d.dNSName));
+	else
+		append_address(out, name->d.iPAddress);
+}
+
+static void append_common_name(struct str *out, X509 *cert)
+{
+	const X509_NAME *subject = X509_get_subject_name(cert);
+	int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+	const X509_NAME_ENTRY *entry = at < 0 ? NULL : X509_NAME_get_entry(subject, at);
+	unsigned char *text = NULL;
+	int len = entry ? ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(entry)) : -1;
+	if (len >= 0)
+		append_claim(out, text, len);
+	OPENSSL_free(text);
+}
+
+/* The names that a certificate is good for: the alternative names, else the common name. */
+static void append_names(struct str *out, X509 *cert)
+{
+	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+	for (int i = 0; i < sk_GENERAL_NAME_num(names) && out->len <= CLAIM_MAX_BYTES; i++)
+		append_general_name(out, sk_GENERAL_NAME_value(names, i));
+	GENERAL_NAMES_free(names);
+	if (out->len == 0)
+		append_common_name(out, cert);
+	if (out->len == 0)
+		str_append_cstr(out, "no name at all");
+}
+
+static void append_x509_name(struct str *out, const X509_NAME *name)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0) {
+		char *text;
+		long len = BIO_get_mem_data(bio, &text);
+		append_claim(out, text, (int)len);
+	}
+	BIO_free(bio);
+}
+
+/* Cut, so that the advice that follows it is not. */
+static void cut_claim(struct str *text)
+{
+	if (text->len <= CLAIM_MAX_BYTES)
+		return;
+	size_t cut = CLAIM_MAX_BYTES;
+	while (cut > 0 && ((unsigned char)text->data[cut] & 0xc0) == 0x80)
+		cut--;
+	str_truncate(text, cut);
+	str_append_cstr(text, "...");
+}
+
+static void append_mismatch(struct str *out, const struct net_stream *stream)
+{
+	_cleanup_str_ struct str names = STR_INIT;
+	append_names(&names, stream->verdict.leaf);
+	cut_claim(&names);
+	str_printf(out, "it is for %s, not for %s", str_cstr(&names), stream->context->peer_name);
+}
+
+static void append_chain_error(struct str *out, const struct net_verdict *verdict)
+{
+	_cleanup_str_ struct str names = STR_INIT;
+	X509 *cert = verdict->culprit ? verdict->culprit : verdict->leaf;
+	if (cert) {
+		append_x509_name(&names, X509_get_subject_name(cert));
+		str_append_cstr(&names, " issued by ");
+		append_x509_name(&names, X509_get_issuer_name(cert));
+		cut_claim(&names);
+		str_printf(out, "%s: ", str_cstr(&names));
+	}
+	str_append_cstr(out, X509_verify_cert_error_string(verdict->code));
+}
+
+static void append_reason(struct str *out, const struct net_stream *stream)
+{
+	const struct net_verdict *verdict = &stream->verdict;
+	int code = verdict->code;
+	if (code == X509_V_ERR_APPLICATION_VERIFICATION)
+		str_append_cstr(out, "it is not the one that tls_fingerprint= names");
+	else if (verdict->leaf &&
+		 (code == X509_V_ERR_HOSTNAME_MISMATCH || code == X509_V_ERR_IP_ADDRESS_MISMATCH))
+		append_mismatch(out, stream);
+	else
+		append_chain_error(out, verdict);
+}
+
+/* Both ways to trust it after all; the person has to compare the fingerprint by other means. */
+static void append_advice(struct str *out, X509 *leaf)
+{
+	unsigned char digest[FINGERPRINT_BYTES];
+	str_append_cstr(out, "; if it is the right one, use tls_ca=FILE");
+	if (!fingerprint_of(leaf, digest))
+		return;
+	str_append_cstr(out, " or tls_fingerprint=sha256:");
+	for (size_t i = 0; i < sizeof(digest); i++)
+		str_printf(out, "%02x", digest[i]);
+}
+
+int net_trust_fail(const struct net_stream *stream, struct source_error *error)
+{
+	_cleanup_str_ struct str text = STR_INIT;
+	append_reason(&text, stream);
+	append_advice(&text, stream->verdict.leaf);
+	source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER, SOURCE_CAUSE_TLS, -EIO,
+		"%s: certificate not trusted: %s", stream->context->label, str_cstr(&text));
+	return -EPROTO;
+}
