@@ -21,16 +21,23 @@
  */
 int mime_header_get(const char *header, size_t len, const char *field, struct str *out);
 
-/* Decodes the encoded words (RFC 2047, leniently) of an unstructured value and whatever is raw 8-bit in it. Valid UTF-8 comes out. */
+/*
+ * Decodes the encoded words (RFC 2047, leniently) of an unstructured value and whatever is raw 8-bit in it. Valid
+ * UTF-8 comes out, with a blank for each control character (a sender must not reach somebody's terminal).
+ */
 int mime_words_decode(const char *value, size_t len, struct str *out);
-/* The display name of the first mailbox of an address list, decoded; else its address; "" when there is neither. Groups: their first member. */
+/*
+ * The display name of the first mailbox of an address list, decoded (or the comment behind a bare address, "j@x (Name)");
+ * else its address; "" when there is neither. Groups: their first member. Blanks are folded.
+ */
 int mime_author(const char *value, size_t len, struct str *out);
 /* The whole address list with its encoded words decoded, for people. */
 int mime_addresses_decode(const char *value, size_t len, struct str *out);
 
 /*
- * Converts text of a charset to UTF-8. What the charset can not explain becomes U+FFFD; an unknown charset (or NULL)
- * is taken as UTF-8 where it is valid, else as windows-1252.
+ * Converts text of a charset to UTF-8. What the charset can not explain becomes U+FFFD; an unknown charset (or NULL),
+ * and US-ASCII with 8-bit bytes in it, is taken as UTF-8 where it is valid, else as windows-1252. Known is a closed
+ * list of charsets and aliases, each read as what it stands for in practice (ISO-8859-1 as windows-1252).
  */
 int mime_charset_decode(const char *charset, const char *data, size_t len, struct str *out);
 
@@ -45,13 +52,15 @@ struct mime_params {
 	size_t count;
 };
 void mime_params_finish(struct mime_params *params);
-int mime_params_add(struct mime_params *params, const char *name, size_t name_len, const char *value,
-	size_t value_len);
+/* Adds a copy. What is beyond 1,000 is dropped: no message has that many. */
+int mime_params_add(struct mime_params *params, const char *name, size_t name_len,
+	const char *value, size_t value_len);
 /* Parses "; a=b; c*0*=…" as it stands after a media type or a disposition. */
 int mime_params_parse(const char *text, size_t len, struct mime_params *params);
 /*
  * Joins continuations (name*0, name*1*), decodes RFC 2231 charsets and percent signs, and encoded words
- * that were put into a value against the rules. Afterwards each name stands once, in UTF-8.
+ * that were put into a value against the rules. Afterwards each name stands once, in UTF-8, without control
+ * characters. Of several, name* is preferred to name*0…, that to name, and the first to the others. Call it once.
  */
 int mime_params_join(struct mime_params *params);
 /* The value of a name, NULL when it is not there. Owned by params. */
@@ -68,38 +77,48 @@ enum mime_encoding { MIME_ENCODING_IDENTITY, MIME_ENCODING_QUOTED_PRINTABLE, MIM
 enum mime_encoding mime_encoding_parse(const char *name);
 
 struct mime_part {
-	char *type, *subtype;      /* lower case; "multipart", "message"/"rfc822", "text"/"plain", … */
-	struct mime_params params; /* of Content-Type, joined */
-	char *disposition;         /* lower case, or NULL */
+	char *type, *subtype; /* lower case; "multipart", "message"/"rfc822", "text"/"plain", … */
+	struct mime_params params;             /* of Content-Type, joined */
+	char *disposition;                     /* lower case, or NULL */
 	struct mime_params disposition_params; /* joined */
-	char *encoding;            /* lower case; "" when not given */
-	uint64_t size_bytes;       /* of the encoded part, as the server says */
-	struct mime_part **children; /* multipart: its parts; message/rfc822: one, the message's own body part */
+	char *encoding;                        /* lower case; "" when not given */
+	uint64_t size_bytes;                   /* of the encoded part, as the server says */
+	struct mime_part **
+		children; /* multipart: its parts; message/rfc822: one, the message's own body part */
 	size_t child_count;
 };
 
+/* An empty part: all members are NULL or 0, and may stay so. NULL: no memory. */
 struct mime_part *mime_part_create(void);
 /* Frees the part and all below; NULL is allowed. */
 void mime_part_destroy(struct mime_part *part);
-int mime_part_add_child(struct mime_part *part, struct mime_part *child); /* takes child */
+/* Takes child, also when it fails (then it is destroyed). -ENOMEM. */
+int mime_part_add_child(struct mime_part *part, struct mime_part *child);
 bool mime_part_is_multipart(const struct mime_part *part);
-/* message/rfc822 (or message/global) whose own structure is known: shown as a directory. */
+/*
+ * message/rfc822 (or message/global) whose own structure is known: shown as a directory. Not if it is encoded as a
+ * whole (against the rules): its sections could not be decoded, so it is shown as a file.
+ */
 bool mime_part_is_message(const struct mime_part *part);
 
-/* A compact form for the store, independent of any protocol. parse: -EINVAL for anything that serialize did not write (depth and counts limited). */
+/*
+ * A compact form for the store, independent of any protocol. What is deeper than MIME_DEPTH_MAX or beyond MIME_PARTS_MAX is
+ * cut off. parse: -EINVAL for anything that serialize did not write.
+ */
 int mime_part_serialize(const struct mime_part *part, struct str *out);
 int mime_part_parse(const char *data, size_t len, struct mime_part **ret);
 
 /* A leaf, or an attached message, of one directory of the .parts view. */
 struct mime_leaf {
 	const struct mime_part *part;
-	char *section;          /* IMAP section: "1", "2.1"; the header is not a leaf */
-	char *name;             /* file name in the view: "1-text.txt", "2-report.pdf"; unique in its directory */
-	bool is_message;        /* a directory: its leaves come from mime_leaves() with this leaf's part and section */
-	bool to_utf8;           /* its content is converted to UTF-8 from charset */
-	const char *charset;    /* of a text part; NULL: none given. Owned by part */
+	char *section; /* IMAP section: "1", "2.1"; the header is not a leaf */
+	char *name; /* file name in the view: "1-text.txt", "2-report.pdf"; unique in its directory, ≤ MIME_NAME_MAX bytes */
+	bool is_message; /* a directory: its leaves come from mime_leaves() with this leaf's part and section */
+	bool to_utf8;        /* its content is converted to UTF-8 from charset */
+	const char *charset; /* of a text part; NULL: none given. Owned by part */
 	enum mime_encoding encoding;
-	uint64_t size_bound;    /* no decoded content is longer than this */
+	uint64_t
+		size_bound; /* no decoded content is longer than this, if the server's size is right */
 };
 struct mime_leaves {
 	struct mime_leaf *items;
@@ -108,7 +127,7 @@ struct mime_leaves {
 /*
  * The leaves in document order. message: the root part of a message (section NULL), or a part that
  * mime_part_is_message() (section: its own section). Names are numbered by IMAP part number relative to that
- * message: "1-text.txt", "1.2-logo.png". -ENOMEM.
+ * message: "1-text.txt", "1.2-logo.png". Deeper than MIME_DEPTH_MAX nothing is shown. -ENOMEM.
  */
 int mime_leaves(const struct mime_part *message, const char *section, struct mime_leaves *ret);
 void mime_leaves_finish(struct mime_leaves *leaves);
@@ -117,12 +136,16 @@ void mime_leaves_finish(struct mime_leaves *leaves);
 
 struct mime_decoder;
 
-/* Decodes an encoding and, when to_utf8, then the charset. NULL: no memory. */
-struct mime_decoder *mime_decoder_create(enum mime_encoding encoding, bool to_utf8, const char *charset);
+/* Decodes an encoding and, when to_utf8, then the charset (an unknown one: its bytes stay as they are). NULL: no memory. */
+struct mime_decoder *mime_decoder_create(
+	enum mime_encoding encoding, bool to_utf8, const char *charset);
 void mime_decoder_destroy(struct mime_decoder *decoder);
-/* Takes encoded bytes, cut anywhere, and appends what is decoded. Malformed input is skipped as other mail programs do. */
+/*
+ * Takes encoded bytes, cut anywhere, and appends what is decoded. Well-formed input gives what Python's email package
+ * gives. Malformed input: src/mime/base64.c and quoted.c say what is made of it. -ENOMEM.
+ */
 int mime_decoder_push(struct mime_decoder *decoder, const void *data, size_t len, struct str *out);
-/* The input has ended: appends what was held back. */
+/* The input has ended: appends what was held back. -ENOMEM. */
 int mime_decoder_end(struct mime_decoder *decoder, struct str *out);
 
 /* --- File names of messages (pure functions of immutable facts) --- */
@@ -136,15 +159,29 @@ struct mime_name_facts {
 	size_t header_len;
 };
 struct mime_name_template;
-/* Parses "%Y-%m-%d_%H%M_%f_%s.%u.eml", or "uid". The default: NULL. -EINVAL with *why (static text) when it lacks %u or has an unknown %. */
+/*
+ * Parses a form of names: %Y %m %d %H %M %S (and %y) of the date in UTC, %f from, %s subject, %u UID, %%; ".eml" is
+ * added if it does not end so. "uid" is "%u.eml"; NULL is the default, "%Y-%m-%d_%H%M_%f_%s.%u.eml", here and in
+ * all functions below. -EINVAL with *why (static text): %u is not there once, or is where it could not be found
+ * again in a name; an unknown %; a '/', a control or an invisible character, a dot at the beginning, invalid UTF-8;
+ * too long to leave room for its fields. -ENOMEM (*why is NULL).
+ */
 int mime_name_template_parse(const char *text, struct mime_name_template **ret, const char **why);
 void mime_name_template_destroy(struct mime_name_template *name_template);
 bool mime_name_template_needs_header(const struct mime_name_template *name_template);
-/* Writes the name into out[MIME_NAME_MAX + 1]; always valid UTF-8, without '/', control characters or a leading dot. Its length. */
-size_t mime_name_message(const struct mime_name_template *name_template, const struct mime_name_facts *facts, char *out);
-/* The UID that a name written by the template must have; 0 when it can not be one of its names. */
+/* Writes the name into out[MIME_NAME_MAX + 1]; always valid UTF-8, without '/', control characters or a leading dot. Its length; 0, and out is "": no memory. */
+size_t mime_name_message(const struct mime_name_template *name_template,
+	const struct mime_name_facts *facts, char *out);
+/*
+ * The UID that a name written by the template must have; 0 when it can not be one of its names. A name that nobody wrote
+ * can have a UID too: the caller makes the name of that message and compares.
+ */
 uint32_t mime_name_uid(const struct mime_name_template *name_template, const char *name);
-/* Sanitises a field of a name as DESIGN section 2 says; limit_bytes on a character boundary. Appends. */
+/*
+ * Sanitises a field of a name and appends it, at most limit_bytes of it, cut on a character boundary. Of ASCII, letters, digits
+ * and . - + @ # = , survive; beyond it, all but the ranges listed in src/mime/name_field.c. Anything else is one '-'; runs of
+ * '-' are folded, '-' and '.' at the ends trimmed. Nothing may be left.
+ */
 int mime_name_field(const char *utf8, size_t len, size_t limit_bytes, struct str *out);
 
 #endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Message names (DESIGN: "Message names"), written and read back. Only facts that never change go in: INTERNALDATE in UTC, the
+ * first author, the subject, the UID. The sender's words are cut to fit; date, UID and ".eml" never are.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "name.h"
+
+#define FROM_MAX 64
+/* 9999-12-31 23:59:59: years have four digits. */
+#define DATE_MAX_S INT64_C(253402300799)
+
+struct date {
+	unsigned year, month, day, hour, minute, second;
+};
+
+/* The civil date in UTC. Years are counted from March, so that the leap day is the last; 400 of them are an era. */
+static struct date date_of(int64_t s)
+{
+	if (s < 0)
+		s = 0;
+	if (s > DATE_MAX_S)
+		s = DATE_MAX_S;
+	unsigned days = (unsigned)(s / 86400) + 719468, rest = (unsigned)(s % 86400);
+	unsigned era = days / 146097, of_era = days % 146097;
+	unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	unsigned of_year = of_era - (365 * year + year / 4 - year / 100);
+	unsigned march_month = (5 * of_year + 2) / 153;
+	unsigned month = march_month < 10 ? march_month + 3 : march_month - 9;
+
+	return (struct date){
+		.year = year + era * 400 + (month <= 2),
+		.month = month,
+		.day = of_year - (153 * march_month + 2) / 5 + 1,
+		.hour = rest / 3600,
+		.minute = rest / 60 % 60,
+		.second = rest % 60,
+	};
+}
+
+/* --- Fields --- */
+
+struct fields {
+	struct str from, subject;
+};
+
+typedef int decode_fn(const char *value, size_t len, struct str *out);
+
+/* Appends a header field as decode reads it, made fit for a name; missing when nothing is left of it. */
+static int make_field(const struct mime_name_facts *facts, const char *field, decode_fn *decode,
+	const char *missing, size_t limit, struct str *out)
+{
+	_cleanup_str_ struct str value = STR_INIT;
+	_cleanup_str_ struct str text = STR_INIT;
+	int r = -ENOENT;
+
+	if (facts->header)
+		r = mime_header_get(facts->header, facts->header_len, field, &value);
+	if (r == 0)
+		r = decode(str_cstr(&value), value.len, &text);
+	if (r == 0)
+		r = mime_name_field(str_cstr(&text), text.len, limit, out);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (out->len == 0)
+		str_append_cstr(out, missing);
+	return str_error(out);
+}
+
+static size_t count_kind(const struct mime_name_template *t, enum piece_kind kind)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->count; i++)
+		n += t->pieces[i].kind == kind;
+	return n;
+}
+
+static size_t share(size_t room, size_t count, size_t most)
+{
+	size_t each = room / count;
+	return each < most ? each : most;
+}
+
+/* Fills what the template needs. FROM has its limit, SUBJECT what is left of the name. */
+static int make_fields(const struct mime_name_template *t, const struct mime_name_facts *facts,
+	size_t uid_len, struct fields *fields)
+{
+	size_t from_count = count_kind(t, PIECE_FROM), subject_count = count_kind(t, PIECE_SUBJECT);
+	size_t room = MIME_NAME_MAX - uid_len;
+	int r = 0;
+
+	for (size_t i = 0; i < t->count; i++)
+		room -= t->pieces[i].len;
+	if (from_count > 0)
+		r = make_field(facts, "From", mime_author, "unknown",
+			share(room, from_count + subject_count, FROM_MAX), &fields->from);
+	room -= fields->from.len * from_count;
+	if (subject_count > 0 && r == 0)
+		r = make_field(facts, "Subject", mime_words_decode, "no-subject",
+			share(room, subject_count, MIME_NAME_MAX), &fields->subject);
+	return r;
+}
+
+/* --- Writing --- */
+
+/* Writes n with at least so many digits; names are written by the thousand, and printf would be most of it. */
+static void write_number(uint32_t n, unsigned digits, struct str *out)
+{
+	char text[10];
+	size_t at = sizeof(text);
+
+	while (n > 0 || sizeof(text) - at < digits) {
+		text[--at] = (char)('0' + n % 10);
+		n /= 10;
+	}
+	str_append(out, text + at, sizeof(text) - at);
+}
+
+static void write_piece(const struct piece *piece, const struct date *date, uint32_t uid,
+	const struct fields *fields, struct str *out)
+{
+	switch (piece->kind) {
+	case PIECE_CHAR:
+		str_putc(out, piece->c);
+		break;
+	case PIECE_YEAR:
+		write_number(date->year, 4, out);
+		break;
+	case PIECE_YEAR_SHORT:
+		write_number(date->year % 100, 2, out);
+		break;
+	case PIECE_MONTH:
+		write_number(date->month, 2, out);
+		break;
+	case PIECE_DAY:
+		write_number(date->day, 2, out);
+		break;
+	case PIECE_HOUR:
+		write_number(date->hour, 2, out);
+		break;
+	case PIECE_MINUTE:
+		write_number(date->minute, 2, out);
+		break;
+	case PIECE_SECOND:
+		write_number(date->second, 2, out);
+		break;
+	case PIECE_FROM:
+		str_append(out, str_cstr(&fields->from), fields->from.len);
+		break;
+	case PIECE_SUBJECT:
+		str_append(out, str_cstr(&fields->subject), fields->subject.len);
+		break;
+	case PIECE_UID:
+		write_number(uid, 1, out);
+		break;
+	}
+}
+
+static void write_name(
+	const struct mime_name_template *t, const struct mime_name_facts *facts, struct str *name)
+{
+	struct date date = date_of(facts->date_s);
+	struct fields fields = {STR_INIT, STR_INIT};
+	size_t uid_len = 1;
+
+	for (uint32_t rest = facts->uid; rest > 9; rest /= 10)
+		uid_len++;
+	if (make_fields(t, facts, uid_len, &fields) < 0)
+		name->failed = true;
+	for (size_t i = 0; i < t->count; i++)
+		write_piece(&t->pieces[i], &date, facts->uid, &fields, name);
+	str_finish(&fields.from);
+	str_finish(&fields.subject);
+}
+
+size_t mime_name_message(const struct mime_name_template *name_template,
+	const struct mime_name_facts *facts, char *out)
+{
+	struct mime_name_template standard;
+	_cleanup_str_ struct str name = STR_INIT;
+
+	write_name(mime_name_template_or_default(name_template, &standard), facts, &name);
+	size_t len = name.failed || name.len > MIME_NAME_MAX ? 0 : name.len;
+	memcpy(out, str_cstr(&name), len);
+	out[len] = 0;
+	return len;
+}
+
+/* --- Reading back --- */
+
+/* The chunk of the name that holds the UID, between two '_'. */
+static bool find_chunk(const struct mime_name_template *t, const char **start, const char **end)
+{
+	const char *p = *start;
+
+	for (size_t i = 0; i < t->uid_chunk; i++) {
+		p = strchr(p, '_');
+		if (!p)
+			return false;
+		p++;
+	}
+	*start = p;
+	*end = strchrnul(p, '_');
+	return true;
+}
+
+/* A number without a leading zero that fits; else 0. */
+static uint32_t parse_uid(const char *p, const char *end)
+{
+	uint64_t uid = 0;
+
+	if (p == end || *p == '0' || end - p > 10)
+		return 0;
+	for (; p < end; p++) {
+		if (!ascii_is_digit(*p))
+			return 0;
+		uid = uid * 10 + (unsigned)(*p - '0');
+	}
+	return uid <= UINT32_MAX ? (uint32_t)uid : 0;
+}
+
+uint32_t mime_name_uid(const struct mime_name_template *name_template, const char *name)
+{
+	struct mime_name_template standard;
+	const struct mime_name_template *t =
+		mime_name_template_or_default(name_template, &standard);
+	const char *start = name, *end;
+	size_t len = strlen(name);
+
+	if (len < 5 || len > MIME_NAME_MAX || strcmp(name + len - 4, ".eml") != 0 ||
+		!find_chunk(t, &start, &end) ||
+		(size_t)(end - start) < t->uid_before + t->uid_after)
+		return 0;
+	if (t->uid_from_start)
+		start += t->uid_before;
+	if (t->uid_from_end)
+		end -= t->uid_after;
+	if (!t->uid_from_start)
+		for (const char *stop = start, *p = start = end; p > stop && ascii_is_digit(p[-1]);)
+			start = --p;
+	if (!t->uid_from_end)
+		for (end = start; ascii_is_digit(*end);)
+			end++;
+	return parse_uid(start, end);
+}

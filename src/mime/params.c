@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Parameters of a media type or a disposition (RFC 2045 §5.1), and what RFC 2231 made of them: values in pieces
+ * (name*0, name*1), in a charset and percent signs (name*), or both (name*0*). Here belongs too what
+ * programs do against the rules: encoded words in values, unquoted values with blanks.
+ *
+ * Which one counts, when a name is there several times: name*, else the pieces, else the plain one; of equals the first.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "private.h"
+
+static void param_finish(struct mime_param *param)
+{
+	free(param->name);
+	free(param->value);
+}
+
+void mime_params_finish(struct mime_params *params)
+{
+	for (size_t i = 0; i < params->count; i++)
+		param_finish(&params->items[i]);
+	free(params->items);
+	*params = (struct mime_params){0};
+}
+
+/* A copy as a C string; a NUL inside it becomes a blank. */
+static char *copy_text(const char *text, size_t len)
+{
+	char *copy = malloc(len + 1);
+
+	if (!copy)
+		return NULL;
+	for (size_t i = 0; i < len; i++)
+		copy[i] = text[i] ? text[i] : ' ';
+	copy[len] = 0;
+	return copy;
+}
+
+/* Makes room for one more. The capacity is the power of two that count has reached. */
+static int params_grow(struct mime_params *params)
+{
+	size_t count = params->count;
+
+	if (count & (count - 1))
+		return 0;
+	struct mime_param *items =
+		reallocarray(params->items, count ? count * 2 : 1, sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	params->items = items;
+	return 0;
+}
+
+int mime_params_add(struct mime_params *params, const char *name, size_t name_len,
+	const char *value, size_t value_len)
+{
+	if (params->count >= MIME_PARAMS_MAX)
+		return 0;
+	struct mime_param param = {copy_text(name, name_len), copy_text(value, value_len)};
+	if (!param.name || !param.value || params_grow(params) < 0) {
+		param_finish(&param);
+		return -ENOMEM;
+	}
+	for (char *p = param.name; *p; p++)
+		*p = ascii_lower(*p);
+	params->items[params->count++] = param;
+	return 0;
+}
+
+const char *mime_params_get(const struct mime_params *params, const char *name)
+{
+	for (size_t i = 0; i < params->count; i++)
+		if (strcmp(params->items[i].name, name) == 0)
+			return params->items[i].value;
+	return NULL;
+}
+
+/* --- Parsing --- */
+
+struct scan {
+	const char *p, *end;
+};
+
+/* Skips blanks, semicolons and comments before a name. A comment that is not closed ends the text. */
+static void skip_filling(struct scan *s)
+{
+	size_t depth = 0;
+
+	for (; s->p < s->end; s->p++) {
+		if (*s->p == '(')
+			depth++;
+		else if (*s->p == ')' && depth > 0)
+			depth--;
+		else if (depth == 0 && *s->p != ';' && !ascii_is_space(*s->p))
+			return;
+		else if (*s->p == '\\' && s->p + 1 < s->end)
+			s->p++;
+	}
+}
+
+static void skip_spaces(struct scan *s)
+{
+	while (s->p < s->end && ascii_is_space(*s->p))
+		s->p++;
+}
+
+static void skip_to_semicolon(struct scan *s)
+{
+	const char *p = memchr(s->p, ';', (size_t)(s->end - s->p));
+	s->p = p ? p : s->end;
+}
+
+static void scan_name(struct scan *s, const char **name, size_t *len)
+{
+	*name = s->p;
+	while (s->p < s->end && *s->p != '=' && *s->p != ';')
+		s->p++;
+	*len = (size_t)(s->p - *name);
+	ascii_trim(name, len);
+}
+
+/*
+ * "value": a backslash escapes a quote or itself only, because file names with a path in them are written
+ * without escaping it. Folded line ends vanish.
+ */
+static void scan_quoted(struct scan *s, struct str *value)
+{
+	for (s->p++; s->p < s->end && *s->p != '"'; s->p++) {
+		bool escape =
+			*s->p == '\\' && s->p + 1 < s->end && (s->p[1] == '"' || s->p[1] == '\\');
+		if (escape)
+			s->p++;
+		if (*s->p != '\r' && *s->p != '\n')
+			str_putc(value, *s->p);
+	}
+	skip_to_semicolon(s);
+}
+
+static void scan_bare(struct scan *s, struct str *value)
+{
+	const char *text = s->p;
+
+	skip_to_semicolon(s);
+	size_t len = (size_t)(s->p - text);
+	ascii_trim(&text, &len);
+	for (size_t i = 0; i < len; i++)
+		if (text[i] != '\r' && text[i] != '\n')
+			str_putc(value, text[i]);
+}
+
+int mime_params_parse(const char *text, size_t len, struct mime_params *params)
+{
+	struct scan s = {text, text + len};
+	_cleanup_str_ struct str value = STR_INIT;
+
+	if (len == 0)
+		return 0;
+	for (skip_filling(&s); s.p < s.end; skip_filling(&s)) {
+		const char *name;
+		size_t name_len;
+		scan_name(&s, &name, &name_len);
+		if (s.p == s.end || *s.p != '=')
+			continue;
+		s.p++;
+		skip_spaces(&s);
+		str_reset(&value);
+		if (s.p < s.end && *s.p == '"')
+			scan_quoted(&s, &value);
+		else
+			scan_bare(&s, &value);
+		int r = str_error(&value);
+		if (r == 0 && name_len > 0)
+			r = mime_params_add(params, name, name_len, str_cstr(&value), value.len);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* --- Joining (RFC 2231 §3 and §4) --- */
+
+#define WHOLE (-1)
+
+/* name, name*, name*7, name*7* */
+struct key {
+	size_t base_len;
+	int piece; /* its number, or WHOLE */
+	bool extended;
+};
+
+static struct key key_parse(const char *name)
+{
+	struct key key = {strlen(name), WHOLE, false};
+	size_t len = key.base_len;
+
+	if (len > 1 && name[len - 1] == '*') {
+		key.extended = true;
+		key.base_len = --len;
+	}
+	size_t digits = len;
+	while (digits > 0 && ascii_is_digit(name[digits - 1]))
+		digits--;
+	if (digits < len && len - digits <= 4 && digits > 1 && name[digits - 1] == '*') {
+		key.piece = atoi(name + digits);
+		key.base_len = digits - 1;
+	}
+	return key;
+}
+
+/* The first parameter of that base with that piece; NULL: there is none. */
+static const struct mime_param *find(const struct mime_params *params, const char *base, size_t len,
+	int piece, bool need_extended, bool *ret_extended)
+{
+	for (size_t i = 0; i < params->count; i++) {
+		const struct mime_param *param = &params->items[i];
+		if (strncmp(param->name, base, len) != 0)
+			continue;
+		struct key key = key_parse(param->name);
+		if (key.base_len == len && key.piece == piece && (key.extended || !need_extended)) {
+			*ret_extended = key.extended;
+			return param;
+		}
+	}
+	return NULL;
+}
+
+static void append_percent(const char *text, struct str *out)
+{
+	for (; *text; text++) {
+		int high = *text == '%' ? ascii_hex(text[1]) : -1;
+		int low = high >= 0 ? ascii_hex(text[2]) : -1;
+		if (low >= 0) {
+			str_putc(out, (char)(high << 4 | low));
+			text += 2;
+		} else {
+			str_putc(out, *text);
+		}
+	}
+}
+
+/* Splits charset'language'text; without its two quotes all of it is text. */
+static const char *split_charset(const char *value, struct str *charset)
+{
+	const char *first = strchr(value, '\'');
+	const char *second = first ? strchr(first + 1, '\'') : NULL;
+
+	if (!second)
+		return value;
+	str_append(charset, value, (size_t)(first - value));
+	return second + 1;
+}
+
+struct joined {
+	struct str bytes, charset;
+	bool extended;
+};
+
+static void joined_add(struct joined *j, const struct mime_param *param, bool extended, bool first)
+{
+	const char *value = param->value;
+
+	if (extended && first)
+		value = split_charset(value, &j->charset);
+	if (extended)
+		append_percent(value, &j->bytes);
+	else
+		str_append_cstr(&j->bytes, value);
+	j->extended |= extended;
+}
+
+/* Collects the pieces until one is missing. Some count from 1. */
+static bool join_pieces(
+	const struct mime_params *params, const char *base, size_t len, struct joined *j)
+{
+	bool extended;
+	const struct mime_param *param = find(params, base, len, 0, false, &extended);
+	int piece = param ? 0 : 1, first = piece;
+
+	while ((param = find(params, base, len, piece, false, &extended))) {
+		joined_add(j, param, extended, piece == first);
+		piece++;
+	}
+	return piece > first;
+}
+
+static void join_value(
+	const struct mime_params *params, const char *base, size_t len, struct joined *j)
+{
+	bool extended;
+	const struct mime_param *param = find(params, base, len, WHOLE, true, &extended);
+
+	if (param) {
+		joined_add(j, param, true, true);
+		return;
+	}
+	if (join_pieces(params, base, len, j))
+		return;
+	param = find(params, base, len, WHOLE, false, &extended);
+	if (param)
+		joined_add(j, param, false, true);
+}
+
+static int join_decode(const struct joined *j, struct str *out)
+{
+	const char *charset = j->charset.len > 0 ? str_cstr(&j->charset) : NULL;
+
+	if (!j->extended)
+		return mime_words_decode(str_cstr(&j->bytes), j->bytes.len, out);
+	int r = mime_charset_decode(charset, str_cstr(&j->bytes), j->bytes.len, out);
+	mime_text_clean(out, 0);
+	return r;
+}
+
+/* Adds what the name base is, all its parameters taken together, to joined. */
+static int join_name(
+	const struct mime_params *params, const char *base, size_t len, struct mime_params *joined)
+{
+	struct joined j = {0};
+	_cleanup_str_ struct str value = STR_INIT;
+
+	join_value(params, base, len, &j);
+	int r = j.bytes.failed || j.charset.failed ? -ENOMEM : join_decode(&j, &value);
+	if (r == 0)
+		r = mime_params_add(joined, base, len, str_cstr(&value), value.len);
+	str_finish(&j.bytes);
+	str_finish(&j.charset);
+	return r;
+}
+
+static bool is_joined(const struct mime_params *joined, const char *base, size_t len)
+{
+	for (size_t i = 0; i < joined->count; i++)
+		if (strncmp(joined->items[i].name, base, len) == 0 &&
+			joined->items[i].name[len] == 0)
+			return true;
+	return false;
+}
+
+int mime_params_join(struct mime_params *params)
+{
+	struct mime_params joined = {0};
+	int r = 0;
+
+	for (size_t i = 0; i < params->count && r == 0; i++) {
+		const char *name = params->items[i].name;
+		struct key key = key_parse(name);
+		if (!is_joined(&joined, name, key.base_len))
+			r = join_name(params, name, key.base_len, &joined);
+	}
+	if (r < 0) {
+		mime_params_finish(&joined);
+		return r;
+	}
+	mime_params_finish(params);
+	*params = joined;
+	return 0;
+}
