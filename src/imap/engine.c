@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Commands and answers on one connection. At most one command runs at a time, so everything between its
+ * first byte and its tagged answer belongs to it.
+ *
+ * Invariants: after a failure of the connection, a wrong tag, or a line that no server may send, `dead` is
+ * set and nothing more goes out. A malformed untagged response in intact framing is the handler's business
+ * and ends nothing. No exchange is endless: its responses are counted, and its time is limited.
+ *
+ * Left out on purpose: pipelining; a caller that wants more at a time opens another connection.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine.h"
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+
+#define RESPONSES_MAX   10000
+#define ALERTS_LOGGED   10
+#define WINDOW_MS       5000
+#define WINDOW_BYTES_S  1024
+#define LINE_KEEP_BYTES (1 << 20)
+
+void imap_engine_init(struct imap_engine *engine, struct net_stream *stream)
+{
+	*engine = (struct imap_engine){.stream = stream, .timeout_ms = IMAP_TIMEOUT_MS};
+}
+
+void imap_engine_finish(struct imap_engine *engine)
+{
+	net_close(engine->stream);
+	engine->stream = NULL;
+	str_finish(&engine->line);
+	str_finish(&engine->scratch);
+	imap_tree_finish(&engine->tree);
+}
+
+void imap_engine_begin(struct imap_engine *engine)
+{
+	engine->window_ms = clock_now_ms();
+	engine->window_bytes = 0;
+	net_set_deadline(engine->stream, engine->window_ms + engine->timeout_ms);
+	if (engine->line.cap > LINE_KEEP_BYTES)
+		str_finish(&engine->line);
+}
+
+/* Moves the deadline of a streaming exchange on, if the window that ends now brought enough. */
+static void engine_renew(struct imap_engine *engine)
+{
+	int64_t now = clock_now_ms(), elapsed = now - engine->window_ms;
+	int64_t window = engine->timeout_ms / 2 < WINDOW_MS ? engine->timeout_ms / 2 : WINDOW_MS;
+	engine->window_bytes += engine->line.len;
+	if (elapsed < window)
+		return;
+	if (engine->window_bytes >= (uint64_t)elapsed * WINDOW_BYTES_S / 1000)
+		net_set_deadline(engine->stream, now + engine->timeout_ms);
+	engine->window_ms = now;
+	engine->window_bytes = 0;
+}
+
+static int engine_dead(struct imap_engine *engine, int err, struct source_error *error)
+{
+	engine->dead = true;
+	engine->dead_err = err;
+	net_fail(engine->stream, err, error);
+	return error->err;
+}
+
+int imap_engine_broken(struct imap_engine *engine, const char *why, struct source_error *error)
+{
+	engine->dead = true;
+	return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER, SOURCE_CAUSE_PROTOCOL,
+		-EIO, "the server's answer can not be understood: %s", why);
+}
+
+int imap_engine_send(
+	struct imap_engine *engine, const void *data, size_t len, struct source_error *error)
+{
+	if (engine->dead_err < 0)
+		return engine_dead(engine, engine->dead_err, error);
+	if (engine->dead)
+		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NOW,
+			SOURCE_CAUSE_CONNECT, -EIO, "the connection is lost");
+	int r = net_write(engine->stream, data, len);
+	return r < 0 ? engine_dead(engine, r, error) : 0;
+}
+
+static int engine_bye(struct imap_engine *engine, const struct imap_response *response,
+	struct source_error *error)
+{
+	struct imap_answer answer;
+	imap_answer_read(&answer, response);
+	engine->dead = true;
+	return imap_answer_fail(
+		&answer, SOURCE_SCOPE_ACCOUNT, "the server ended the connection", error);
+}
+
+static void note_uidvalidity(struct imap_engine *engine, struct imap_slice args)
+{
+	uint64_t number;
+	if (!imap_number_parse(args.data, args.len, UINT32_MAX, &number) || number == 0)
+		return;
+	if (engine->selected && engine->uidvalidity != 0 && engine->uidvalidity != number)
+		engine->uidvalidity_changed = true;
+	engine->uidvalidity = (uint32_t)number;
+}
+
+static void note_code(struct imap_engine *engine, const struct imap_response *response)
+{
+	if (imap_slice_is(response->code, "CAPABILITY"))
+		imap_capabilities_parse(&engine->caps, response->code_args);
+	else if (imap_slice_is(response->code, "ALERT") && engine->alerts++ < ALERTS_LOGGED)
+		log_warning("the server says: %.*s", (int)response->text.len, response->text.data);
+	else if (imap_slice_is(response->code, "UIDVALIDITY"))
+		note_uidvalidity(engine, response->code_args);
+}
+
+/* What concerns the connection as a whole, whoever asked. */
+static void engine_note(struct imap_engine *engine, const struct imap_response *response)
+{
+	if (response->status != IMAP_NONE)
+		note_code(engine, response);
+	else if (imap_slice_is(response->name, "CAPABILITY"))
+		imap_capabilities_parse(&engine->caps, response->args);
+	else if (response->numbered && imap_slice_is(response->name, "EXISTS"))
+		engine->messages = response->number;
+}
+
+static bool is_running_tag(const struct imap_engine *engine, struct imap_slice tag)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "C%d", engine->tag);
+	return tag.len == (size_t)len && memcmp(tag.data, text, tag.len) == 0;
+}
+
+/* A stray blank line is no response; servers have been seen to send one behind a literal. */
+static int read_line(struct imap_engine *engine, const struct imap_exchange *exchange,
+	struct source_error *error)
+{
+	const struct net_limits *limits = exchange->limits ? exchange->limits : &net_limits_default;
+	for (int blank = 0; blank < 16; blank++) {
+		int r = net_read_response(engine->stream, limits, &engine->line);
+		if (r < 0)
+			return engine_dead(engine, r, error);
+		if (engine->line.len > 0)
+			return 0;
+	}
+	return imap_engine_broken(engine, "blank lines", error);
+}
+
+int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exchange,
+	struct imap_response *ret, struct source_error *error)
+{
+	int r = read_line(engine, exchange, error);
+	if (r < 0)
+		return r;
+	if (exchange->streaming)
+		engine_renew(engine);
+	if (imap_response_parse(engine->line.data, engine->line.len, ret) < 0)
+		return imap_engine_broken(engine, "not a response", error);
+	if (ret->kind == IMAP_TAGGED && !is_running_tag(engine, ret->tag))
+		return imap_engine_broken(engine, "an answer to nothing that was asked", error);
+	if (ret->kind == IMAP_UNTAGGED && ret->status == IMAP_BYE && !engine->leaving)
+		return engine_bye(engine, ret, error);
+	engine_note(engine, ret);
+	if (ret->kind == IMAP_TAGGED)
+		imap_answer_read(&engine->answer, ret);
+	return 0;
+}
+
+static int handler_fail(int err, struct source_error *error)
+{
+	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER, err,
+		"stopped: %s", strerror(-err));
+}
+
+int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exchange,
+	struct imap_response *ret, struct source_error *error)
+{
+	uint64_t left = exchange->responses_max ? exchange->responses_max : RESPONSES_MAX;
+	int stopped = 0;
+	for (;;) {
+		int r = imap_engine_read(engine, exchange, ret, error);
+		if (r < 0)
+			return r;
+		if (ret->kind != IMAP_UNTAGGED)
+			return stopped < 0 ? handler_fail(stopped, error) : 0;
+		if (left-- == 0)
+			return imap_engine_broken(
+				engine, "more responses than there can be", error);
+		if (stopped == 0 && exchange->untagged)
+			stopped = exchange->untagged(engine, ret, exchange->arg);
+	}
+}
+
+/* Sends up to each synchronizing literal and waits to be told to go on. 1: all was sent; 0: it was answered before. */
+static int send_pieces(struct imap_engine *engine, const struct imap_command *command,
+	const struct imap_exchange *exchange, struct source_error *error)
+{
+	size_t sent = 0;
+	struct imap_response response;
+	for (unsigned i = 0; i < command->wait_count; i++) {
+		int r = imap_engine_send(
+			engine, command->text.data + sent, command->waits[i] - sent, error);
+		if (r == 0)
+			r = imap_engine_next(engine, exchange, &response, error);
+		if (r < 0)
+			return r;
+		if (response.kind == IMAP_TAGGED)
+			return 0;
+		sent = command->waits[i];
+	}
+	int r = imap_engine_send(
+		engine, command->text.data + sent, command->text.len - sent, error);
+	return r < 0 ? r : 1;
+}
+
+static int run_pieces(struct imap_engine *engine, const struct imap_command *command,
+	const struct imap_exchange *exchange, struct source_error *error)
+{
+	struct imap_response response;
+	int r = send_pieces(engine, command, exchange, error);
+	if (r <= 0)
+		return r;
+	r = imap_engine_next(engine, exchange, &response, error);
+	if (r == 0 && response.kind == IMAP_CONTINUE)
+		return imap_engine_broken(engine, "a continuation that was not asked for", error);
+	return r;
+}
+
+static int command_bad(enum source_scope scope, struct source_error *error)
+{
+	return source_fail(error, scope, SOURCE_RETRY_NEVER, SOURCE_CAUSE_OTHER, -EINVAL,
+		"a name with a line break can not be sent to the server");
+}
+
+static int uidvalidity_fail(struct imap_engine *engine, struct source_error *error)
+{
+	engine->uidvalidity_changed = false;
+	engine->selected = false;
+	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NOW, SOURCE_CAUSE_MAILBOX,
+		-EIO, "the mailbox changed its identity (UIDVALIDITY) while it was read");
+}
+
+int imap_engine_run(struct imap_engine *engine, struct imap_command *command,
+	const struct imap_exchange *exchange, struct source_error *error)
+{
+	str_append(&command->text, "\r\n", 2);
+	if (str_error(&command->text) < 0)
+		return source_fail(error, exchange->scope, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER,
+			-ENOMEM, "out of memory");
+	if (command->bad)
+		return command_bad(exchange->scope, error);
+	engine->answer = (struct imap_answer){0};
+	int r = run_pieces(engine, command, exchange, error);
+	if (r < 0)
+		return r;
+	if (engine->answer.status != IMAP_OK)
+		return imap_answer_fail(&engine->answer, exchange->scope, exchange->what, error);
+	return engine->uidvalidity_changed ? uidvalidity_fail(engine, error) : 0;
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All mailboxes of an account: LIST "" "*", which gives what the server lists by default, and LIST "" "PREFIX*" for each
+ * namespace, since servers leave those of others out of the first. What comes twice is given once; INBOX, in whatever
+ * case it comes, too. (RFC 3501 §6.3.8, RFC 5258, RFC 6154.)
+ *
+ * The mailboxes are gathered first and handed out when all answers are there: a listing that breaks off in the middle
+ * must not look like one with fewer folders.
+ *
+ * SOURCE_MAILBOX_SUBSCRIBED is set only where LIST itself tells it (LIST-EXTENDED); LSUB is not asked.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/log.h"
+#include "namespace.h"
+#include "private.h"
+
+#define MAILBOXES_MAX    100000
+#define NAMES_MAX        (32 << 20) /* bytes, of all names together */
+#define RESPONSES_MAX    (MAILBOXES_MAX + 10000)
+#define MALFORMED_LOGGED 20
+
+struct entry {
+	size_t name;        /* offsets in listing.bytes */
+	size_t special_use; /* 0: none */
+	unsigned flags;
+	char delimiter;
+	bool again; /* an earlier entry has the same name */
+};
+
+struct listing {
+	struct imap_namespaces spaces;
+	struct entry *entries;
+	size_t count, cap;
+	struct str bytes; /* NUL-terminated names; offset 0 is never one */
+	bool has_inbox;
+	unsigned malformed;
+};
+
+static void listing_finish(struct listing *listing)
+{
+	imap_namespaces_finish(&listing->spaces);
+	free(listing->entries);
+	str_finish(&listing->bytes);
+}
+
+/* --- One LIST response: (ATTRIBUTES) DELIMITER NAME [EXTENDED] --- */
+
+static const struct {
+	const char *word;
+	unsigned flag; /* 0: a special use */
+} attributes[] = {
+	{"\\Noselect", SOURCE_MAILBOX_NOSELECT},
+	{"\\NonExistent", SOURCE_MAILBOX_NOSELECT},
+	{"\\Noinferiors", SOURCE_MAILBOX_NOINFERIORS},
+	{"\\Subscribed", SOURCE_MAILBOX_SUBSCRIBED},
+	{"\\All", 0},
+	{"\\Archive", 0},
+	{"\\Drafts", 0},
+	{"\\Flagged", 0},
+	{"\\Important", 0},
+	{"\\Junk", 0},
+	{"\\Sent", 0},
+	{"\\Trash", 0},
+};
+
+/* Appends a C string to listing->bytes. Its offset, 0 when there is no room. */
+static size_t keep_text(struct listing *listing, const struct imap_node *node)
+{
+	size_t start = listing->bytes.len;
+	imap_node_append(node, &listing->bytes);
+	str_putc(&listing->bytes, 0);
+	return str_error(&listing->bytes) < 0 || listing->bytes.len > NAMES_MAX ? 0 : start;
+}
+
+static void read_attribute(
+	struct listing *listing, const struct imap_node *node, struct entry *entry)
+{
+	for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
+		if (!imap_node_is(node, attributes[i].word))
+			continue;
+		entry->flags |= attributes[i].flag;
+		if (attributes[i].flag == 0 && entry->special_use == 0)
+			entry->special_use = keep_text(listing, node);
+	}
+}
+
+static bool read_delimiter(const struct imap_node *node, char *ret)
+{
+	if (imap_node_is_nil(node)) {
+		*ret = 0;
+		return true;
+	}
+	size_t len = node && node->escaped ? 2 : 1;
+	if (!imap_node_is_string(node) || node->len > len)
+		return false;
+	*ret = node->len > 0 ? node->data[node->len - 1] : 0;
+	return true;
+}
+
+static bool is_name(const struct imap_node *node)
+{
+	return node && node->type != IMAP_NODE_LIST && !memchr(node->data, 0, node->len);
+}
+
+static int entry_add(struct listing *listing, const struct imap_tree *tree)
+{
+	struct entry entry = {0};
+	const struct imap_node *list = imap_tree_top(tree);
+	const struct imap_node *delimiter = imap_node_next(tree, list),
+			       *name = imap_node_next(tree, delimiter);
+	if (!imap_node_is_list(list) || !read_delimiter(delimiter, &entry.delimiter) ||
+		!is_name(name))
+		return -EPROTO;
+	if (name->len == 0) /* the root; no mailbox */
+		return 0;
+	if (listing->count == MAILBOXES_MAX ||
+		array_grow(&listing->entries, &listing->cap, listing->count + 1, sizeof(entry)) < 0)
+		return -EMSGSIZE;
+	const struct imap_node *node = imap_node_child(tree, list);
+	for (; node; node = imap_node_next(tree, node))
+		read_attribute(listing, node, &entry);
+	entry.name = keep_text(listing, name);
+	if (entry.name == 0)
+		return -EMSGSIZE;
+	const char *text = listing->bytes.data + entry.name;
+	entry.flags |= imap_namespaces_flag(&listing->spaces, text);
+	listing->has_inbox |= strcasecmp(text, "INBOX") == 0;
+	listing->entries[listing->count++] = entry;
+	return 0;
+}
+
+static int list_untagged(
+	struct imap_engine *engine, const struct imap_response *response, void *arg)
+{
+	struct listing *listing = arg;
+	if (response->numbered || !imap_slice_is(response->name, "LIST"))
+		return 0;
+	int r = imap_tree_parse(&engine->tree, response->args.data, response->args.len);
+	if (r == 0)
+		r = entry_add(listing, &engine->tree);
+	if (r == -EPROTO) {
+		if (listing->malformed++ < MALFORMED_LOGGED)
+			log_warning(
+				"a folder is missing, because the server's LIST can not be understood: %.*s",
+				(int)(response->args.len < 300 ? response->args.len : 300),
+				response->args.data);
+		return 0;
+	}
+	return r;
+}
+
+/* --- The commands --- */
+
+static const char *return_options(const struct imap_engine *engine)
+{
+	if (!(engine->caps.set & IMAP_CAP_LIST_EXTENDED))
+		return "";
+	return engine->caps.set & IMAP_CAP_SPECIAL_USE ? " RETURN (SUBSCRIBED SPECIAL-USE)"
+	                                               : " RETURN (SUBSCRIBED)";
+}
+
+static int list_run(struct imap_engine *engine, struct listing *listing, const char *prefix,
+	const char *pattern, const char *options, struct source_error *error)
+{
+	struct imap_exchange exchange = {.what = "the folders can not be listed",
+		.scope = SOURCE_SCOPE_ACCOUNT,
+		.untagged = list_untagged,
+		.arg = listing,
+		.responses_max = RESPONSES_MAX,
+		.streaming = true};
+	_cleanup_command_ struct imap_command command;
+	struct str text = STR_INIT;
+	str_printf(&text, "%s%s", prefix, pattern);
+	imap_command_init(&command, engine, "LIST \"\" ");
+	imap_command_string(&command, engine, str_cstr(&text));
+	str_append_cstr(&command.text, options);
+	command.text.failed |= text.failed;
+	log_debug("imap: LIST \"\" \"%s\"%s", str_cstr(&text), options);
+	str_finish(&text);
+	return imap_engine_run(engine, &command, &exchange, error);
+}
+
+/* A server that announces extended LIST and does not know it is asked the plain way. */
+static int list_pattern(struct imap_engine *engine, struct listing *listing, const char *prefix,
+	const char *pattern, struct source_error *error)
+{
+	const char *options = return_options(engine);
+	int r = list_run(engine, listing, prefix, pattern, options, error);
+	if (r < 0 && !engine->dead && engine->answer.status == IMAP_BAD && options[0]) {
+		engine->caps.set &= ~(unsigned)IMAP_CAP_LIST_EXTENDED;
+		r = list_run(engine, listing, prefix, pattern, "", error);
+	}
+	return r;
+}
+
+/* Whether the server will never list a namespace of others; a passing refusal must fail, not leave folders out. */
+static bool is_closed(const struct imap_engine *engine, int err)
+{
+	if (engine->dead)
+		return false;
+	return err == -EINVAL || err == -EACCES || err == -ENOENT ||
+	       engine->answer.status == IMAP_BAD;
+}
+
+static int list_spaces(
+	struct imap_engine *engine, struct listing *listing, struct source_error *error)
+{
+	for (size_t i = 0; i < listing->spaces.count; i++) {
+		const struct imap_namespace *space = &listing->spaces.items[i];
+		if (space->prefix[0] == 0)
+			continue;
+		int r = list_pattern(engine, listing, space->prefix, "*", error);
+		if (r < 0 && !is_closed(engine, r))
+			return r;
+		if (r < 0)
+			log_warning("namespace %s: %s", space->prefix, error->text);
+	}
+	return 0;
+}
+
+static int list_all(struct imap_engine *engine, struct listing *listing, struct source_error *error)
+{
+	str_putc(&listing->bytes, 0);
+	int r = imap_namespaces_ask(engine, &listing->spaces, error);
+	if (r == 0)
+		r = list_pattern(engine, listing, "", "*", error);
+	if (r == 0)
+		r = list_spaces(engine, listing, error);
+	if (r == 0 && !listing->has_inbox)
+		r = list_pattern(engine, listing, "INBOX", "", error);
+	return r;
+}
+
+/* --- Each once --- */
+
+static const char *entry_key(const struct listing *listing, const struct entry *entry)
+{
+	const char *name = listing->bytes.data + entry->name;
+	return strcasecmp(name, "INBOX") == 0 ? "INBOX" : name;
+}
+
+static int compare_entries(const void *a, const void *b, void *arg)
+{
+	const struct entry *const *x = a, *const *y = b;
+	int order = strcmp(entry_key(arg, *x), entry_key(arg, *y));
+	if (order != 0)
+		return order;
+	return (*x > *y) - (*x < *y);
+}
+
+/* Marks all but the first of each name, which takes over what the others know. */
+static int mark_repeated(struct listing *listing)
+{
+	_cleanup_free_ struct entry **sorted = calloc(listing->count + 1, sizeof(*sorted));
+	if (!sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < listing->count; i++)
+		sorted[i] = &listing->entries[i];
+	qsort_r(sorted, listing->count, sizeof(*sorted), compare_entries, listing);
+	for (size_t i = 1, first = 0; i < listing->count; i++) {
+		if (strcmp(entry_key(listing, sorted[first]), entry_key(listing, sorted[i])) != 0) {
+			first = i;
+			continue;
+		}
+		sorted[i]->again = true;
+		sorted[first]->flags |= sorted[i]->flags;
+		if (sorted[first]->special_use == 0)
+			sorted[first]->special_use = sorted[i]->special_use;
+	}
+	return 0;
+}
+
+static int hand_out(const struct listing *listing, source_mailbox_fn *fn, void *arg)
+{
+	int r = 0;
+	for (size_t i = 0; r >= 0 && i < listing->count; i++) {
+		const struct entry *entry = &listing->entries[i];
+		const char *bytes = listing->bytes.data;
+		struct source_mailbox mailbox = {.name = bytes + entry->name,
+			.delimiter = entry->delimiter,
+			.flags = entry->flags,
+			.special_use = entry->special_use ? bytes + entry->special_use : NULL};
+		if (!entry->again)
+			r = fn(arg, &mailbox);
+	}
+	return r < 0 ? r : 0;
+}
+
+static int listing_fail(struct imap_engine *engine, int err, struct source_error *error)
+{
+	if (engine->dead || err != -EMSGSIZE)
+		return err;
+	engine->dead = true;
+	return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NEVER, SOURCE_CAUSE_PROTOCOL,
+		-EMSGSIZE, "the account has more than %d folders, or their names are too long",
+		MAILBOXES_MAX);
+}
+
+int imap_list(
+	struct imap_engine *engine, source_mailbox_fn *fn, void *arg, struct source_error *error)
+{
+	struct listing listing = {0};
+	imap_engine_begin(engine);
+	int r = list_all(engine, &listing, error);
+	if (r < 0) {
+		r = listing_fail(engine, r, error);
+	} else {
+		r = mark_repeated(&listing);
+		if (r == 0)
+			r = hand_out(&listing, fn, arg);
+		if (r < 0)
+			source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER,
+				SOURCE_CAUSE_OTHER, r, "the list of folders was not taken: %s",
+				strerror(-r));
+	}
+	listing_finish(&listing);
+	return r;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * NAMESPACE with our own parser, because libetpan's reads before the start of an empty prefix whose delimiter is
+ * malformed, leaks its answer on a refusal, and does not take extension data. The delimiters are not kept: LIST tells
+ * each mailbox's own.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "mailfs/util/log.h"
+#include "namespace.h"
+
+void imap_namespaces_finish(struct imap_namespaces *spaces)
+{
+	for (size_t i = 0; i < spaces->count; i++)
+		free(spaces->items[i].prefix);
+	spaces->count = 0;
+}
+
+static void space_add(struct imap_namespaces *spaces, const struct imap_node *prefix, unsigned flag)
+{
+	struct str text = STR_INIT;
+	if (!imap_node_is_string(prefix) || spaces->count == IMAP_NAMESPACES_MAX)
+		return;
+	imap_node_append(prefix, &text);
+	char *own = memchr(str_cstr(&text), 0, text.len) ? NULL : str_steal(&text);
+	str_finish(&text);
+	if (own)
+		spaces->items[spaces->count++] = (struct imap_namespace){own, flag};
+}
+
+/* ((prefix delimiter …)(prefix delimiter …)) or NIL */
+static void spaces_add(struct imap_namespaces *spaces, const struct imap_tree *tree,
+	const struct imap_node *list, unsigned flag)
+{
+	const struct imap_node *space = imap_node_child(tree, list);
+	for (; space; space = imap_node_next(tree, space))
+		space_add(spaces, imap_node_child(tree, space), flag);
+}
+
+static int namespace_untagged(
+	struct imap_engine *engine, const struct imap_response *response, void *arg)
+{
+	struct imap_namespaces *spaces = arg;
+	const struct imap_tree *tree = &engine->tree;
+	if (response->numbered || !imap_slice_is(response->name, "NAMESPACE") || spaces->count > 0)
+		return 0;
+	if (imap_tree_parse(&engine->tree, response->args.data, response->args.len) < 0) {
+		log_warning(
+			"the server's NAMESPACE can not be understood: folders of others may be missing");
+		return 0;
+	}
+	const struct imap_node *personal = imap_tree_top(tree);
+	const struct imap_node *other = imap_node_next(tree, personal);
+	spaces_add(spaces, tree, personal, SOURCE_MAILBOX_PERSONAL);
+	spaces_add(spaces, tree, other, SOURCE_MAILBOX_OTHER);
+	spaces_add(spaces, tree, imap_node_next(tree, other), SOURCE_MAILBOX_SHARED);
+	return 0;
+}
+
+int imap_namespaces_ask(
+	struct imap_engine *engine, struct imap_namespaces *ret, struct source_error *error)
+{
+	struct imap_exchange exchange = {.what = "NAMESPACE",
+		.scope = SOURCE_SCOPE_ACCOUNT,
+		.untagged = namespace_untagged,
+		.arg = ret};
+	_cleanup_command_ struct imap_command command = {0};
+	if (!(engine->caps.set & IMAP_CAP_NAMESPACE))
+		return 0;
+	imap_command_init(&command, engine, "NAMESPACE");
+	log_debug("imap: NAMESPACE");
+	int r = imap_engine_run(engine, &command, &exchange, error);
+	return r < 0 && engine->answer.status != IMAP_NONE && !engine->dead ? 0 : r;
+}
+
+unsigned imap_namespaces_flag(const struct imap_namespaces *spaces, const char *name)
+{
+	size_t longest = 0;
+	unsigned flag = SOURCE_MAILBOX_PERSONAL;
+	for (size_t i = 0; i < spaces->count; i++) {
+		size_t len = strlen(spaces->items[i].prefix);
+		if (len > longest && strncmp(name, spaces->items[i].prefix, len) == 0) {
+			longest = len;
+			flag = spaces->items[i].flag;
+		}
+	}
+	return flag;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The columns of a listing, streamed: a response in, a row out. Nothing is kept from row to row, and no
+ * memory is taken for a row that the one before did not need too.
+ *
+ * A row is only ever lost openly: what is damaged is given with what could be read of it, and what tells no UID is
+ * counted. What was not asked for (other UIDs, changes of flags by other sessions) is passed over: `first:*` gives the last
+ * message even when its UID is less than first.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "mailfs/util/log.h"
+#include "private.h"
+
+/* More of a header than this is no use to anybody: names are short, and the value of an xattr has 64 KiB at most. */
+#define HEADER_MAX (256 << 10)
+
+struct rows {
+	uint32_t first, last;
+	enum source_columns columns;
+	source_row_fn *fn;
+	void *arg;
+	unsigned skipped, damaged;
+	struct str flags, labels, header; /* scratch */
+};
+
+/* \Recent is not kept: it tells of the session that looks, not of the message. */
+static void read_flags(const struct imap_tree *tree, const struct imap_node *list,
+	struct rows *rows, struct source_row *row)
+{
+	if (!imap_node_is_list(list) || !list->closed)
+		return;
+	str_reset(&rows->flags);
+	const struct imap_node *flag = imap_node_child(tree, list);
+	for (; flag; flag = imap_node_next(tree, flag)) {
+		if (flag->type == IMAP_NODE_LIST || imap_node_is(flag, "\\Recent"))
+			continue;
+		if (rows->flags.len > 0)
+			str_putc(&rows->flags, ' ');
+		imap_node_append(flag, &rows->flags);
+	}
+	row->flags = str_cstr(&rows->flags);
+	row->have |= SOURCE_ROW_FLAGS;
+}
+
+/* A label as the server wrote it; one that came as a literal is written as a quoted string. */
+static void append_label(struct str *out, const struct imap_node *label)
+{
+	if (label->type == IMAP_NODE_ATOM) {
+		str_append(out, label->data, label->len);
+		return;
+	}
+	str_putc(out, '"');
+	for (size_t i = 0; i < label->len; i++) {
+		char c = label->data[i];
+		if (label->type == IMAP_NODE_LITERAL && (c == '"' || c == '\\'))
+			str_putc(out, '\\');
+		str_putc(out, c == 0 || c == '\r' || c == '\n' ? ' ' : c);
+	}
+	str_putc(out, '"');
+}
+
+static void read_labels(const struct imap_tree *tree, const struct imap_node *list,
+	struct rows *rows, struct source_row *row)
+{
+	if (!imap_node_is_list(list) || !list->closed)
+		return;
+	str_reset(&rows->labels);
+	const struct imap_node *label = imap_node_child(tree, list);
+	for (; label; label = imap_node_next(tree, label)) {
+		if (label->type == IMAP_NODE_LIST)
+			continue;
+		if (rows->labels.len > 0)
+			str_putc(&rows->labels, ' ');
+		append_label(&rows->labels, label);
+	}
+	row->labels = str_cstr(&rows->labels);
+	row->have |= SOURCE_ROW_LABELS;
+}
+
+static void read_date(const struct imap_node *value, struct source_row *row)
+{
+	if (imap_node_is_string(value) && imap_date_parse(value->data, value->len, &row->date_s))
+		row->have |= SOURCE_ROW_DATE;
+}
+
+static void read_size(const struct imap_node *value, struct source_row *row)
+{
+	if (imap_node_number(value, UINT64_MAX, &row->size_bytes))
+		row->have |= SOURCE_ROW_SIZE;
+}
+
+/* NIL: the message has none of the fields. */
+static void read_header(const struct imap_node *value, struct rows *rows, struct source_row *row)
+{
+	if (!imap_node_is_string(value) && !imap_node_is_nil(value))
+		return;
+	row->header = imap_node_is_nil(value) ? "" : value->data;
+	row->header_len = imap_node_is_nil(value) ? 0 : value->len;
+	if (value->escaped) {
+		str_reset(&rows->header);
+		imap_node_append(value, &rows->header);
+		row->header = str_cstr(&rows->header);
+		row->header_len = rows->header.len;
+	}
+	if (row->header_len > HEADER_MAX)
+		row->header_len = HEADER_MAX;
+	row->have |= SOURCE_ROW_HEADER;
+}
+
+static bool is_header_item(const struct imap_node *item)
+{
+	static const char prefix[] = "BODY[HEADER.FIELDS ";
+	return item->type == IMAP_NODE_ATOM && item->len > strlen(prefix) &&
+	       strncasecmp(item->data, prefix, strlen(prefix)) == 0;
+}
+
+static void read_item(const struct imap_tree *tree, const struct imap_node *item,
+	const struct imap_node *value, struct rows *rows, struct source_row *row)
+{
+	if (imap_node_is(item, "FLAGS"))
+		read_flags(tree, value, rows, row);
+	else if (imap_node_is(item, "INTERNALDATE"))
+		read_date(value, row);
+	else if (imap_node_is(item, "RFC822.SIZE"))
+		read_size(value, row);
+	else if (imap_node_is(item, "X-GM-LABELS"))
+		read_labels(tree, value, rows, row);
+	else if (is_header_item(item))
+		read_header(value, rows, row);
+}
+
+static int rows_error(const struct rows *rows)
+{
+	return str_error(&rows->flags) < 0 || str_error(&rows->labels) < 0 ||
+	                       str_error(&rows->header) < 0
+	               ? -ENOMEM
+	               : 0;
+}
+
+/*
+ * Whether a FETCH that tells no UID is a row that lost it, rather than another session's change of flags: those hold
+ * flags (and MODSEQ) alone.
+ */
+static bool is_row_without_uid(
+	const struct rows *rows, const struct imap_fetch *fetch, const struct source_row *row)
+{
+	if (fetch->damaged)
+		return true;
+	return rows->columns == SOURCE_COLUMNS_ALL &&
+	       (row->have & (SOURCE_ROW_DATE | SOURCE_ROW_SIZE | SOURCE_ROW_HEADER));
+}
+
+static int row_found(
+	struct rows *rows, const struct imap_fetch *fetch, const struct source_row *row)
+{
+	if (row->uid == 0) {
+		rows->skipped += is_row_without_uid(rows, fetch, row);
+		return 0;
+	}
+	if (row->uid < rows->first || row->uid > rows->last)
+		return 0;
+	if (fetch->damaged) {
+		rows->damaged++;
+		log_info("message %u: the server's listing of it can not be understood", row->uid);
+	}
+	int r = rows_error(rows);
+	return r < 0 ? r : rows->fn(rows->arg, row);
+}
+
+static int rows_untagged(
+	struct imap_engine *engine, const struct imap_response *response, void *arg)
+{
+	struct rows *rows = arg;
+	struct imap_fetch fetch;
+	const struct imap_tree *tree = &engine->tree;
+	if (!imap_fetch_parse(engine, response, &fetch))
+		return 0;
+	struct source_row row = {.uid = fetch.uid, .flags = ""};
+	const struct imap_node *item = fetch.item;
+	while (item) {
+		const struct imap_node *next, *value = imap_fetch_value(tree, item, &next);
+		if (value)
+			read_item(tree, item, value, rows, &row);
+		item = next;
+	}
+	return row_found(rows, &fetch, &row);
+}
+
+static const char *column_names(const struct imap_engine *engine, enum source_columns columns)
+{
+	switch (columns) {
+	case SOURCE_COLUMNS_UID:
+		return "UID";
+	case SOURCE_COLUMNS_FLAGS:
+		return "UID FLAGS";
+	case SOURCE_COLUMNS_ALL:
+		break;
+	}
+	return engine->caps.set & IMAP_CAP_GMAIL
+	               ? "UID FLAGS INTERNALDATE RFC822.SIZE X-GM-LABELS BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT MESSAGE-ID)]"
+	               : "UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT MESSAGE-ID)]";
+}
+
+static int rows_run(struct imap_engine *engine, struct rows *rows, struct source_error *error)
+{
+	struct imap_exchange exchange = {.what = "the folder can not be listed",
+		.scope = SOURCE_SCOPE_MAILBOX,
+		.untagged = rows_untagged,
+		.arg = rows,
+		.limits = &imap_fetch_limits,
+		/* each message once, some twice when its flags change meanwhile, and what else goes on */
+		.responses_max = UINT64_C(4) * engine->messages + 100000,
+		.streaming = true};
+	_cleanup_command_ struct imap_command command;
+	char last[12] = "*";
+	if (rows->last != UINT32_MAX)
+		snprintf(last, sizeof(last), "%u", rows->last);
+	imap_command_init(&command, engine, "UID FETCH %u:%s (%s)", rows->first, last,
+		column_names(engine, rows->columns));
+	log_debug("imap: UID FETCH %u:%s, listing", rows->first, last);
+	return imap_engine_run(engine, &command, &exchange, error);
+}
+
+int imap_rows(struct imap_engine *engine, uint32_t first, uint32_t last,
+	enum source_columns columns, source_row_fn *fn, void *arg, unsigned *ret_skipped,
+	struct source_error *error)
+{
+	struct rows rows = {
+		.first = first ? first : 1, .last = last, .columns = columns, .fn = fn, .arg = arg};
+	int r = imap_fetch_begin(engine, error);
+	if (r == 0)
+		r = rows_run(engine, &rows, error);
+	if (rows.damaged + rows.skipped > 0)
+		log_warning(
+			"%u messages: the server's listing of them can not be understood; %u of them tell no UID",
+			rows.damaged + rows.skipped, rows.skipped);
+	str_finish(&rows.flags);
+	str_finish(&rows.labels);
+	str_finish(&rows.header);
+	if (r == 0)
+		*ret_skipped = rows.skipped;
+	return r;
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One response as a tree of nodes that point into its bytes.
+ *
+ * The bytes stay as they are and nothing is copied, so that a listing of 100,000 messages costs one pass over
+ * its bytes and no allocation. Nesting and the number of nodes are limited; the parser has a stack of its own.
+ * What a malformed response holds before its fault stays usable: a damaged row of a listing still tells its UID.
+ *
+ * Left out on purpose: knowledge of any response; the only word that is known here is that of a section
+ * (BODY[…], BINARY[…]), because blanks and parentheses stand inside its brackets.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "sexp.h"
+
+struct sexp_level {
+	uint32_t list, last; /* indices; last 0: the list is empty */
+};
+
+struct sexp_parser {
+	struct imap_tree *tree;
+	const char *pos, *end;
+	unsigned depth;
+	struct sexp_level levels[IMAP_DEPTH_MAX + 1];
+};
+
+void imap_tree_finish(struct imap_tree *tree)
+{
+	free(tree->nodes);
+	*tree = (struct imap_tree){0};
+}
+
+bool imap_number_parse(const char *data, size_t len, uint64_t max, uint64_t *ret)
+{
+	uint64_t number = 0;
+	if (len == 0 || len > 20)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		unsigned digit = (unsigned char)data[i] - '0';
+		if (digit > 9 || number > (UINT64_MAX - digit) / 10)
+			return false;
+		number = number * 10 + digit;
+	}
+	if (number > max)
+		return false;
+	*ret = number;
+	return true;
+}
+
+size_t imap_literal_prefix(const char *data, size_t len, uint64_t *ret_size)
+{
+	size_t pos = len > 0 && data[0] == '~';
+	if (pos >= len || data[pos++] != '{')
+		return 0;
+	size_t digits = pos;
+	while (pos < len && data[pos] >= '0' && data[pos] <= '9')
+		pos++;
+	if (!imap_number_parse(data + digits, pos - digits, UINT64_MAX, ret_size))
+		return 0;
+	pos += pos < len && data[pos] == '+';
+	if (pos >= len || data[pos++] != '}')
+		return 0;
+	pos += pos < len && data[pos] == '\r';
+	return pos < len && data[pos] == '\n' ? pos + 1 : 0;
+}
+
+/* Makes room for a node and links it as the last of the list that is open. */
+static struct imap_node *node_add(struct sexp_parser *parser, enum imap_node_type type)
+{
+	struct imap_tree *tree = parser->tree;
+	if (tree->count >= IMAP_NODES_MAX ||
+		array_grow(&tree->nodes, &tree->cap, tree->count + 1, sizeof(*tree->nodes)) < 0)
+		return NULL;
+	uint32_t index = (uint32_t)tree->count++;
+	struct sexp_level *level = &parser->levels[parser->depth];
+	if (level->last)
+		tree->nodes[level->last].next = index;
+	else
+		tree->nodes[level->list].child = index;
+	level->last = index;
+	tree->nodes[index] = (struct imap_node){.type = type, .data = parser->pos};
+	return &tree->nodes[index];
+}
+
+static int parse_open(struct sexp_parser *parser)
+{
+	if (parser->depth >= IMAP_DEPTH_MAX)
+		return -EPROTO;
+	struct imap_node *node = node_add(parser, IMAP_NODE_LIST);
+	if (!node)
+		return -EPROTO;
+	node->data = ++parser->pos;
+	parser->levels[++parser->depth] =
+		(struct sexp_level){.list = (uint32_t)(node - parser->tree->nodes)};
+	return 0;
+}
+
+static int parse_close(struct sexp_parser *parser)
+{
+	if (parser->depth == 0)
+		return -EPROTO;
+	struct imap_node *list = &parser->tree->nodes[parser->levels[parser->depth--].list];
+	list->len = (size_t)(parser->pos++ - list->data);
+	list->closed = true;
+	return 0;
+}
+
+static int parse_quoted(struct sexp_parser *parser)
+{
+	const char *start = parser->pos + 1, *p = start;
+	bool escaped = false;
+	for (; p < parser->end && *p != '"'; p++) {
+		if (*p == '\r' || *p == '\n' || *p == 0)
+			return -EPROTO;
+		if (*p == '\\') {
+			escaped = true;
+			if (++p == parser->end || *p == '\r' || *p == '\n' || *p == 0)
+				return -EPROTO;
+		}
+	}
+	if (p >= parser->end)
+		return -EPROTO;
+	struct imap_node *node = node_add(parser, IMAP_NODE_QUOTED);
+	if (!node)
+		return -EPROTO;
+	node->data = start;
+	node->len = (size_t)(p - start);
+	node->escaped = escaped;
+	parser->pos = p + 1;
+	return 0;
+}
+
+static int parse_literal(struct sexp_parser *parser)
+{
+	uint64_t size;
+	size_t left = (size_t)(parser->end - parser->pos);
+	size_t prefix = imap_literal_prefix(parser->pos, left, &size);
+	if (prefix == 0 || size > left - prefix)
+		return -EPROTO;
+	struct imap_node *node = node_add(parser, IMAP_NODE_LITERAL);
+	if (!node)
+		return -EPROTO;
+	node->data = parser->pos + prefix;
+	node->len = (size_t)size;
+	parser->pos = node->data + node->len;
+	return 0;
+}
+
+static bool word_is(const char *data, size_t len, const char *word)
+{
+	return strlen(word) == len && strncasecmp(data, word, len) == 0;
+}
+
+/* Whether "[" after this word begins a section (RFC 3501 §6.4.5, RFC 3516). */
+static bool takes_section(const char *data, size_t len)
+{
+	return word_is(data, len, "BODY") || word_is(data, len, "BINARY") ||
+	       word_is(data, len, "BINARY.SIZE");
+}
+
+static bool ends_atom(char c)
+{
+	unsigned char u = (unsigned char)c;
+	return u <= ' ' || u == '(' || u == ')' || u == '"' || u == 0x7f;
+}
+
+static int parse_atom(struct sexp_parser *parser)
+{
+	const char *start = parser->pos, *p = start;
+	while (p < parser->end && !ends_atom(*p)) {
+		if (*p == '[' && takes_section(start, (size_t)(p - start)))
+			while (p < parser->end && *p != ']' && *p != '\r' && *p != '\n' && *p != 0)
+				p++;
+		if (p == parser->end || *p == '\r' || *p == '\n' || *p == 0)
+			return -EPROTO;
+		p++;
+	}
+	if (p == start)
+		return -EPROTO;
+	struct imap_node *node = node_add(parser, IMAP_NODE_ATOM);
+	if (!node)
+		return -EPROTO;
+	node->len = (size_t)(p - start);
+	parser->pos = p;
+	return 0;
+}
+
+static int parse_token(struct sexp_parser *parser)
+{
+	switch (*parser->pos) {
+	case '(':
+		return parse_open(parser);
+	case ')':
+		return parse_close(parser);
+	case '"':
+		return parse_quoted(parser);
+	case '{':
+		return parse_literal(parser);
+	case '~':
+		if (parser->end - parser->pos > 1 && parser->pos[1] == '{')
+			return parse_literal(parser);
+		return parse_atom(parser);
+	default:
+		return parse_atom(parser);
+	}
+}
+
+int imap_tree_parse(struct imap_tree *tree, const char *data, size_t len)
+{
+	struct sexp_parser parser = {.tree = tree, .pos = data, .end = data + len};
+	int r = array_grow(&tree->nodes, &tree->cap, 1, sizeof(*tree->nodes));
+	if (r < 0)
+		return r;
+	tree->nodes[0] = (struct imap_node){
+		.type = IMAP_NODE_LIST, .closed = true, .data = data, .len = len};
+	tree->count = 1;
+	while (r == 0 && parser.pos < parser.end) {
+		if (*parser.pos == ' ' || *parser.pos == '\t')
+			parser.pos++;
+		else
+			r = parse_token(&parser);
+	}
+	return r == 0 && parser.depth > 0 ? -EPROTO : r;
+}
+
+static const struct imap_node *node_at(const struct imap_tree *tree, uint32_t index)
+{
+	return index ? &tree->nodes[index] : NULL;
+}
+
+const struct imap_node *imap_tree_top(const struct imap_tree *tree)
+{
+	return tree->count ? node_at(tree, tree->nodes[0].child) : NULL;
+}
+
+const struct imap_node *imap_node_child(const struct imap_tree *tree, const struct imap_node *node)
+{
+	return node && node->type == IMAP_NODE_LIST ? node_at(tree, node->child) : NULL;
+}
+
+const struct imap_node *imap_node_next(const struct imap_tree *tree, const struct imap_node *node)
+{
+	return node ? node_at(tree, node->next) : NULL;
+}
+
+bool imap_node_is(const struct imap_node *node, const char *word)
+{
+	return node && node->type == IMAP_NODE_ATOM && word_is(node->data, node->len, word);
+}
+
+bool imap_node_is_nil(const struct imap_node *node)
+{
+	return imap_node_is(node, "NIL");
+}
+
+bool imap_node_is_list(const struct imap_node *node)
+{
+	return node && node->type == IMAP_NODE_LIST;
+}
+
+bool imap_node_is_string(const struct imap_node *node)
+{
+	return node && (node->type == IMAP_NODE_QUOTED || node->type == IMAP_NODE_LITERAL);
+}
+
+bool imap_node_number(const struct imap_node *node, uint64_t max, uint64_t *ret)
+{
+	return node && node->type != IMAP_NODE_LIST &&
+	       imap_number_parse(node->data, node->len, max, ret);
+}
+
+void imap_node_append(const struct imap_node *node, struct str *out)
+{
+	if (!node->escaped) {
+		str_append(out, node->data, node->len);
+		return;
+	}
+	for (size_t i = 0; i < node->len; i++) {
+		if (node->data[i] == '\\' && i + 1 < node->len)
+			i++;
+		str_putc(out, node->data[i]);
+	}
+}

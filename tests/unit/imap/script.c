@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* The scripted server: one connection, one thread, blocking calls with a time limit. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "mailfs/util/clock.h"
+#include "script.h"
+
+struct script {
+	const char *const *steps;
+	int listener, fd;
+	uint16_t port;
+	pthread_t thread;
+	char wrong[1000]; /* "": nothing */
+};
+
+static void set_timeout(int fd, int seconds)
+{
+	struct timeval limit = {.tv_sec = seconds};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+static bool send_all(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+		if (n <= 0)
+			return false;
+		data += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static void do_expect(struct script *script, const char *want)
+{
+	char line[10000];
+	size_t len = 0;
+	while (len + 1 < sizeof(line) && (len < 2 || memcmp(line + len - 2, "\r\n", 2) != 0)) {
+		if (recv(script->fd, line + len, 1, 0) != 1) {
+			snprintf(script->wrong, sizeof(script->wrong),
+				"waited for '%s', got '%.*s'", want, (int)len, line);
+			return;
+		}
+		len++;
+	}
+	if (len - 2 != strlen(want) || memcmp(line, want, len - 2) != 0)
+		snprintf(script->wrong, sizeof(script->wrong), "waited for '%s', got '%.*s'", want,
+			(int)len - 2, line);
+}
+
+/* The peer may have had enough of it: that is no fault of the script. */
+static void do_flood(struct script *script, const char *step)
+{
+	char *text;
+	unsigned long count = strtoul(step, &text, 10);
+	for (text++; count > 0 && send_all(script->fd, text, strlen(text)); count--)
+		;
+}
+
+static void do_trickle(struct script *script, const char *step)
+{
+	char *text;
+	unsigned long pause_ms = strtoul(step, &text, 10);
+	for (text++; *text && send_all(script->fd, text, 1); text++)
+		usleep((useconds_t)pause_ms * 1000);
+}
+
+static void do_step(struct script *script, const char *step)
+{
+	switch (step[0]) {
+	case '>':
+		if (!send_all(script->fd, step + 1, strlen(step + 1)))
+			snprintf(script->wrong, sizeof(script->wrong), "can not send '%.500s'",
+				step + 1);
+		break;
+	case '<':
+		do_expect(script, step + 1);
+		break;
+	case '*':
+		do_flood(script, step + 1);
+		break;
+	case '~':
+		do_trickle(script, step + 1);
+		break;
+	case '#':
+		usleep((useconds_t)atoi(step + 1) * 1000);
+		break;
+	case '!':
+		shutdown(script->fd, SHUT_RDWR);
+		break;
+	default:
+		snprintf(script->wrong, sizeof(script->wrong), "no such step: '%.500s'", step);
+	}
+}
+
+static void *script_main(void *arg)
+{
+	struct script *script = arg;
+	script->fd = accept(script->listener, NULL, NULL);
+	if (script->fd < 0) {
+		snprintf(script->wrong, sizeof(script->wrong), "nobody came");
+		return NULL;
+	}
+	set_timeout(script->fd, 10);
+	for (const char *const *step = script->steps; *step && !script->wrong[0]; step++)
+		do_step(script, *step);
+	if (!script->wrong[0]) {
+		char rest[4096];
+		while (recv(script->fd, rest, sizeof(rest), 0) > 0)
+			;
+	}
+	close(script->fd);
+	return NULL;
+}
+
+struct script *script_start(const char *const *steps)
+{
+	struct script *script = calloc(1, sizeof(*script));
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	assert_non_null(script);
+	script->steps = steps;
+	script->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(script->listener >= 0);
+	set_timeout(script->listener, 10);
+	assert_int_equal(bind(script->listener, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(listen(script->listener, 1), 0);
+	assert_int_equal(getsockname(script->listener, (struct sockaddr *)&address, &len), 0);
+	script->port = ntohs(address.sin_port);
+	assert_int_equal(pthread_create(&script->thread, NULL, script_main, script), 0);
+	return script;
+}
+
+uint16_t script_port(const struct script *script)
+{
+	return script->port;
+}
+
+const char *script_finish(struct script *script)
+{
+	static char wrong[sizeof(script->wrong)];
+	pthread_join(script->thread, NULL);
+	close(script->listener);
+	memcpy(wrong, script->wrong, sizeof(wrong));
+	free(script);
+	return wrong[0] ? wrong : NULL;
+}
+
+void peer_connect_as(struct peer *peer, enum net_tls tls, const char *user, const char *password,
+	const char *const *steps)
+{
+	*peer = (struct peer){.script = script_start(steps)};
+	struct net_params net = {
+		.host = "127.0.0.1", .port = script_port(peer->script), .tls = tls};
+	assert_int_equal(net_context_create(&net, &peer->net, &peer->error), 0);
+	peer->password = secret_create(password, strlen(password));
+	assert_non_null(peer->password);
+	struct imap_params params = {.net = peer->net, .user = user, .password = peer->password};
+	assert_int_equal(imap_source_create(&params, &peer->source), 0);
+	peer->result = peer->source->ops->connect(
+		peer->source, clock_now_ms() + 8000, &peer->session, &peer->error);
+}
+
+void peer_connect(struct peer *peer, enum net_tls tls, const char *const *steps)
+{
+	peer_connect_as(peer, tls, "alice", "s3cret", steps);
+}
+
+void peer_finish(struct peer *peer)
+{
+	if (peer->session)
+		peer->source->ops->disconnect(peer->session, false);
+	peer->source->ops->destroy(peer->source);
+	secret_destroy(peer->password);
+	net_context_destroy(peer->net);
+	const char *wrong = script_finish(peer->script);
+	if (wrong)
+		fail_msg("script: %s", wrong);
+}
