@@ -3,9 +3,11 @@
  * What is kept of an account on this machine: mailboxes, listings, structures, sizes (SQLite), and bodies
  * (sparse files beside it). Everything here is cache: it can be had from the server again. The only user of SQLite.
  *
- * All file names derive from numbers, never from server text. Any thread may call; calls serialise inside.
- * Every call says Blocks: disk, unless it says never; every call can fail with -EIO (damaged or unreadable),
- * -ENOSPC, -ENOMEM. One process owns a store (lock file).
+ * All file names derive from numbers, never from server text. Any thread may call; calls serialise inside, but for the
+ * reading and writing of bodies, which go side by side. Every call says Blocks: disk, unless it says never; every call can
+ * fail with -EIO (damaged or unreadable), -ENOSPC (also a quota or a limit of file sizes), -ENOMEM; such a failure is
+ * logged here, once for each kind. One process owns a store (lock file), and has a thread of the store's in it: it is
+ * opened after the last fork(), not carried across one.
  */
 #ifndef MAILFS_STORE_H
 #define MAILFS_STORE_H
@@ -23,10 +25,11 @@ struct store_body;
 
 /*
  * Opens, or creates, the store in directory (made with mode 0700, parents too). why receives one line for a person
- * on failure. -EBUSY: another process has it (why names its pid). -EPROTO: the schema is of a newer mailfs.
+ * on failure. -EBUSY: another process has it (why names its pid). -EPROTO: the schema is of a newer mailfs. -EIO: among
+ * other things a damaged one, then why says that the directory may be deleted. Does not depend on the number of messages.
  */
 int store_open(const char *directory, struct store **ret, struct str *why);
-/* Writes what is pending and closes; NULL is allowed. */
+/* Writes what is pending and closes; every body was closed before. NULL is allowed. */
 void store_close(struct store *store);
 
 /*
@@ -43,48 +46,62 @@ struct store_mailbox {
 	uint32_t uidvalidity; /* 0: never listed */
 	uint32_t uidnext;
 	uint64_t modseq;
-	bool complete;        /* the listing is whole; false: cut off after the highest UID in it */
-	int64_t changed_s;    /* wall clock: when its set of messages was last seen to change; first seen: then */
+	bool complete; /* the listing is whole; false: cut off after the highest UID in it */
+	int64_t changed_s; /* wall clock: when its set of messages was last seen to change; first seen: then */
 };
 /* Finds the mailbox, or adds it as never listed with changed_s = now. */
 int store_mailbox_get(struct store *store, const char *mailbox, struct store_mailbox *ret);
 int store_mailbox_put(struct store *store, const char *mailbox, const struct store_mailbox *state);
 
 /* Adds or replaces rows (members as in `have`; absent ones are stored as absent), in one transaction. */
-int store_rows_put(struct store *store, uint32_t folder, const struct source_row *rows, size_t count);
+int store_rows_put(
+	struct store *store, uint32_t folder, const struct source_row *rows, size_t count);
 /* Calls fn for each row with UID ≥ first in ascending order; size_bytes as corrected by store_size_put. fn may not call the store. */
-int store_rows_load(struct store *store, uint32_t folder, uint32_t first, source_row_fn *fn, void *arg);
+int store_rows_load(
+	struct store *store, uint32_t folder, uint32_t first, source_row_fn *fn, void *arg);
 /* As above for one row; -ENOENT. */
 int store_row_get(struct store *store, uint32_t folder, uint32_t uid, source_row_fn *fn, void *arg);
-/* Removes rows and all that hangs on them: structures, sizes, bodies. */
+/*
+ * Removes rows and all that hangs on them: structures, sizes, bodies. A body that is open goes on with its bytes and is gone
+ * when it is closed. Many are removed in batches; after a failure some may be left, and the call can be made again.
+ */
 int store_rows_remove(struct store *store, uint32_t folder, const uint32_t *uids, size_t count);
 struct store_flags {
 	uint32_t uid;
 	const char *flags;
 };
-int store_flags_put(struct store *store, uint32_t folder, const struct store_flags *flags, size_t count);
-/* The true size of a message, learned from its bytes. */
+int store_flags_put(
+	struct store *store, uint32_t folder, const struct store_flags *flags, size_t count);
+/* The true size of a message, learned from its bytes: wins over what a row says, now and later. No-op for an unknown one. */
 int store_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t size_bytes);
-/* Forgets all rows and bodies of a folder number (its UIDVALIDITY is gone). */
+/* Forgets all rows and bodies of a folder number (its UIDVALIDITY is gone), as above; the number itself is kept. */
 int store_folder_remove(struct store *store, uint32_t folder);
 /* Messages, and those without \Seen. */
-int store_folder_count(struct store *store, uint32_t folder, uint64_t *ret_messages, uint64_t *ret_unseen);
+int store_folder_count(
+	struct store *store, uint32_t folder, uint64_t *ret_messages, uint64_t *ret_unseen);
 
-/* The serialised structure of a message (mime_part_serialize); len 0: the server's could not be understood. get: -ENOENT. */
-int store_structure_put(struct store *store, uint32_t folder, uint32_t uid, const void *data, size_t len);
+/* The serialised structure of a message (mime_part_serialize); len 0: the server's could not be understood. get: appends; -ENOENT. */
+int store_structure_put(
+	struct store *store, uint32_t folder, uint32_t uid, const void *data, size_t len);
 int store_structure_get(struct store *store, uint32_t folder, uint32_t uid, struct str *out);
 /* Up to max UIDs ≥ first, ascending, whose structure is not stored. *count: how many. */
-int store_structures_missing(struct store *store, uint32_t folder, uint32_t first, uint32_t *uids, size_t max, size_t *count);
+int store_structures_missing(struct store *store, uint32_t folder, uint32_t first, uint32_t *uids,
+	size_t max, size_t *count);
 /* The exact decoded size of a section as the .parts view shows it. get: -ENOENT. */
-int store_section_size_put(struct store *store, uint32_t folder, uint32_t uid, const char *section, uint64_t size_bytes);
-int store_section_size_get(struct store *store, uint32_t folder, uint32_t uid, const char *section, uint64_t *ret);
+int store_section_size_put(struct store *store, uint32_t folder, uint32_t uid, const char *section,
+	uint64_t size_bytes);
+int store_section_size_get(
+	struct store *store, uint32_t folder, uint32_t uid, const char *section, uint64_t *ret);
 
 /*
  * The bytes of a message (section "") or of a decoded section, as far as they are here: a sparse file and
- * its map of ranges. section consists of digits, dots and capital letters, else -EINVAL. One handle for each body at a time
- * (sync sees to it); its calls may come from several threads.
+ * its map of ranges. section consists of digits, dots and capital letters, at most 200, else -EINVAL. One handle for each
+ * body at a time (sync sees to it), else -EBUSY; its calls may come from several threads. A handle has no descriptor
+ * before its first bytes are read or written. What is written is recorded for the next opening once the body is whole, after
+ * each 8 MiB, and on closing; when that fails (a full disk) the bytes are still there until it is closed.
  */
-int store_body_open(struct store *store, uint32_t folder, uint32_t uid, const char *section, struct store_body **ret);
+int store_body_open(struct store *store, uint32_t folder, uint32_t uid, const char *section,
+	struct store_body **ret);
 /* Records the ranges and closes; NULL is allowed. */
 void store_body_close(struct store_body *body);
 /*
@@ -92,7 +109,7 @@ void store_body_close(struct store_body *body);
  * -ENODATA: the byte at offset is not held.
  */
 ssize_t store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset);
-/* Writes and, once written, counts them as held. */
+/* Writes and, once all are written, counts them as held. Bytes past the known end are left out. -EINVAL: past what a file can be. */
 int store_body_write(struct store_body *body, const void *data, size_t len, uint64_t offset);
 /* The true length is known. Bytes past it are dropped. */
 int store_body_set_size(struct store_body *body, uint64_t size_bytes);
@@ -100,7 +117,7 @@ int store_body_set_size(struct store_body *body, uint64_t size_bytes);
 bool store_body_size(const struct store_body *body, uint64_t *ret);
 /* The number of bytes held from offset on without a gap. Blocks: never. */
 uint64_t store_body_held(const struct store_body *body, uint64_t offset);
-/* Forgets all bytes. */
+/* Forgets all bytes, and the true length. */
 int store_body_drop(struct store_body *body);
 
 #endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The files below bodies/: FOLDER/UID or FOLDER/UID-SECTION, FOLDER as eight hexadecimal digits. Names consist of
+ * numbers and of sections that were checked, so that a server has no say in them; directories are 0700, files 0600, and
+ * symbolic links are not followed.
+ */
+#include "private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define SECTION_MAX 200
+
+struct body_path {
+	char text[SECTION_MAX + 32];
+};
+
+static struct body_path body_path(uint64_t id, const char *section)
+{
+	struct body_path path;
+	snprintf(path.text, sizeof(path.text), "%08x/%u%s%s", (unsigned)(id >> 32),
+		(unsigned)(id & UINT32_MAX), *section ? "-" : "", section);
+	return path;
+}
+
+bool body_file_section_valid(const char *section)
+{
+	size_t len = strspn(section, "0123456789.ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+	return section[len] == 0 && len <= SECTION_MAX;
+}
+
+static int open_in_bodies(struct store *store, const char *path, int flags)
+{
+	return openat(
+		store->bodies_fd, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+}
+
+int body_file_open(struct store *store, uint64_t id, const char *section, bool truncate)
+{
+	struct body_path path = body_path(id, section);
+	int flags = truncate ? O_TRUNC : 0;
+	char folder[16];
+	snprintf(folder, sizeof(folder), "%08x", (unsigned)(id >> 32));
+	int fd = open_in_bodies(store, path.text, flags);
+	/* More than once, because the folder may be removed at the same time. */
+	for (int i = 0; fd < 0 && errno == ENOENT && i < 16; i++) {
+		if (mkdirat(store->bodies_fd, folder, 0700) < 0 && errno != EEXIST)
+			break;
+		fd = open_in_bodies(store, path.text, flags);
+	}
+	return fd < 0 ? store_errno(errno) : fd;
+}
+
+int body_file_open_nameless(struct store *store)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "nameless-%u", atomic_fetch_add(&store->nameless, 1));
+	int fd = open_in_bodies(store, name, O_TRUNC);
+	if (fd < 0)
+		return store_errno(errno);
+	unlinkat(store->bodies_fd, name, 0);
+	return fd;
+}
+
+uint64_t body_file_size(struct store *store, uint64_t id, const char *section)
+{
+	struct body_path path = body_path(id, section);
+	struct stat st;
+	if (fstatat(store->bodies_fd, path.text, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		!S_ISREG(st.st_mode))
+		return 0;
+	return (uint64_t)st.st_size;
+}
+
+static int remove_at(int dir_fd, const char *name)
+{
+	if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
+		return store_errno(errno);
+	return 0;
+}
+
+int body_file_remove(struct store *store, uint64_t id, const char *section)
+{
+	struct body_path path = body_path(id, section);
+	return remove_at(store->bodies_fd, path.text);
+}
+
+typedef int entry_fn(struct store *store, int dir_fd, const char *name);
+
+/* Calls fn for each entry of a directory; goes on after a failure and returns the first one. */
+static int for_each_entry(struct store *store, const char *directory, entry_fn *fn)
+{
+	int fd = openat(
+		store->bodies_fd, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : store_errno(errno);
+	DIR *dir = fdopendir(fd);
+	if (!dir) {
+		close(fd);
+		return -ENOMEM;
+	}
+	int rc = 0;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		int err = fn(store, fd, entry->d_name);
+		rc = rc == 0 ? err : rc;
+	}
+	closedir(dir);
+	return rc;
+}
+
+static int remove_file(struct store *store, int dir_fd, const char *name)
+{
+	(void)store;
+	return remove_at(dir_fd, name);
+}
+
+static int remove_folder(struct store *store, const char *name)
+{
+	int rc = for_each_entry(store, name, remove_file);
+	/* It stays where somebody has begun a new body meanwhile; an empty one does no harm. */
+	unlinkat(store->bodies_fd, name, AT_REMOVEDIR);
+	return rc;
+}
+
+int body_file_remove_folder(struct store *store, uint32_t folder)
+{
+	char name[16];
+	snprintf(name, sizeof(name), "%08x", (unsigned)folder);
+	return remove_folder(store, name);
+}
+
+/* A directory of bodies, or a nameless file that a killed process left its name. */
+static int remove_any(struct store *store, int dir_fd, const char *name)
+{
+	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	return remove_folder(store, name);
+}
+
+int body_file_remove_all(struct store *store)
+{
+	return for_each_entry(store, ".", remove_any);
+}

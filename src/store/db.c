@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening a database, and the one place where SQLite's codes become errno and log lines. Opening reads
+ * the header and the schema and prepares every statement, which fails if a table is not as it should be; it never reads the
+ * rows, so that it takes the same time however many there are.
+ *
+ * Left out: repairing. A damaged database is reported with what to do about it.
+ */
+#include "db.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "mailfs/util/log.h"
+#include "private.h"
+#include "sql.h"
+
+/* How long a statement waits for a stranger (a person with sqlite3(1)) who has the database locked. */
+#define BUSY_TIMEOUT_MS 2000
+
+static bool is_damage(int rc)
+{
+	int primary = rc & 0xff;
+	return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
+}
+
+/* Called right after the failure. SQLite knows ENOSPC as FULL, but not a quota or a limit of file sizes: errno still tells. */
+static int to_errno(int rc)
+{
+	int os_errno = errno;
+	switch (rc & 0xff) {
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_NOMEM:
+		return -ENOMEM;
+	case SQLITE_IOERR:
+	case SQLITE_CANTOPEN:
+		return rc == SQLITE_IOERR_NOMEM ? -ENOMEM : store_errno(os_errno);
+	default:
+		return -EIO;
+	}
+}
+
+static int fail(struct db *db, int rc)
+{
+	int err = to_errno(rc);
+	unsigned kind = is_damage(rc) ? 1 : err == -ENOSPC ? 2 : err == -ENOMEM ? 4 : 8;
+	if (db->logged & kind)
+		return err;
+	db->logged |= kind;
+	if (is_damage(rc))
+		log_error(
+			"the store in %s is damaged (%s); it is only a cache: unmount, delete it, mount again",
+			db->directory, sqlite3_errmsg(db->handle));
+	else
+		log_error("the store in %s: %s (%s)", db->directory, sqlite3_errmsg(db->handle),
+			strerror(-err));
+	return err;
+}
+
+static int fail_open(struct db *db, int rc, struct str *why)
+{
+	int err = to_errno(rc);
+	const char *text = db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc);
+	if (is_damage(rc) || (rc & 0xff) == SQLITE_ERROR)
+		str_printf(why,
+			"the store in %s is damaged (%s); it is only a cache: delete that directory and try again",
+			db->directory, text);
+	else
+		str_printf(why, "the store in %s can not be opened: %s", db->directory, text);
+	return err;
+}
+
+static int exec(struct db *db, const char *sql, struct str *why)
+{
+	errno = 0;
+	int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+	return rc == SQLITE_OK ? 0 : fail_open(db, rc, why);
+}
+
+static int read_version(struct db *db, int *ret, struct str *why)
+{
+	sqlite3_stmt *statement = NULL;
+	errno = 0;
+	int rc = sqlite3_prepare_v2(db->handle, "PRAGMA user_version", -1, &statement, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(statement);
+	if (rc == SQLITE_ROW)
+		*ret = sqlite3_column_int(statement, 0);
+	int err = rc == SQLITE_ROW ? 0 : fail_open(db, rc, why);
+	sqlite3_finalize(statement);
+	return err;
+}
+
+static int check_version(struct db *db, int version, struct str *why)
+{
+	if (version >= 0 && version <= SQL_SCHEMA_VERSION)
+		return 0;
+	str_printf(why,
+		"the store in %s is of a newer mailfs (its schema is version %d, this mailfs knows up to %d): "
+		"use that mailfs, or delete the directory, which is only a cache",
+		db->directory, version, SQL_SCHEMA_VERSION);
+	return -EPROTO;
+}
+
+/* All steps in one transaction, the version among them: a schema is whole or not there. */
+static int migrate(struct db *db, int version, struct str *why)
+{
+	if (version == SQL_SCHEMA_VERSION)
+		return 0;
+	int rc = exec(db, "BEGIN IMMEDIATE", why);
+	for (; rc == 0 && version < SQL_SCHEMA_VERSION; version++)
+		rc = exec(db, sql_schema[version], why);
+	char text[64];
+	sqlite3_snprintf(sizeof(text), text, "PRAGMA user_version=%d; COMMIT", SQL_SCHEMA_VERSION);
+	if (rc == 0)
+		rc = exec(db, text, why);
+	return rc;
+}
+
+static int prepare(struct db *db, struct str *why)
+{
+	for (int i = 0; i < DB_STATEMENTS; i++) {
+		int rc = sqlite3_prepare_v3(db->handle, sql_statements[i], -1,
+			SQLITE_PREPARE_PERSISTENT, &db->statements[i], NULL);
+		if (rc != SQLITE_OK)
+			return fail_open(db, rc, why);
+	}
+	return 0;
+}
+
+/* What a damaged or planted database could make SQLite do is switched off. */
+static void harden(sqlite3 *handle)
+{
+	sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+}
+
+static int open_handle(struct db *db, const char *path, struct str *why)
+{
+	errno = 0;
+	int rc = sqlite3_open_v2(path, &db->handle,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	if (rc != SQLITE_OK)
+		return fail_open(db, rc, why);
+	sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
+	harden(db->handle);
+	return 0;
+}
+
+static int start_checkpoints(struct db *db, const char *path, struct str *why)
+{
+	errno = 0;
+	int rc = checkpoint_start(&db->checkpoint, path, db->handle);
+	return rc == SQLITE_OK ? 0 : fail_open(db, rc, why);
+}
+
+int db_open(
+	struct db *db, const char *path, const char *directory, bool *ret_fresh, struct str *why)
+{
+	*db = (struct db){.directory = directory};
+	int version = 0;
+	int rc = open_handle(db, path, why);
+	if (rc == 0)
+		rc = read_version(db, &version, why);
+	if (rc == 0)
+		rc = check_version(db, version, why);
+	if (rc == 0)
+		rc = exec(db, sql_pragmas, why);
+	if (rc == 0)
+		rc = migrate(db, version, why);
+	if (rc == 0)
+		rc = prepare(db, why);
+	if (rc == 0)
+		rc = start_checkpoints(db, path, why);
+	if (rc < 0)
+		db_close(db);
+	else
+		*ret_fresh = version == 0;
+	return rc;
+}
+
+void db_close(struct db *db)
+{
+	checkpoint_stop(&db->checkpoint);
+	for (int i = 0; i < DB_STATEMENTS; i++)
+		sqlite3_finalize(db->statements[i]);
+	sqlite3_close(db->handle);
+	*db = (struct db){0};
+}
+
+sqlite3_stmt *db_statement(struct db *db, enum db_statement which)
+{
+	db->bind_rc = SQLITE_OK;
+	return db->statements[which];
+}
+
+void db_bind_blob(struct db *db, sqlite3_stmt *statement, int index, const void *data, size_t len)
+{
+	int rc = sqlite3_bind_blob64(statement, index, len ? data : "", len, SQLITE_STATIC);
+	if (rc != SQLITE_OK)
+		db->bind_rc = rc;
+}
+
+void db_bind_text(struct db *db, sqlite3_stmt *statement, int index, const char *text)
+{
+	int rc = sqlite3_bind_text64(
+		statement, index, text, strlen(text), SQLITE_STATIC, SQLITE_UTF8);
+	if (rc != SQLITE_OK)
+		db->bind_rc = rc;
+}
+
+int db_step(struct db *db, sqlite3_stmt *statement)
+{
+	errno = 0;
+	int rc = db->bind_rc == SQLITE_OK ? sqlite3_step(statement) : db->bind_rc;
+	if (rc == SQLITE_ROW)
+		return 1;
+	return rc == SQLITE_DONE ? 0 : fail(db, rc);
+}
+
+int db_run(struct db *db, sqlite3_stmt *statement)
+{
+	int rc = db_step(db, statement);
+	return rc > 0 ? 0 : rc;
+}
+
+static int run(struct db *db, enum db_statement which)
+{
+	_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, which);
+	return db_run(db, statement);
+}
+
+int db_begin(struct db *db)
+{
+	return run(db, DB_BEGIN);
+}
+
+int db_end(struct db *db, int rc)
+{
+	if (rc == 0)
+		rc = run(db, DB_COMMIT);
+	/* After some errors, a full disk among them, SQLite has rolled back by itself. */
+	if (rc < 0 && !sqlite3_get_autocommit(db->handle))
+		run(db, DB_ROLLBACK);
+	return rc;
+}

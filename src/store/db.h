@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The database below the store: one SQLite handle with its schema and its prepared statements. The caller
+ * holds the store's lock in every call; nothing here locks.
+ */
+#ifndef MAILFS_STORE_DB_H
+#define MAILFS_STORE_DB_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "checkpoint.h"
+#include "mailfs/util/str.h"
+
+enum db_statement {
+	DB_BEGIN,
+	DB_COMMIT,
+	DB_ROLLBACK,
+	DB_NUMBER_FIND,
+	DB_NUMBER_TAKEN,
+	DB_NUMBER_ADD,
+	DB_MAILBOX_GET,
+	DB_MAILBOX_PUT,
+	DB_ROW_PUT,
+	DB_ROWS_LOAD,
+	DB_FLAGS_PUT,
+	DB_SIZE_PUT,
+	DB_COUNT,
+	DB_ROWS_BOUND,
+	DB_STRUCTURE_PUT,
+	DB_STRUCTURE_GET,
+	DB_STRUCTURES_MISSING,
+	DB_SECTION_SIZE_PUT,
+	DB_SECTION_SIZE_GET,
+	DB_BODY_PUT,
+	DB_BODY_GET,
+	DB_BODY_REMOVE,
+	DB_BODY_SECTIONS,
+	DB_REMOVE_ROWS,
+	DB_REMOVE_STRUCTURES,
+	DB_REMOVE_SECTION_SIZES,
+	DB_REMOVE_BODIES,
+	DB_STATEMENTS
+};
+
+struct db {
+	sqlite3 *handle;
+	sqlite3_stmt *statements[DB_STATEMENTS];
+	const char *directory; /* of the store, for messages; borrowed */
+	unsigned logged;       /* kinds of failure that were logged */
+	int bind_rc;           /* of a binding that failed, for db_step() to give */
+	struct checkpoint checkpoint;
+};
+
+/*
+ * Opens the database at path, which exists (an empty file is a new database), and brings its schema up to date.
+ * *ret_fresh: it was made just now. -EPROTO: of a newer mailfs. On failure why has a line, and db needs no close. db stays
+ * where it is: a thread knows it.
+ */
+int db_open(
+	struct db *db, const char *path, const char *directory, bool *ret_fresh, struct str *why);
+void db_close(struct db *db);
+
+/* The statement, ready to be bound. Blocks: never. */
+sqlite3_stmt *db_statement(struct db *db, enum db_statement which);
+/* Ends the use of a statement: it would hold a read transaction open otherwise. */
+static inline void cleanup_statement(sqlite3_stmt **statement)
+{
+	sqlite3_reset(*statement);
+	sqlite3_clear_bindings(*statement);
+}
+#define _cleanup_statement_ __attribute__((cleanup(cleanup_statement)))
+
+/* Bytes that stay valid until the statement is reset; len 0 is an empty value, not NULL. */
+void db_bind_blob(struct db *db, sqlite3_stmt *statement, int index, const void *data, size_t len);
+void db_bind_text(struct db *db, sqlite3_stmt *statement, int index, const char *text);
+
+/* 1: a row; 0: no more; -ENOSPC, -ENOMEM, -EIO (logged once for each kind of failure). */
+int db_step(struct db *db, sqlite3_stmt *statement);
+/* Runs a statement that gives no rows. */
+int db_run(struct db *db, sqlite3_stmt *statement);
+
+int db_begin(struct db *db);
+/* Commits when rc is 0, else takes everything back; returns rc, or what the commit failed with. */
+int db_end(struct db *db, int rc);
+
+#endif

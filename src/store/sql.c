@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The schema and every statement, in one place, so that they can be read against each other.
+ *
+ * What belongs to a message is found by id = folder << 32 | uid, the same number as its inode: one integer key, rows of
+ * a folder side by side in UID order, and a folder is the range of ids from folder << 32 to folder << 32 | 0xffffffff.
+ * A member of a row that the server did not give is NULL. Numbers of folders are never given up, so that an
+ * inode number never means another message.
+ *
+ * A step of the schema that has been released is never edited: a change is one more step.
+ */
+#include "sql.h"
+
+/*
+ * NORMAL with WAL: a commit survives the death of the process, not always that of the machine, which is right for what
+ * can be had from the server again. Checkpoints are made by checkpoint.c. No mmap_size: an I/O error would be a SIGBUS.
+ */
+const char *const sql_pragmas = "PRAGMA journal_mode=WAL;"
+				"PRAGMA synchronous=NORMAL;"
+				"PRAGMA journal_size_limit=16777216;"
+				"PRAGMA cache_size=-4096;"
+				"PRAGMA cell_size_check=ON;";
+
+const char *const sql_schema[SQL_SCHEMA_VERSION] = {
+	/* clang-format off */
+	/* 0 → 1 */
+	"PRAGMA application_id=0x6d6c6673;"
+	"CREATE TABLE number("
+	"  number INTEGER PRIMARY KEY,"    /* 1 … 2³¹-1 */
+	"  key BLOB NOT NULL UNIQUE"       /* account NUL kind NUL mailbox NUL uidvalidity */
+	") STRICT;"
+	"CREATE TABLE mailbox("
+	"  name BLOB PRIMARY KEY NOT NULL," /* as LIST gave it */
+	"  folder INTEGER NOT NULL,"
+	"  uidvalidity INTEGER NOT NULL,"
+	"  uidnext INTEGER NOT NULL,"
+	"  modseq INTEGER NOT NULL,"
+	"  complete INTEGER NOT NULL,"
+	"  changed_s INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE TABLE message("
+	"  id INTEGER PRIMARY KEY,"
+	"  size INTEGER,"                  /* as the server announced it */
+	"  true_size INTEGER,"             /* as the bytes showed it; outlives a new listing */
+	"  date INTEGER,"
+	"  seen INTEGER NOT NULL,"         /* whether flags has \Seen */
+	"  flags TEXT,"
+	"  labels TEXT,"
+	"  header BLOB"
+	") STRICT;"
+	/* Its entries are (seen, id): a folder is counted without reading its rows. */
+	"CREATE INDEX message_seen ON message(seen);"
+	"CREATE TABLE structure("
+	"  id INTEGER PRIMARY KEY,"
+	"  data BLOB NOT NULL"             /* empty: could not be understood */
+	") STRICT;"
+	"CREATE TABLE section_size("
+	"  id INTEGER NOT NULL,"
+	"  section TEXT NOT NULL,"
+	"  size INTEGER NOT NULL,"
+	"  PRIMARY KEY(id, section)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE TABLE body("
+	"  id INTEGER NOT NULL,"
+	"  section TEXT NOT NULL,"
+	"  size INTEGER,"                  /* NULL: not known yet */
+	"  ranges BLOB NOT NULL,"          /* ranges_serialize() */
+	"  PRIMARY KEY(id, section)"
+	") STRICT, WITHOUT ROWID;",
+	/* clang-format on */
+};
+
+const char *const sql_statements[DB_STATEMENTS] = {
+	/* clang-format off */
+	[DB_BEGIN] = "BEGIN IMMEDIATE",
+	[DB_COMMIT] = "COMMIT",
+	[DB_ROLLBACK] = "ROLLBACK",
+
+	[DB_NUMBER_FIND] = "SELECT number FROM number WHERE key = ?1",
+	[DB_NUMBER_TAKEN] = "SELECT 1 FROM number WHERE number = ?1",
+	[DB_NUMBER_ADD] = "INSERT INTO number(number, key) VALUES(?1, ?2)",
+
+	[DB_MAILBOX_GET] =
+		"SELECT folder, uidvalidity, uidnext, modseq, complete, changed_s FROM mailbox WHERE name = ?1",
+	[DB_MAILBOX_PUT] =
+		"INSERT INTO mailbox(name, folder, uidvalidity, uidnext, modseq, complete, changed_s)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+		" ON CONFLICT(name) DO UPDATE SET folder = excluded.folder, uidvalidity = excluded.uidvalidity,"
+		" uidnext = excluded.uidnext, modseq = excluded.modseq, complete = excluded.complete,"
+		" changed_s = excluded.changed_s",
+
+	[DB_ROW_PUT] =
+		"INSERT INTO message(id, size, date, seen, flags, labels, header)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+		" ON CONFLICT(id) DO UPDATE SET size = excluded.size, date = excluded.date,"
+		" seen = excluded.seen, flags = excluded.flags, labels = excluded.labels,"
+		" header = excluded.header",
+	[DB_ROWS_LOAD] =
+		"SELECT id, coalesce(true_size, size), date, flags, labels, header FROM message"
+		" WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
+	[DB_FLAGS_PUT] = "UPDATE message SET flags = ?2, seen = ?3 WHERE id = ?1",
+	[DB_SIZE_PUT] = "UPDATE message SET true_size = ?2 WHERE id = ?1",
+	[DB_COUNT] = "SELECT count(*) FROM message WHERE seen = ?1 AND id BETWEEN ?2 AND ?3",
+	[DB_ROWS_BOUND] = "SELECT id FROM message WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1 OFFSET ?3",
+
+	[DB_STRUCTURE_PUT] =
+		"INSERT INTO structure(id, data) VALUES(?1, ?2) ON CONFLICT(id) DO UPDATE SET data = excluded.data",
+	[DB_STRUCTURE_GET] = "SELECT data FROM structure WHERE id = ?1",
+	[DB_STRUCTURES_MISSING] =
+		"SELECT id FROM message AS m WHERE id BETWEEN ?1 AND ?2"
+		" AND NOT EXISTS(SELECT 1 FROM structure AS s WHERE s.id = m.id) ORDER BY id LIMIT ?3",
+	[DB_SECTION_SIZE_PUT] =
+		"INSERT INTO section_size(id, section, size) VALUES(?1, ?2, ?3)"
+		" ON CONFLICT(id, section) DO UPDATE SET size = excluded.size",
+	[DB_SECTION_SIZE_GET] = "SELECT size FROM section_size WHERE id = ?1 AND section = ?2",
+
+	[DB_BODY_PUT] =
+		"INSERT INTO body(id, section, size, ranges) VALUES(?1, ?2, ?3, ?4)"
+		" ON CONFLICT(id, section) DO UPDATE SET size = excluded.size, ranges = excluded.ranges",
+	[DB_BODY_GET] = "SELECT size, ranges FROM body WHERE id = ?1 AND section = ?2",
+	[DB_BODY_REMOVE] = "DELETE FROM body WHERE id = ?1 AND section = ?2",
+	[DB_BODY_SECTIONS] = "SELECT section FROM body WHERE id = ?1",
+
+	[DB_REMOVE_ROWS] = "DELETE FROM message WHERE id BETWEEN ?1 AND ?2",
+	[DB_REMOVE_STRUCTURES] = "DELETE FROM structure WHERE id BETWEEN ?1 AND ?2",
+	[DB_REMOVE_SECTION_SIZES] = "DELETE FROM section_size WHERE id BETWEEN ?1 AND ?2",
+	[DB_REMOVE_BODIES] = "DELETE FROM body WHERE id BETWEEN ?1 AND ?2",
+	/* clang-format on */
+};

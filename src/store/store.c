@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening and closing a store: its directory, its lock file, its database.
+ *
+ *   lock       flock()ed as long as the store is open, with the owner's pid in it; never removed
+ *   store.db   and its -wal and -shm
+ *   bodies/    the bytes, see body_file.c
+ *
+ * The lock comes first: nothing else is touched by a process that does not have it. flock() and not fcntl(), because an
+ * fcntl() lock is lost when any descriptor of the file is closed, and would not keep out a second store in the same process.
+ */
+#include "private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+/* SQLite's limit for a path is 512 bytes, with "/store.db-journal" in it. */
+#define DIRECTORY_MAX 480
+
+int store_errno(int err)
+{
+	switch (err) {
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return -ENOSPC;
+	case ENOMEM:
+		return -ENOMEM;
+	default:
+		return -EIO;
+	}
+}
+
+static int fail(struct str *why, const char *what, const char *path, int err)
+{
+	str_printf(why, "%s %s: %s", what, path, strerror(err));
+	return store_errno(err);
+}
+
+/* Makes one directory; its mode is 0700 whatever the umask is. One that exists is left as it is. */
+static int make_directory(const char *path)
+{
+	if (mkdir(path, 0700) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return chmod(path, 0700) < 0 ? -errno : 0;
+}
+
+static int make_directories(const char *directory, struct str *why)
+{
+	_cleanup_free_ char *path = strdup(directory);
+	if (!path)
+		return -ENOMEM;
+	/* A parent that can not be made may be there all the same: that shows at its child. */
+	int first_rc = 0;
+	for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		int rc = *path ? make_directory(path) : 0;
+		first_rc = first_rc == 0 ? rc : first_rc;
+		*slash = '/';
+	}
+	int rc = make_directory(path);
+	if (rc < 0)
+		return fail(why, "can not create the store's directory", directory,
+			first_rc < 0 ? -first_rc : -rc);
+	return 0;
+}
+
+static int open_directory(struct store *store, const char *directory, struct str *why)
+{
+	int rc = make_directories(directory, why);
+	if (rc < 0)
+		return rc;
+	store->directory = realpath(directory, NULL);
+	if (store->directory)
+		store->dir_fd = open(store->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->dir_fd < 0)
+		return fail(why, "can not open the store's directory", directory, errno);
+	if (strlen(store->directory) > DIRECTORY_MAX)
+		return fail(
+			why, "can not use the store's directory", store->directory, ENAMETOOLONG);
+	return 0;
+}
+
+/* Opens, or makes with mode 0600, a file in the store's directory. */
+static int open_file(struct store *store, const char *name, int *ret, struct str *why)
+{
+	int fd = openat(store->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || fchmod(fd, 0600) < 0) {
+		int err = errno;
+		if (fd >= 0)
+			close(fd);
+		str_printf(why, "can not open %s in the store's directory %s: %s", name,
+			store->directory, strerror(err));
+		return store_errno(err);
+	}
+	*ret = fd;
+	return 0;
+}
+
+static int fail_locked(struct store *store, struct str *why)
+{
+	char pid[24] = "";
+	ssize_t n = pread(store->lock_fd, pid, sizeof(pid) - 1, 0);
+	pid[n < 0 ? 0 : n] = 0;
+	pid[strspn(pid, "0123456789")] = 0;
+	str_printf(why, "the store in %s is in use by another mailfs%s%s%s: unmount that one first",
+		store->directory, *pid ? " (pid " : "", pid, *pid ? ")" : "");
+	return -EBUSY;
+}
+
+static int take_lock(struct store *store, struct str *why)
+{
+	int rc = open_file(store, "lock", &store->lock_fd, why);
+	if (rc < 0)
+		return rc;
+	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK
+		               ? fail_locked(store, why)
+		               : fail(why, "can not lock the store in", store->directory, errno);
+	/* The pid is for people: on a full disk the lock holds without it. */
+	if (ftruncate(store->lock_fd, 0) == 0)
+		dprintf(store->lock_fd, "%ld\n", (long)getpid());
+	return 0;
+}
+
+static int open_bodies(struct store *store, struct str *why)
+{
+	mkdirat(store->dir_fd, "bodies", 0700);
+	store->bodies_fd =
+		openat(store->dir_fd, "bodies", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (store->bodies_fd < 0 || fchmod(store->bodies_fd, 0700) < 0)
+		return fail(
+			why, "can not open the directory of bodies in", store->directory, errno);
+	return 0;
+}
+
+static int open_database(struct store *store, struct str *why)
+{
+	/* SQLite would make it readable as the umask allows; -wal and -shm take over its mode. */
+	_cleanup_close_ int fd = -1;
+	int rc = open_file(store, "store.db", &fd, why);
+	if (rc < 0)
+		return rc;
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/store.db", store->directory);
+	bool fresh = false;
+	rc = db_open(&store->db, path, store->directory, &fresh, why);
+	/* Bodies of a database that is gone are not known to anybody. */
+	if (rc == 0 && fresh)
+		body_file_remove_all(store);
+	return rc;
+}
+
+static struct store *create(void)
+{
+	struct store *store = calloc(1, sizeof(*store));
+	if (!store)
+		return NULL;
+	store->dir_fd = store->lock_fd = store->bodies_fd = -1;
+	pthread_mutex_init(&store->lock, NULL);
+	for (size_t i = 0; i < STORE_OPEN_BUCKETS; i++)
+		list_init(&store->open[i]);
+	return store;
+}
+
+int store_open(const char *directory, struct store **ret, struct str *why)
+{
+	struct store *store = create();
+	if (!store)
+		return -ENOMEM;
+	int rc = open_directory(store, directory, why);
+	if (rc == 0)
+		rc = take_lock(store, why);
+	if (rc == 0)
+		rc = open_bodies(store, why);
+	if (rc == 0)
+		rc = open_database(store, why);
+	if (rc < 0)
+		store_close(store);
+	else
+		*ret = store;
+	return rc;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	db_close(&store->db);
+	cleanup_close(&store->bodies_fd);
+	cleanup_close(&store->dir_fd);
+	/* Last: whoever gets the lock next finds everything closed. */
+	cleanup_close(&store->lock_fd);
+	pthread_mutex_destroy(&store->lock);
+	free(store->directory);
+	free(store);
+}

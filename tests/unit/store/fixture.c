@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "fixture.h"
+
+#include <ftw.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int fixture_create(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	assert_non_null(fixture);
+	strcpy(fixture->root, "/tmp/mailfs-test-store-XXXXXX");
+	assert_non_null(mkdtemp(fixture->root));
+	snprintf(fixture->directory, sizeof(fixture->directory), "%s/cache/mailfs/account",
+		fixture->root);
+	*state = fixture;
+	return 0;
+}
+
+int fixture_create_open(void **state)
+{
+	fixture_create(state);
+	fixture_reopen(*state);
+	return 0;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+int fixture_destroy(void **state)
+{
+	struct fixture *fixture = *state;
+	store_close(fixture->store);
+	nftw(fixture->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	free(fixture);
+	return 0;
+}
+
+void fixture_reopen(struct fixture *fixture)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	store_close(fixture->store);
+	fixture->store = NULL;
+	int rc = store_open(fixture->directory, &fixture->store, &why);
+	if (rc < 0)
+		fail_msg("store_open: %d %s", rc, str_cstr(&why));
+	assert_string_equal(str_cstr(&why), "");
+}
+
+const char *fixture_path(const struct fixture *fixture, const char *name)
+{
+	static char path[256];
+	snprintf(path, sizeof(path), "%s/%s", fixture->directory, name);
+	return path;
+}
+
+void fixture_sql(const struct fixture *fixture, const char *sql)
+{
+	sqlite3 *handle;
+	assert_int_equal(sqlite3_open(fixture_path(fixture, "store.db"), &handle), SQLITE_OK);
+	sqlite3_busy_timeout(handle, 5000);
+	char *text = NULL;
+	if (sqlite3_exec(handle, sql, NULL, NULL, &text) != SQLITE_OK)
+		fail_msg("%s: %s", sql, text);
+	sqlite3_close(handle);
+}
+
+struct store_body *fixture_body(
+	struct fixture *fixture, uint32_t folder, uint32_t uid, const char *section)
+{
+	struct store_body *body = NULL;
+	assert_int_equal(store_body_open(fixture->store, folder, uid, section, &body), 0);
+	assert_non_null(body);
+	return body;
+}
+
+unsigned char byte_at(uint32_t uid, uint64_t offset)
+{
+	uint64_t x =
+		(offset >> 3) * UINT64_C(0x9e3779b97f4a7c15) + uid * UINT64_C(0xbf58476d1ce4e5b9);
+	x ^= x >> 29;
+	/* Never 0, which is what a hole reads as. */
+	return (unsigned char)((x >> (offset & 7) * 8) | 1);
+}
+
+void fill_bytes(unsigned char *buf, size_t len, uint32_t uid, uint64_t offset)
+{
+	for (size_t i = 0; i < len; i++)
+		buf[i] = byte_at(uid, offset + i);
+}
+
+int write_bytes(struct store_body *body, uint32_t uid, size_t len, uint64_t offset)
+{
+	unsigned char *buf = malloc(len + 1);
+	assert_non_null(buf);
+	fill_bytes(buf, len, uid, offset);
+	int rc = store_body_write(body, buf, len, offset);
+	free(buf);
+	return rc;
+}
+
+void check_bytes(struct store_body *body, uint32_t uid, size_t len, uint64_t offset)
+{
+	unsigned char *buf = malloc(len + 1);
+	assert_non_null(buf);
+	assert_int_equal(store_body_read(body, buf, len, offset), len);
+	for (size_t i = 0; i < len; i++)
+		if (buf[i] != byte_at(uid, offset + i))
+			fail_msg("uid %u: wrong byte at %llu", uid,
+				(unsigned long long)(offset + i));
+	free(buf);
+}
+
+uint32_t random_next(uint64_t *state)
+{
+	*state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint32_t)(*state >> 33);
+}

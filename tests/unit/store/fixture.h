@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* A store in a directory of its own, which goes away with the test. Includes cmocka. */
+#ifndef TEST_STORE_FIXTURE_H
+#define TEST_STORE_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "mailfs/store.h"
+
+struct fixture {
+	char root[64];       /* a new directory */
+	char directory[128]; /* of the store, below it, not made yet */
+	struct store *store; /* NULL, or open */
+};
+
+/* Setups and teardown for cmocka: *state is the fixture. */
+int fixture_create(void **state);
+int fixture_create_open(void **state);
+int fixture_destroy(void **state);
+
+/* Opens the store, or closes and opens it again. */
+void fixture_reopen(struct fixture *fixture);
+/* The path of a file in the store's directory; valid until the next call. */
+const char *fixture_path(const struct fixture *fixture, const char *name);
+/* Runs SQL on the database behind the store's back. */
+void fixture_sql(const struct fixture *fixture, const char *sql);
+/* Opens a body that is expected to open. */
+struct store_body *fixture_body(
+	struct fixture *fixture, uint32_t folder, uint32_t uid, const char *section);
+
+/* What every byte of the bodies in these tests is: a function of the UID and the offset. */
+unsigned char byte_at(uint32_t uid, uint64_t offset);
+void fill_bytes(unsigned char *buf, size_t len, uint32_t uid, uint64_t offset);
+/* Writes the right bytes for [offset, offset + len). */
+int write_bytes(struct store_body *body, uint32_t uid, size_t len, uint64_t offset);
+/* Reads [offset, offset + len) and sees that it is all there and right. */
+void check_bytes(struct store_body *body, uint32_t uid, size_t len, uint64_t offset);
+
+/* A generator that gives the same sequence for the same seed on every machine. */
+uint32_t random_next(uint64_t *state);
+
+#endif

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A full disk. On a small tmpfs in a mount namespace of a child's own, which does the checks; its exit code says how
+ * it went. Where that is not allowed the test is skipped; the file size limit, tested as well, needs no rights.
+ */
+#include "fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SKIPPED 77
+
+/* A child has no cmocka around it: a check that fails ends it with the line's number in a message. */
+#define check(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "# line %d: %s\n", __LINE__, #condition);                  \
+			_exit(1);                                                                  \
+		}                                                                                  \
+	} while (0)
+
+static int run_in_child(struct fixture *fixture, void (*run)(struct fixture *))
+{
+	fflush(NULL);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		run(fixture);
+		_exit(0);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	if (fd >= 0)
+		close(fd);
+	return written;
+}
+
+/* A namespace of the child's own; who is not root becomes it in there. */
+static bool enter_namespace(void)
+{
+	uid_t uid = geteuid();
+	char uid_map[32], gid_map[32];
+	snprintf(uid_map, sizeof(uid_map), "0 %u 1", (unsigned)uid);
+	snprintf(gid_map, sizeof(gid_map), "0 %u 1", (unsigned)getegid());
+	if (unshare(CLONE_NEWNS | (uid ? CLONE_NEWUSER : 0)) < 0)
+		return false;
+	return uid == 0 || (write_file("/proc/self/setgroups", "deny") &&
+				   write_file("/proc/self/uid_map", uid_map) &&
+				   write_file("/proc/self/gid_map", gid_map));
+}
+
+static void mount_small(struct fixture *fixture)
+{
+	if (!enter_namespace() || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("none", fixture->root, "tmpfs", 0, "size=2m") < 0) {
+		fprintf(stderr, "# skipped: no mount namespace: %s\n", strerror(errno));
+		_exit(SKIPPED);
+	}
+}
+
+static void open_store(struct fixture *fixture)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	int rc = store_open(fixture->directory, &fixture->store, &why);
+	if (rc < 0)
+		fprintf(stderr, "# %d %s\n", rc, str_cstr(&why));
+	check(rc == 0);
+}
+
+/* Writes 64 KiB pieces until it fails; the number that succeeded. */
+static uint64_t fill_up(struct store_body *body, int *ret_rc)
+{
+	unsigned char buf[65536];
+	uint64_t count = 0;
+	for (;; count++) {
+		fill_bytes(buf, sizeof(buf), 1, count * sizeof(buf));
+		*ret_rc = store_body_write(body, buf, sizeof(buf), count * sizeof(buf));
+		if (*ret_rc < 0)
+			return count;
+		check(count < 1000);
+	}
+}
+
+static void check_held(struct store_body *body, uint64_t len)
+{
+	check(store_body_held(body, 0) == len);
+	check(store_body_held(body, len) == 0);
+	for (uint64_t at = 0; at < len; at++) {
+		unsigned char c;
+		check(store_body_read(body, &c, 1, at) == 1);
+		check(c == byte_at(1, at));
+	}
+}
+
+static void put_until_full(struct store *store)
+{
+	char header[2000];
+	memset(header, 'h', sizeof(header));
+	int rc = 0;
+	for (uint32_t uid = 1; rc == 0; uid++) {
+		struct source_row row = {.uid = uid,
+			.have = SOURCE_ROW_HEADER,
+			.header = header,
+			.header_len = sizeof(header)};
+		rc = store_rows_put(store, 6, &row, 1);
+		check(uid < 10000);
+	}
+	check(rc == -ENOSPC);
+}
+
+/* The room that was too small for a row goes page by page. */
+static void put_sizes_until_full(struct store *store)
+{
+	int rc = 0;
+	for (uint64_t size = 1; rc == 0; size++) {
+		rc = store_size_put(store, 6, 1, size);
+		check(size < 10000);
+	}
+	check(rc == -ENOSPC);
+}
+
+static void disk_full(struct fixture *fixture)
+{
+	mount_small(fixture);
+	open_store(fixture);
+	struct store_body *body;
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	int rc;
+	uint64_t pieces = fill_up(body, &rc);
+	check(rc == -ENOSPC);
+	check(pieces > 4);
+	check_held(body, pieces * 65536);
+	put_until_full(fixture->store);
+	/* The store goes on: what takes no room works, and with room again everything does. */
+	uint64_t messages, unseen;
+	check(store_folder_count(fixture->store, 6, &messages, &unseen) == 0);
+	check(store_body_drop(body) == 0);
+	check(store_body_write(body, "x", 1, 0) == 0);
+	struct source_row row = {.uid = 20000};
+	check(store_rows_put(fixture->store, 6, &row, 1) == 0);
+	store_body_close(body);
+	store_close(fixture->store);
+	open_store(fixture);
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	check(store_body_held(body, 0) == 1);
+	store_body_close(body);
+	store_close(fixture->store);
+}
+
+/* Where not even the record of a drop can be written, the bytes are not back at the next opening. */
+static void drop_on_full_disk(struct fixture *fixture)
+{
+	mount_small(fixture);
+	open_store(fixture);
+	struct store_body *body, *other;
+	unsigned char buf[1000];
+	fill_bytes(buf, sizeof(buf), 1, 0);
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	check(store_body_write(body, buf, sizeof(buf), 0) == 0);
+	check(store_body_set_size(body, sizeof(buf)) == 0);
+	check(store_body_open(fixture->store, 5, 2, "", &other) == 0);
+	int rc;
+	fill_up(other, &rc);
+	put_until_full(fixture->store);
+	check(store_body_drop(body) == 0);
+	check(store_body_held(body, 0) == 0);
+	store_body_close(body);
+	store_body_close(other);
+	store_close(fixture->store);
+	open_store(fixture);
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	check(store_body_held(body, 0) == 0);
+	store_body_close(body);
+	store_close(fixture->store);
+}
+
+static void open_on_full_disk(struct fixture *fixture)
+{
+	mount_small(fixture);
+	char path[128];
+	snprintf(path, sizeof(path), "%s/ballast", fixture->root);
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	static const char buf[4096];
+	while (write(fd, buf, sizeof(buf)) > 0)
+		;
+	_cleanup_str_ struct str why = STR_INIT;
+	struct store *store = NULL;
+	check(store_open(fixture->directory, &store, &why) == -ENOSPC);
+	check(strstr(str_cstr(&why), fixture->directory));
+	check(unlink(path) == 0);
+	close(fd);
+	open_store(fixture);
+	store_close(fixture->store);
+}
+
+static void limit_files(rlim_t bytes)
+{
+	signal(SIGXFSZ, SIG_IGN);
+	struct rlimit limit;
+	check(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+	limit.rlim_cur = bytes;
+	check(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+static void file_limit(struct fixture *fixture)
+{
+	open_store(fixture);
+	limit_files(1 << 20);
+	struct store_body *body;
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	int rc;
+	uint64_t pieces = fill_up(body, &rc);
+	check(rc == -ENOSPC);
+	check(pieces == 16);
+	check_held(body, 1 << 20);
+	put_until_full(fixture->store);
+	store_body_close(body);
+	store_close(fixture->store);
+}
+
+/* A whole body of 1,000 bytes, and then a database that takes no more, while files of bodies do. */
+static struct store_body *body_and_full_database(struct fixture *fixture)
+{
+	struct store_body *body;
+	unsigned char buf[1000];
+	fill_bytes(buf, sizeof(buf), 1, 0);
+	open_store(fixture);
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	check(store_body_write(body, buf, sizeof(buf), 0) == 0);
+	check(store_body_set_size(body, sizeof(buf)) == 0);
+	limit_files(1 << 20);
+	put_until_full(fixture->store);
+	put_sizes_until_full(fixture->store);
+	return body;
+}
+
+/* The record is still that of the first 1,000 bytes: a hole must not be taken for them. */
+static void check_hole_not_held(struct fixture *fixture, struct store_body *body)
+{
+	check(store_body_write(body, "x", 1, 1999) == 0);
+	check(store_body_held(body, 1999) == 1);
+	store_body_close(body);
+	limit_files(RLIM_INFINITY);
+	store_close(fixture->store);
+	open_store(fixture);
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	for (uint64_t at = 0; at < 2000; at++) {
+		unsigned char c;
+		ssize_t n = store_body_read(body, &c, 1, at);
+		check(n <= 0 || c == byte_at(1, at));
+	}
+	store_body_close(body);
+	store_close(fixture->store);
+}
+
+static void drop_not_recorded(struct fixture *fixture)
+{
+	struct store_body *body = body_and_full_database(fixture);
+	check(store_body_drop(body) == 0);
+	check(store_body_held(body, 0) == 0);
+	check_hole_not_held(fixture, body);
+}
+
+static void cut_not_recorded(struct fixture *fixture)
+{
+	struct store_body *body = body_and_full_database(fixture);
+	check(store_body_set_size(body, 500) == 0);
+	check_held(body, 500);
+	check(store_body_set_size(body, 2000) == 0);
+	check_hole_not_held(fixture, body);
+}
+
+static void check_in_child(struct fixture *fixture, void (*run)(struct fixture *))
+{
+	int code = run_in_child(fixture, run);
+	if (code == SKIPPED)
+		skip();
+	assert_int_equal(code, 0);
+}
+
+static void test_disk_full(void **state)
+{
+	check_in_child(*state, disk_full);
+}
+
+static void test_drop_on_full_disk(void **state)
+{
+	check_in_child(*state, drop_on_full_disk);
+}
+
+static void test_open_on_full_disk(void **state)
+{
+	check_in_child(*state, open_on_full_disk);
+}
+
+static void test_file_limit(void **state)
+{
+	check_in_child(*state, file_limit);
+}
+
+static void test_drop_not_recorded(void **state)
+{
+	check_in_child(*state, drop_not_recorded);
+}
+
+static void test_cut_not_recorded(void **state)
+{
+	check_in_child(*state, cut_not_recorded);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_create, fixture_destroy)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_disk_full),
+		TEST(test_drop_on_full_disk),
+		TEST(test_open_on_full_disk),
+		TEST(test_file_limit),
+		TEST(test_drop_not_recorded),
+		TEST(test_cut_not_recorded),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

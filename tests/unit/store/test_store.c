@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening: directories and their modes, the lock, schema versions, damage. */
+#include "fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static unsigned mode_of(const char *path)
+{
+	struct stat st;
+	if (lstat(path, &st) < 0)
+		fail_msg("%s: %s", path, strerror(errno));
+	return st.st_mode & 07777;
+}
+
+/* Opens the store, expecting rc; what is said must contain each of the words. */
+static void expect_refused(struct fixture *fixture, int rc, const char *const *words)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	struct store *store = NULL;
+	assert_int_equal(store_open(fixture->directory, &store, &why), rc);
+	assert_null(store);
+	for (; *words; words++)
+		if (!strstr(str_cstr(&why), *words))
+			fail_msg("\"%s\" is not in: %s", *words, str_cstr(&why));
+	assert_null(strchr(str_cstr(&why), '\n'));
+}
+
+/* With a row and a body in it, so that there are all of its files. */
+static void fill(struct fixture *fixture)
+{
+	struct source_row row = {.uid = 1, .have = SOURCE_ROW_FLAGS, .flags = ""};
+	assert_int_equal(store_rows_put(fixture->store, 5, &row, 1), 0);
+	struct store_body *body = fixture_body(fixture, 5, 1, "");
+	assert_int_equal(write_bytes(body, 1, 100, 0), 0);
+	assert_int_equal(store_body_set_size(body, 100), 0);
+	store_body_close(body);
+}
+
+static void check_modes(struct fixture *fixture, mode_t mask)
+{
+	static const char *const directories[] = {"", "bodies", "bodies/00000005", "../..", ".."};
+	static const char *const files[] = {
+		"lock", "store.db", "store.db-wal", "store.db-shm", "bodies/00000005/1"};
+	mode_t old = umask(mask);
+	fixture_reopen(fixture);
+	fill(fixture);
+	umask(old);
+	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
+		assert_int_equal(mode_of(fixture_path(fixture, directories[i])), 0700);
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+		assert_int_equal(mode_of(fixture_path(fixture, files[i])), 0600);
+}
+
+static void test_modes_open_umask(void **state)
+{
+	check_modes(*state, 0);
+}
+
+static void test_modes_usual_umask(void **state)
+{
+	check_modes(*state, 022);
+}
+
+static void test_existing_directory_kept(void **state)
+{
+	struct fixture *fixture = *state;
+	assert_int_equal(chmod(fixture->root, 0755), 0);
+	fixture_reopen(fixture);
+	assert_int_equal(mode_of(fixture->root), 0755);
+	fixture_reopen(fixture);
+}
+
+static void test_relative_directory(void **state)
+{
+	struct fixture *fixture = *state;
+	int home = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(chdir(fixture->root), 0);
+	_cleanup_str_ struct str why = STR_INIT;
+	int rc = store_open("cache//mailfs/account/", &fixture->store, &why);
+	/* As a process does that goes to the background. */
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(rc, 0);
+	fill(fixture);
+	assert_int_equal(mode_of(fixture_path(fixture, "bodies/00000005/1")), 0600);
+	assert_int_equal(fchdir(home), 0);
+	close(home);
+}
+
+static void test_directory_is_a_file(void **state)
+{
+	struct fixture *fixture = *state;
+	snprintf(fixture->directory, sizeof(fixture->directory), "%s/file/store", fixture->root);
+	char path[128];
+	snprintf(path, sizeof(path), "%s/file", fixture->root);
+	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	expect_refused(
+		fixture, -EIO, (const char *const[]){fixture->directory, strerror(ENOTDIR), NULL});
+}
+
+static void test_directory_empty(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->directory[0] = 0;
+	expect_refused(fixture, -EIO, (const char *const[]){strerror(ENOENT), NULL});
+}
+
+static void test_directory_too_long(void **state)
+{
+	struct fixture *fixture = *state;
+	_cleanup_str_ struct str path = STR_INIT, why = STR_INIT;
+	str_append_cstr(&path, fixture->root);
+	for (int i = 0; i < 5; i++)
+		str_printf(&path, "/%0100d", i);
+	struct store *store = NULL;
+	assert_int_equal(store_open(str_cstr(&path), &store, &why), -EIO);
+	assert_non_null(strstr(str_cstr(&why), strerror(ENAMETOOLONG)));
+}
+
+static void test_symlinks_not_followed(void **state)
+{
+	struct fixture *fixture = *state;
+	char target[128];
+	snprintf(target, sizeof(target), "%s/elsewhere", fixture->root);
+	fixture_reopen(fixture);
+	store_close(fixture->store);
+	fixture->store = NULL;
+	unlink(fixture_path(fixture, "store.db"));
+	assert_int_equal(symlink(target, fixture_path(fixture, "store.db")), 0);
+	expect_refused(fixture, -EIO, (const char *const[]){"store.db", strerror(ELOOP), NULL});
+	assert_int_equal(access(target, F_OK), -1);
+}
+
+/* ---- the lock ---- */
+
+static void test_second_open_in_process(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_reopen(fixture);
+	char pid[32];
+	snprintf(pid, sizeof(pid), "pid %ld)", (long)getpid());
+	expect_refused(fixture, -EBUSY, (const char *const[]){pid, fixture->directory, NULL});
+	fixture_reopen(fixture);
+}
+
+/* A child that opens the store, says so, and keeps it until it is killed. */
+static pid_t hold_in_child(struct fixture *fixture)
+{
+	int ready[2];
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct store *store;
+		_cleanup_str_ struct str why = STR_INIT;
+		if (store_open(fixture->directory, &store, &why) < 0)
+			_exit(1);
+		if (write(ready[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	char c;
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+static void test_other_process_has_it(void **state)
+{
+	struct fixture *fixture = *state;
+	pid_t child = hold_in_child(fixture);
+	char pid[32];
+	snprintf(pid, sizeof(pid), "(pid %ld)", (long)child);
+	expect_refused(fixture, -EBUSY, (const char *const[]){pid, fixture->directory, NULL});
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	fixture_reopen(fixture);
+}
+
+static void test_lock_without_pid(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_reopen(fixture);
+	assert_int_equal(truncate(fixture_path(fixture, "lock"), 0), 0);
+	expect_refused(fixture, -EBUSY, (const char *const[]){"in use by another mailfs:", NULL});
+}
+
+/* ---- schema and damage ---- */
+
+static void test_newer_schema(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_reopen(fixture);
+	fill(fixture);
+	store_close(fixture->store);
+	fixture->store = NULL;
+	fixture_sql(fixture, "PRAGMA user_version=7");
+	expect_refused(fixture, -EPROTO,
+		(const char *const[]){
+			fixture->directory, "newer", "version 7", "up to 1", "delete", NULL});
+	/* Nothing was touched: with its own version back it opens, and has what it had. */
+	fixture_sql(fixture, "PRAGMA user_version=1");
+	fixture_reopen(fixture);
+	struct store_body *body = fixture_body(fixture, 5, 1, "");
+	check_bytes(body, 1, 100, 0);
+	store_body_close(body);
+}
+
+static void overwrite(struct fixture *fixture, off_t offset, size_t len)
+{
+	char junk[4096];
+	memset(junk, 'J', sizeof(junk));
+	assert_true(len <= sizeof(junk));
+	int fd = open(fixture_path(fixture, "store.db"), O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, junk, len, offset), len);
+	close(fd);
+}
+
+static void check_damaged(struct fixture *fixture, off_t offset, size_t len)
+{
+	fixture_reopen(fixture);
+	fill(fixture);
+	store_close(fixture->store);
+	fixture->store = NULL;
+	overwrite(fixture, offset, len);
+	expect_refused(fixture, -EIO,
+		(const char *const[]){fixture->directory, "damaged", "delete", "cache", NULL});
+}
+
+static void test_not_a_database(void **state)
+{
+	check_damaged(*state, 0, 4096);
+}
+
+static void test_damaged_schema(void **state)
+{
+	check_damaged(*state, 100, 3000);
+}
+
+static void test_table_missing(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_reopen(fixture);
+	store_close(fixture->store);
+	fixture->store = NULL;
+	fixture_sql(fixture, "DROP TABLE section_size");
+	expect_refused(fixture, -EIO, (const char *const[]){"damaged", "section_size", NULL});
+}
+
+static int count_row(void *arg, const struct source_row *row)
+{
+	(void)row;
+	++*(int *)arg;
+	return 0;
+}
+
+/* Damage that opening can not see is an error when it is met, not an empty folder. */
+static void test_damaged_rows(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_reopen(fixture);
+	for (uint32_t uid = 1; uid <= 2000; uid++) {
+		struct source_row row = {.uid = uid, .have = SOURCE_ROW_FLAGS, .flags = "\\Seen"};
+		assert_int_equal(store_rows_put(fixture->store, 5, &row, 1), 0);
+	}
+	store_close(fixture->store);
+	fixture->store = NULL;
+	struct stat st;
+	assert_int_equal(stat(fixture_path(fixture, "store.db"), &st), 0);
+	/* Behind the page of each table, which its creation made first. */
+	for (off_t at = 4096 * 12; at < st.st_size; at += 4096)
+		overwrite(fixture, at, 4096);
+	fixture_reopen(fixture);
+	int rows = 0;
+	assert_int_equal(store_rows_load(fixture->store, 5, 1, count_row, &rows), -EIO);
+	assert_true(rows < 2000);
+}
+
+/* Without its database, nobody knows the bodies: they go. */
+static void test_database_deleted(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_reopen(fixture);
+	fill(fixture);
+	store_close(fixture->store);
+	fixture->store = NULL;
+	assert_int_equal(unlink(fixture_path(fixture, "store.db")), 0);
+	fixture_reopen(fixture);
+	assert_int_equal(access(fixture_path(fixture, "bodies/00000005"), F_OK), -1);
+	struct store_body *body = fixture_body(fixture, 5, 1, "");
+	assert_int_equal(store_body_held(body, 0), 0);
+	store_body_close(body);
+}
+
+/* ---- the write-ahead log ---- */
+
+static void put_rows(struct fixture *fixture, size_t count, size_t header_len)
+{
+	char *header = malloc(header_len);
+	struct source_row *rows = calloc(count, sizeof(*rows));
+	assert_non_null(header);
+	assert_non_null(rows);
+	memset(header, 'h', header_len);
+	for (size_t i = 0; i < count; i++)
+		rows[i] = (struct source_row){.uid = (uint32_t)i + 1,
+			.have = SOURCE_ROW_HEADER,
+			.header = header,
+			.header_len = header_len};
+	assert_int_equal(store_rows_put(fixture->store, 5, rows, count), 0);
+	free(rows);
+	free(header);
+}
+
+static off_t size_of(const struct fixture *fixture, const char *name)
+{
+	struct stat st;
+	assert_int_equal(stat(fixture_path(fixture, name), &st), 0);
+	return st.st_size;
+}
+
+/* What was committed gets into the database while the store is open. */
+static void test_log_moves_on(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_reopen(fixture);
+	put_rows(fixture, 10000, 1000);
+	for (int i = 0; i < 2000 && size_of(fixture, "store.db") < 10000 * 1000; i++)
+		usleep(10000);
+	assert_true(size_of(fixture, "store.db") >= 10000 * 1000);
+}
+
+/* And the log does not keep what a large transaction made of it. */
+static void test_log_is_cut(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_reopen(fixture);
+	put_rows(fixture, 80, 1 << 20);
+	assert_true(size_of(fixture, "store.db") >= 80 << 20);
+	for (int i = 0; i < 2000 && size_of(fixture, "store.db-wal") > 16 << 20; i++) {
+		put_rows(fixture, 1, 10);
+		usleep(10000);
+	}
+	assert_true(size_of(fixture, "store.db-wal") <= 16 << 20);
+}
+
+static void test_close_null(void **state)
+{
+	(void)state;
+	store_close(NULL);
+	store_body_close(NULL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_create, fixture_destroy)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_modes_open_umask),
+		TEST(test_modes_usual_umask),
+		TEST(test_existing_directory_kept),
+		TEST(test_relative_directory),
+		TEST(test_directory_is_a_file),
+		TEST(test_directory_empty),
+		TEST(test_directory_too_long),
+		TEST(test_symlinks_not_followed),
+		TEST(test_second_open_in_process),
+		TEST(test_other_process_has_it),
+		TEST(test_lock_without_pid),
+		TEST(test_newer_schema),
+		TEST(test_not_a_database),
+		TEST(test_damaged_schema),
+		TEST(test_table_missing),
+		TEST(test_damaged_rows),
+		TEST(test_database_deleted),
+		TEST(test_log_moves_on),
+		TEST(test_log_is_cut),
+		cmocka_unit_test(test_close_null),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
