@@ -30,13 +30,16 @@ struct sync_body;
 struct sync_waiter {
 	void (*wake)(struct sync_waiter *waiter, ssize_t result);
 	int64_t deadline_ms; /* monotonic */
-	struct list_node node; /* private to sync, as are those below */
+	struct list_node node; /* private to sync, as are those below; guarded by its lock */
+	struct list_node order;
 	void *owner;
 	void *buf;
 	size_t len;
+	size_t filled;
 	uint64_t offset;
 	uint64_t seen;
-	bool queued; /* registered with sync; guarded by its lock */
+	ssize_t result;
+	bool queued; /* registered with sync */
 };
 
 /*
@@ -45,7 +48,10 @@ struct sync_waiter {
  */
 struct sync_events {
 	void *arg;
-	/* The folder has this identity from now on and no messages yet; rows() follow. */
+	/*
+	 * The folder has this identity from now on and no messages yet; rows() follow. Comes before the first rows of a
+	 * mount and again when the server changed UIDVALIDITY; never when a listing that was cut off goes on.
+	 */
 	void (*reset)(void *arg, struct sync_folder *folder, uint32_t folder_number);
 	/* Messages that are there (from the store, or new), in the order of arrival: not always ascending. */
 	void (*rows)(void *arg, struct sync_folder *folder, const struct source_row *rows, size_t count);
@@ -78,8 +84,13 @@ int sync_account_create(const struct sync_params *params, struct sync_account **
 int sync_account_start(struct sync_account *account, struct source_error *error);
 /* Who is told; before the first folder call. */
 void sync_account_set_events(struct sync_account *account, const struct sync_events *events);
-/* Cancels what runs, fails every waiter with -EIO, says LOGOUT, joins the workers. Blocks: network, up to 3 s. */
+/*
+ * Cancels what runs, fails every waiter with -EIO, says LOGOUT, joins the workers; a second call does nothing. Every
+ * call afterwards that would need a worker fails with -EIO. Blocks: network, up to 3 s, or until the connection that
+ * a worker is setting up at this moment has come up or failed.
+ */
 void sync_account_stop(struct sync_account *account);
+/* Stops it and frees it; every body has been closed. NULL is allowed. */
 void sync_account_destroy(struct sync_account *account);
 
 /* The quota as last heard. Blocks: never. */
@@ -99,7 +110,7 @@ void sync_folder_set_data(struct sync_folder *folder, void *data);
 void *sync_folder_data(const struct sync_folder *folder);
 
 /*
- * Makes the listing current: 0 when it was listed in this mount no longer than refresh_ms ago, else -EINPROGRESS and
+ * Makes the listing current: 0 when it was listed in this mount less than refresh_ms ago, else -EINPROGRESS and
  * result 0 once it is. A folder that can not be selected: -EACCES, -ENOENT or -EIO, and the next call tries again.
  * For a \Noselect folder: 0.
  */
@@ -121,7 +132,8 @@ enum sync_listing sync_folder_progress(struct sync_folder *folder, uint64_t *ret
 
 /*
  * Sees to it that the structure of a message is in the store, and, with sizes, that of its leaves what the
- * server tells of their decoded sizes. 0: it is. -ENOENT: no such message.
+ * server tells of their decoded sizes (no event: the caller reads them there). 0: it is. -ENOENT: no such message.
+ * Blocks: disk.
  */
 int sync_structure(struct sync_folder *folder, uint32_t uid, bool sizes, struct sync_waiter *waiter);
 

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bodies that somebody has open. Invariants: there is one struct sync_body, and so one handle of the store, for
+ * each (folder number, UID, section), shared by all who have it open; it has at most one job, so what many wait
+ * for is fetched once; a waiter's buffer is written only under the lock while the waiter is queued.
+ */
+#include "body.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mailfs/util/hash.h"
+#include "mailfs/util/log.h"
+
+static int body_run(struct job *job, struct worker *worker);
+static void body_job_failed(struct job *job, int err);
+
+static struct list_node *bucket(
+	struct sync_account *account, uint32_t number, uint32_t uid, const char *section)
+{
+	uint64_t hash = hash64(HASH64_INIT, &number, sizeof(number));
+	hash = hash64(hash, &uid, sizeof(uid));
+	hash = hash64(hash, section, strlen(section));
+	return &account->bodies[hash64_finish(hash) % SYNC_BODY_BUCKETS];
+}
+
+static void body_free(struct sync_body *body)
+{
+	mime_decoder_destroy(body->decoder);
+	str_finish(&body->chunk);
+	str_finish(&body->plain);
+	str_finish(&body->recent);
+	free(body->section);
+	free(body->charset);
+	free(body);
+}
+
+/* What of a leaf is needed: the tree may free it while a job still runs. */
+static int copy_leaf(struct sync_body *body, const struct mime_leaf *leaf)
+{
+	body->decoded = true;
+	body->encoding = leaf->encoding;
+	body->to_utf8 = leaf->to_utf8;
+	body->announced = leaf->part->size_bytes;
+	if (!leaf->charset)
+		return 0;
+	body->charset = strdup(leaf->charset);
+	return body->charset ? 0 : -ENOMEM;
+}
+
+static struct sync_body *body_create(struct sync_folder *folder, uint32_t uid, const char *section,
+	const struct mime_leaf *leaf, uint64_t size_bytes)
+{
+	struct sync_body *body = calloc(1, sizeof(*body));
+	if (!body)
+		return NULL;
+	body->folder = folder;
+	body->refs = 1;
+	body->uid = uid;
+	body->section = strdup(section);
+	body->announced = section[0] ? UINT64_MAX : size_bytes;
+	body->bound = UINT64_MAX;
+	body->job = (struct job){
+		.class = JOB_DEMAND, .folder = folder, .run = body_run, .fail = body_job_failed};
+	list_init(&body->job.node);
+	list_init(&body->waiters);
+	folder_identity(folder, &body->number, &body->uidvalidity);
+	if (!body->section || (leaf && copy_leaf(body, leaf) < 0)) {
+		body_free(body);
+		return NULL;
+	}
+	body->reach = (struct reach){.announced = body->announced, .short_end = UINT64_MAX};
+	return body;
+}
+
+/* Lock held. */
+static struct sync_body *find(struct list_node *list, const struct sync_body *key)
+{
+	struct list_node *pos, *tmp;
+	list_for_each(pos, tmp, list)
+	{
+		struct sync_body *body = container_of(pos, struct sync_body, link);
+		if (body->number == key->number && body->uid == key->uid &&
+			strcmp(body->section, key->section) == 0)
+			return body;
+	}
+	return NULL;
+}
+
+/*
+ * The body that others have open, with one more reference, or NULL, and mine is in the table from now on. Waits
+ * while the same body's file is being opened or closed.
+ */
+static struct sync_body *share(struct sync_account *account, struct sync_body *mine)
+{
+	struct list_node *list = bucket(account, mine->number, mine->uid, mine->section);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	struct sync_body *body;
+	while ((body = find(list, mine)) && body->life != BODY_OPEN)
+		pthread_cond_wait(&account->bodies_changed, &account->lock);
+	if (body)
+		body->refs++;
+	else
+		list_push(list, &mine->link);
+	return body;
+}
+
+/* Opens what the store has of it. Without a store the body is kept in memory, chunk by chunk. */
+static void attach_store(struct sync_body *body)
+{
+	struct sync_folder *folder = body->folder;
+	int err = store_body_open(
+		folder->account->store, body->number, body->uid, body->section, &body->store);
+	if (err < 0) {
+		body->store = NULL;
+		log_warning(
+			"%s: message %u is not kept: %s", folder->name, body->uid, strerror(-err));
+		return;
+	}
+	uint64_t size;
+	if (store_body_size(body->store, &size)) {
+		body->bound = size;
+		body->size_known = true;
+		body->reach.existing = size;
+	} else if (body->decoded && store_body_held(body->store, 0) > 0) {
+		/* Cut off by an earlier end of the mount: where the encoded part would go on is not known. */
+		(void)store_body_drop(body->store);
+	}
+}
+
+int sync_body_open(struct sync_folder *folder, uint32_t uid, const char *section,
+	const struct mime_leaf *leaf, uint64_t size_bytes, struct sync_body **ret)
+{
+	struct sync_account *account = folder->account;
+	struct sync_body *mine = body_create(folder, uid, section, leaf, size_bytes);
+	if (!mine)
+		return -ENOMEM;
+	if (mine->number == 0) {
+		body_free(mine);
+		return -ENOENT;
+	}
+	struct sync_body *shared = share(account, mine);
+	if (shared) {
+		body_free(mine);
+		*ret = shared;
+		return 0;
+	}
+	attach_store(mine);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	mine->life = BODY_OPEN;
+	pthread_cond_broadcast(&account->bodies_changed);
+	*ret = mine;
+	return 0;
+}
+
+/* Whether the caller has dropped the last reference and has to end the body. */
+static bool drop_ref(struct sync_body *body)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	if (--body->refs > 0)
+		return false;
+	body->life = BODY_CLOSING;
+	return true;
+}
+
+void sync_body_close(struct sync_body *body)
+{
+	struct sync_account *account = body->folder->account;
+	if (!drop_ref(body))
+		return;
+	store_body_close(body->store);
+	pthread_mutex_lock(&account->lock);
+	list_remove(&body->link);
+	pthread_cond_broadcast(&account->bodies_changed);
+	pthread_mutex_unlock(&account->lock);
+	body_free(body);
+}
+
+size_t body_held_read(struct sync_body *body, void *buf, size_t len, uint64_t offset)
+{
+	size_t filled = 0;
+	while (body->store && filled < len && !atomic_load(&body->store_broken)) {
+		ssize_t n = store_body_read(
+			body->store, (char *)buf + filled, len - filled, offset + filled);
+		if (n < 0 && n != -ENODATA && !atomic_exchange(&body->store_broken, true))
+			log_warning("%s: message %u in the store can not be read: %s",
+				body->folder->name, body->uid, strerror((int)-n));
+		if (n <= 0)
+			break;
+		filled += (size_t)n;
+	}
+	return filled;
+}
+
+/* Copies from data, which begins at start, what the waiter still lacks there. Lock held. */
+static void feed(struct sync_waiter *waiter, const struct str *data, uint64_t start)
+{
+	uint64_t pos = waiter->offset + waiter->filled;
+	if (pos < start || pos - start >= data->len)
+		return;
+	size_t have = data->len - (size_t)(pos - start), lack = waiter->len - waiter->filled;
+	size_t n = have < lack ? have : lack;
+	memcpy((char *)waiter->buf + waiter->filled, data->data + (pos - start), n);
+	waiter->filled += n;
+}
+
+/* Lock held. */
+static bool is_served(const struct sync_body *body, const struct sync_waiter *waiter)
+{
+	if (!waiter->buf)
+		return body->size_known;
+	return waiter->filled == waiter->len || waiter->offset + waiter->filled >= body->bound;
+}
+
+/* Lock held. */
+static void note_bound(struct sync_body *body, uint64_t bound, bool exact)
+{
+	if (exact || bound < body->bound)
+		body->bound = bound;
+	body->size_known |= exact;
+}
+
+void body_deliver(struct sync_body *body, struct str *data, uint64_t start, uint64_t bound,
+	bool exact, bool keep, struct list_node *done)
+{
+	struct list_node *pos, *tmp;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	note_bound(body, bound, exact);
+	list_for_each(pos, tmp, &body->waiters)
+	{
+		struct sync_waiter *waiter = container_of(pos, struct sync_waiter, node);
+		if (waiter->buf)
+			feed(waiter, data, start);
+		if (is_served(body, waiter))
+			waiter_take(waiter, waiter->buf ? (ssize_t)waiter->filled : 0, done);
+	}
+	if (!keep)
+		return;
+	struct str before = body->recent;
+	body->recent = *data;
+	body->recent_start = start;
+	*data = before;
+}
+
+/* Lets waiter wait for the body's job, which is started if it does not run. Lock held. */
+static int wait_for_job(struct sync_body *body, struct sync_waiter *waiter)
+{
+	struct sync_account *account = body->folder->account;
+	if (account->stopping)
+		return -EIO;
+	waiter_add(account, &body->waiters, waiter);
+	if (!body->job.busy) {
+		body->refs++;
+		job_queue(account, &body->job);
+	}
+	return -EINPROGRESS;
+}
+
+ssize_t sync_body_read(
+	struct sync_body *body, void *buf, size_t len, uint64_t offset, struct sync_waiter *waiter)
+{
+	if (len > UINT64_MAX - offset)
+		len = (size_t)(UINT64_MAX - offset);
+	if (len == 0)
+		return 0;
+	size_t filled = body_held_read(body, buf, len, offset);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	/* Not ours to touch when it is not needed: a caller may pass NULL for what is known to be here. */
+	struct sync_waiter probe = {.buf = buf, .len = len, .filled = filled, .offset = offset};
+	feed(&probe, &body->recent, body->recent_start);
+	if (is_served(body, &probe))
+		return (ssize_t)probe.filled;
+	waiter->buf = buf;
+	waiter->len = len;
+	waiter->filled = probe.filled;
+	waiter->offset = offset;
+	return wait_for_job(body, waiter);
+}
+
+int sync_body_size(struct sync_body *body, uint64_t *ret, struct sync_waiter *waiter)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	if (body->size_known) {
+		*ret = body->bound;
+		return 0;
+	}
+	waiter->buf = NULL;
+	waiter->len = waiter->filled = 0;
+	waiter->offset = 0;
+	return wait_for_job(body, waiter);
+}
+
+/* The job's memory is not kept for a body that is merely open. Lock held. */
+static void end_job(struct sync_body *body)
+{
+	body->job.busy = false;
+	str_finish(&body->chunk);
+	str_finish(&body->plain);
+}
+
+/* What the first waiter needs; false: nobody waits, and the job is done. */
+static bool next_want(struct sync_body *body, struct body_want *ret)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	if (list_empty(&body->waiters)) {
+		end_job(body);
+		return false;
+	}
+	const struct sync_waiter *waiter =
+		container_of(body->waiters.next, struct sync_waiter, node);
+	*ret = (struct body_want){.size = !waiter->buf,
+		.offset = waiter->offset + waiter->filled,
+		.len = waiter->len - waiter->filled};
+	return true;
+}
+
+/* The job ends with an error for all who wait. */
+static void fail_waiters(struct sync_body *body, int err, struct list_node *done)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	end_job(body);
+	waiter_take_all(&body->waiters, err, done);
+}
+
+static int body_run(struct job *job, struct worker *worker)
+{
+	struct sync_body *body = container_of(job, struct sync_body, job);
+	struct body_want want;
+	int err = 0;
+
+	while (err == 0 && next_want(body, &want)) {
+		waiter_wake_all(&worker->done);
+		err = body_serve(body, worker, &want);
+	}
+	if (err == -EAGAIN)
+		return err;
+	if (err < 0)
+		fail_waiters(body, err, &worker->done);
+	sync_body_close(body);
+	return 0;
+}
+
+static void body_job_failed(struct job *job, int err)
+{
+	struct sync_body *body = container_of(job, struct sync_body, job);
+	struct list_node done;
+	list_init(&done);
+	fail_waiters(body, err, &done);
+	waiter_wake_all(&done);
+	sync_body_close(body);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A body while somebody has it open: body.c keeps the handles and serves readers, body_fetch.c gets what they
+ * miss, reach.c judges where a body ends and how much to ask for.
+ */
+#ifndef SYNC_BODY_H
+#define SYNC_BODY_H
+
+#include "private.h"
+#include "reach.h"
+
+enum body_life { BODY_OPENING, BODY_OPEN, BODY_CLOSING };
+
+struct sync_body {
+	struct sync_folder *folder;
+	struct list_node link; /* lock: in account->bodies */
+	unsigned refs;         /* lock: those who opened it, and its job */
+	enum body_life life;   /* lock */
+
+	uint32_t number, uidvalidity,
+		uid; /* the folder's identity when it was opened, and the message's */
+	char *section;
+	uint64_t announced; /* as the server told it; of a part: encoded; UINT64_MAX: not told */
+	bool decoded;       /* a part; false: bytes as they are on the server */
+	enum mime_encoding encoding;
+	bool to_utf8;
+	char *charset;
+	struct store_body *store; /* NULL: the store can not hold it */
+	atomic_bool store_broken; /* what it gave could not be read: asked no more */
+
+	struct list_node waiters; /* lock */
+	struct job job;
+	uint64_t bound;        /* lock: there are no bytes at or past it; UINT64_MAX: not known */
+	bool size_known;       /* lock: bound is the true size */
+	struct str recent;     /* lock: the last chunk, when the store could not take it */
+	uint64_t recent_start; /* lock */
+
+	/* Job. */
+	struct str chunk; /* what the server sent, or the store held */
+	struct str plain; /* chunk, decoded */
+	struct pace pace;
+	struct reach reach;
+	bool by_ranges;  /* it is larger than what is fetched whole */
+	bool unwritable; /* the store has refused a chunk: it is given no more */
+	uint64_t scan;   /* everything before was seen in the search for the end */
+	struct mime_decoder *decoder;
+	uint64_t raw_pos;     /* encoded bytes that the decoder has taken */
+	uint64_t decoded_pos; /* bytes that came out of it */
+};
+
+/* What the first of those who wait needs. */
+struct body_want {
+	bool size;       /* the true size */
+	uint64_t offset; /* else bytes, from here */
+	size_t len;
+};
+
+/* Gets some of what is wanted, from the store or the server, and hands it out. Blocks: network. */
+int body_serve(struct sync_body *body, struct worker *worker, const struct body_want *want);
+/* Reads what the store holds at offset without a gap, up to len bytes. Blocks: disk. */
+size_t body_held_read(struct sync_body *body, void *buf, size_t len, uint64_t offset);
+/*
+ * Hands bytes to all who wait for them; who has what it wants is put into done, to be woken. bound: there are
+ * none at or past it, UINT64_MAX: not known; exact: it is the size. keep: the store has not taken data, which
+ * is therefore kept and taken from the caller.
+ */
+void body_deliver(struct sync_body *body, struct str *data, uint64_t start, uint64_t bound,
+	bool exact, bool keep, struct list_node *done);
+
+#endif

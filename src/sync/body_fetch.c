@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a body's readers miss is fetched by its one job: whole, by ranges, or part by part through a decoder.
+ * Invariants: bytes are written to the store before the size that says they are all; a size is settled, stored
+ * and told before a reader sees its effect; memory is one chunk, and what the decoder makes of it.
+ *
+ * Nothing is fetched that nobody waits for. Joining a message with its neighbours is left to the scheduler of a
+ * later issue.
+ */
+#include "body.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+
+/* What is fetched whole may turn out to be larger than announced; past this it is read by ranges. */
+#define WHOLE_MAX UINT64_C(1048576)
+#define HELD_MAX  (size_t)(1 << 20)
+
+struct fetch {
+	struct sync_body *body;
+	uint64_t offset, length, limit;
+};
+
+static int call_body(struct worker *worker, void *arg, struct source_error *error)
+{
+	const struct fetch *fetch = arg;
+	struct sync_body *body = fetch->body;
+	str_reset(&body->chunk);
+	return worker->account->source->ops->body(worker->session, body->uid, body->section,
+		fetch->offset, fetch->length, fetch->limit, &body->chunk, error);
+}
+
+static void forget_gone(struct sync_body *body)
+{
+	if (body->store)
+		(void)store_body_drop(body->store);
+	folder_message_gone(body->folder, body->number, body->uid);
+}
+
+/* Fills body->chunk. length 0: all of it; -EFBIG: that is more than limit. */
+static int fetch(struct sync_body *body, struct worker *worker, uint64_t offset, uint64_t length,
+	uint64_t limit)
+{
+	struct fetch call = {.body = body, .offset = offset, .length = length, .limit = limit};
+	struct source_error error;
+
+	int err = session_call(worker, body->folder, body->uidvalidity, call_body, &call, &error);
+	if (err == 0)
+		return str_error(&body->chunk);
+	if (err == -ENOENT && error.scope == SOURCE_SCOPE_MESSAGE)
+		forget_gone(body);
+	else if (err != -EFBIG && error.scope < SOURCE_SCOPE_ACCOUNT)
+		log_warning("%s: message %u: %s", body->folder->name, body->uid, error.text);
+	return err;
+}
+
+static int nonsense(const struct sync_body *body, uint64_t offset)
+{
+	log_warning(
+		"%s: message %u, part '%s': the server contradicts itself about the bytes at %llu",
+		body->folder->name, body->uid, body->section, (unsigned long long)offset);
+	return -EIO;
+}
+
+/* Writes to the store what it still takes; false: it was not taken. */
+static bool save(struct sync_body *body, const struct str *data, uint64_t start)
+{
+	if (data->len == 0)
+		return true;
+	if (!body->store || body->unwritable)
+		return false;
+	int err = store_body_write(body->store, data->data, data->len, start);
+	if (err == 0)
+		return true;
+	body->unwritable = true;
+	log_warning(
+		"%s: message %u is not kept: %s", body->folder->name, body->uid, strerror(-err));
+	return false;
+}
+
+static bool is_current(const struct sync_body *body)
+{
+	uint32_t number, uidvalidity;
+	folder_identity(body->folder, &number, &uidvalidity);
+	return number == body->number;
+}
+
+/* The true size of a section, if the store has it otherwise. */
+static void settle_section(struct sync_body *body, uint64_t size)
+{
+	struct sync_account *account = body->folder->account;
+	uint64_t stored;
+	int err = store_section_size_get(
+		account->store, body->number, body->uid, body->section, &stored);
+	if (err == 0 && stored == size)
+		return;
+	(void)store_section_size_put(account->store, body->number, body->uid, body->section, size);
+	account->events.section_size(
+		account->events.arg, body->folder, body->uid, body->section, size);
+}
+
+/*
+ * The size is known. A store that can not note it costs a fetch later, nothing more. The listing is corrected
+ * before the body is closed off: a crash in between leaves a body whose end is found again.
+ */
+static void settle(struct sync_body *body, uint64_t size)
+{
+	struct sync_account *account = body->folder->account;
+	bool current = is_current(body);
+
+	if (current && body->section[0]) {
+		settle_section(body, size);
+	} else if (current && size != body->announced) {
+		(void)store_size_put(account->store, body->number, body->uid, size);
+		account->events.size(account->events.arg, body->folder, body->uid, size);
+	}
+	if (body->store)
+		(void)store_body_set_size(body->store, size);
+}
+
+/* No message is empty that was announced with a size: such an answer is an error, not an empty file. */
+static bool is_hollow(const struct sync_body *body, uint64_t size)
+{
+	return size == 0 && body->announced != 0 && body->announced != UINT64_MAX &&
+	       !body->section[0];
+}
+
+/* Hands out what the store holds; false: nothing of it. */
+static bool serve_held(struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	size_t len = want->len < HELD_MAX ? want->len : HELD_MAX;
+	str_reset(&body->chunk);
+	if (str_reserve(&body->chunk, len) < 0)
+		return false;
+	size_t held = body_held_read(body, body->chunk.data, len, want->offset);
+	if (held == 0)
+		return false;
+	body->chunk.len = held;
+	body_deliver(body, &body->chunk, want->offset, UINT64_MAX, false, false, &worker->done);
+	return true;
+}
+
+static int serve_whole(struct sync_body *body, struct worker *worker)
+{
+	int err = fetch(body, worker, 0, 0, WHOLE_MAX);
+	if (err == -EFBIG) {
+		body->by_ranges = true;
+		return 0;
+	}
+	if (err < 0)
+		return err;
+	uint64_t size = body->chunk.len;
+	if (is_hollow(body, size))
+		return nonsense(body, 0);
+	bool saved = save(body, &body->chunk, 0);
+	settle(body, size);
+	body_deliver(body, &body->chunk, 0, size, true, !saved, &worker->done);
+	return 0;
+}
+
+/* Fetches a chunk at pos and judges what it says about the end. */
+static int fetch_chunk(struct sync_body *body, struct worker *worker, uint64_t pos, size_t len,
+	enum reach_verdict *ret_verdict)
+{
+	uint64_t asked = pace_next(&body->pace, pos, len, body->announced);
+	int64_t since = clock_now_ms();
+	int err = fetch(body, worker, pos, asked, asked);
+	if (err < 0)
+		return err;
+	pace_done(&body->pace, pos + body->chunk.len, clock_now_ms() - since);
+	*ret_verdict = reach_judge(&body->reach, pos, asked, body->chunk.len);
+	return *ret_verdict == REACH_NONSENSE ? nonsense(body, pos) : 0;
+}
+
+/* Bytes that are in the store are known to exist. */
+static void note_existing(struct sync_body *body, uint64_t pos)
+{
+	if (pos > body->reach.existing && body->store && store_body_held(body->store, pos - 1) > 0)
+		body->reach.existing = pos;
+}
+
+/*
+ * Where to look for the end: at the last byte that was announced; further on while there is more; and from the
+ * beginning when there is less, or nothing was announced.
+ */
+static uint64_t end_position(struct sync_body *body)
+{
+	uint64_t announced = body->announced;
+	if (announced != UINT64_MAX && announced > 0) {
+		if (body->reach.existing >= announced)
+			return body->reach.existing;
+		if (body->bound >= announced)
+			return announced - 1;
+	}
+	if (body->store)
+		body->scan += store_body_held(body->store, body->scan);
+	return body->scan;
+}
+
+static int serve_range(struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	enum reach_verdict verdict;
+	uint64_t pos = want->size ? end_position(body) : want->offset;
+
+	note_existing(body, pos);
+	int err = fetch_chunk(body, worker, pos, want->len, &verdict);
+	if (err < 0)
+		return err;
+	uint64_t end = pos + body->chunk.len;
+	if (verdict == REACH_END && is_hollow(body, end))
+		return nonsense(body, 0);
+	bool saved = save(body, &body->chunk, pos);
+	if (verdict == REACH_END)
+		settle(body, end);
+	if (pos <= body->scan && body->scan < end)
+		body->scan = end;
+	body_deliver(body, &body->chunk, pos, verdict == REACH_MORE ? UINT64_MAX : end,
+		verdict == REACH_END, !saved, &worker->done);
+	return 0;
+}
+
+/* Begins to decode at the beginning of the part. */
+static int decode_from_start(struct sync_body *body)
+{
+	mime_decoder_destroy(body->decoder);
+	body->decoder = mime_decoder_create(body->encoding, body->to_utf8, body->charset);
+	body->raw_pos = body->decoded_pos = 0;
+	body->pace = (struct pace){0};
+	body->reach = (struct reach){.announced = body->announced, .short_end = UINT64_MAX};
+	return body->decoder ? 0 : -ENOMEM;
+}
+
+/* Decodes the chunk that has come into body->plain. */
+static int decode_chunk(struct sync_body *body, bool end)
+{
+	str_reset(&body->plain);
+	int err = mime_decoder_push(
+		body->decoder, str_cstr(&body->chunk), body->chunk.len, &body->plain);
+	if (err == 0 && end)
+		err = mime_decoder_end(body->decoder, &body->plain);
+	return err < 0 ? err : str_error(&body->plain);
+}
+
+static int serve_decoded(
+	struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	enum reach_verdict verdict;
+	int err = 0;
+
+	if (!body->decoder || (!want->size && want->offset < body->decoded_pos))
+		err = decode_from_start(body);
+	if (err == 0)
+		err = fetch_chunk(body, worker, body->raw_pos, want->len, &verdict);
+	if (err < 0)
+		return err;
+	bool end = verdict != REACH_MORE;
+	err = decode_chunk(body, end);
+	if (err < 0) {
+		/* Its state is lost. */
+		mime_decoder_destroy(body->decoder);
+		body->decoder = NULL;
+		return err;
+	}
+	uint64_t start = body->decoded_pos;
+	body->raw_pos += body->chunk.len;
+	body->decoded_pos += body->plain.len;
+	bool saved = save(body, &body->plain, start);
+	if (end) {
+		settle(body, body->decoded_pos);
+		mime_decoder_destroy(body->decoder);
+		body->decoder = NULL;
+	}
+	body_deliver(body, &body->plain, start, end ? body->decoded_pos : UINT64_MAX, end, !saved,
+		&worker->done);
+	return 0;
+}
+
+int body_serve(struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	if (!want->size && serve_held(body, worker, want))
+		return 0;
+	if (body->decoded)
+		return serve_decoded(body, worker, want);
+	if (!body->by_ranges && (body->section[0] || body->announced <= PACE_WHOLE))
+		return serve_whole(body, worker);
+	return serve_range(body, worker, want);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of sync share.
+ *
+ * Locks: there is one, account->lock. It guards the job queues and which worker has which job, the pointers to
+ * sessions (so that stop() can cancel one that its worker is using), every list of waiters, the members of
+ * folders and bodies that are marked "lock", and the table of bodies. It is a leaf: nothing is called under it
+ * that takes another lock, touches the disk or the network, or belongs to the tree; source cancel(), which
+ * never blocks, is the one exception. What is marked "job" is touched only by the one worker that runs the job
+ * it belongs to. What is not marked does not change after it was made.
+ *
+ * Threads: each worker runs one job at a time and is the only one to use its session; the reaper wakes waiters
+ * whose deadline has passed. Waiters and events are called by workers and the reaper with no lock held.
+ */
+#ifndef SYNC_PRIVATE_H
+#define SYNC_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mailfs/sync.h"
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/list.h"
+#include "uidset.h"
+
+#define SYNC_CONNECTIONS_MAX 16
+#define SYNC_BODY_BUCKETS    1024
+
+struct worker;
+
+/* --- Jobs (worker.c) --- */
+
+/* Somebody is blocked on a few bytes; or a whole listing is to be fetched. */
+enum job_class { JOB_DEMAND, JOB_BULK, JOB_CLASSES };
+
+/* Something for a worker to do; a member of what it is done for, which it keeps alive while busy. */
+struct job {
+	struct list_node node; /* lock */
+	enum job_class class;
+	struct sync_folder *folder;
+	/*
+	 * Does it and clears busy; the job may be gone afterwards. -EAGAIN: this worker can not get a
+	 * connection but others have one: the job, still busy, is queued again and goes on from where it was.
+	 */
+	int (*run)(struct job *job, struct worker *worker);
+	/* It will not be done: fails whom it concerns and clears busy. */
+	void (*fail)(struct job *job, int err);
+	bool busy; /* lock: queued or running */
+};
+
+struct worker {
+	struct sync_account *account;
+	pthread_t thread;
+	pthread_cond_t wakeup;
+	bool started;
+	struct job *job;      /* lock; NULL: idle */
+	enum job_class class; /* lock: of the job */
+	/* Written by its thread, under the lock; NULL: not connected. */
+	struct source_session *session;
+	struct sync_folder *selected; /* lock, as session */
+	bool cancelled;               /* lock: the session was cancelled by stop() */
+	int64_t resting_until_ms;     /* lock: the server refused one more connection */
+	bool unreachable;             /* job: the last attempt to connect failed */
+	uint32_t uidvalidity;         /* job: of what is selected */
+	int64_t used_ms;              /* job: when the session last answered */
+	/*
+	 * Waiters of its own thread, taken and to be woken. They are woken when the worker is free again, or
+	 * before the job goes on: what they ask for next then finds the worker that suits them, not one that
+	 * has to connect.
+	 */
+	struct list_node done;
+};
+
+/* Puts a job that is not busy into its queue and sets busy. Lock held. */
+void job_queue(struct sync_account *account, struct job *job);
+/* Moves all queued jobs to list. Lock held. */
+void job_take_all(struct sync_account *account, struct list_node *list);
+/* Fails jobs that were taken. No lock. */
+void job_fail_all(struct list_node *list, int err);
+int workers_start(struct sync_account *account, struct source_session *session);
+/* Cancels what runs, fails what is queued, joins. account->stopping is set. */
+void workers_stop(struct sync_account *account);
+
+/* --- Sessions (session.c) --- */
+
+typedef int session_fn(struct worker *worker, void *arg, struct source_error *error);
+
+/* Selects the folder anew, whatever was selected before. Retried once on a new connection. Blocks: network. */
+int session_select(struct worker *worker, struct sync_folder *folder, struct source_state *ret,
+	struct source_error *error);
+/*
+ * Calls fn with the folder selected under uidvalidity; once more on a new connection when the connection was
+ * lost, and once more after a new SELECT when a message is said not to exist, because a session may not have
+ * heard of new messages yet. The errno for a file operation; -EAGAIN as job.run says. Another UIDVALIDITY:
+ * -EIO, and the folder is stale. Blocks: network.
+ */
+int session_call(struct worker *worker, struct sync_folder *folder, uint32_t uidvalidity,
+	session_fn *fn, void *arg, struct source_error *error);
+/* Ends the session if there is one. Blocks: network, when polite. */
+void session_drop(struct worker *worker, bool polite);
+/* Fills error and returns err. */
+int session_fail(struct source_error *error, enum source_scope scope, int err, const char *format,
+	...) __attribute__((format(printf, 4, 5)));
+
+/* --- Waiters (waiter.c) --- */
+
+/* Registers waiter in list until it is taken, cancelled or its deadline passes. Lock held. */
+void waiter_add(struct sync_account *account, struct list_node *list, struct sync_waiter *waiter);
+/* Takes a waiter out; it is to be woken with result. Lock held. */
+void waiter_take(struct sync_waiter *waiter, ssize_t result, struct list_node *done);
+void waiter_take_all(struct list_node *list, ssize_t result, struct list_node *done);
+/* Wakes those that were taken. No lock. */
+void waiter_wake_all(struct list_node *done);
+int reaper_start(struct sync_account *account);
+void reaper_join(struct sync_account *account);
+
+/* --- Account (account.c) and folders (folder.c) --- */
+
+struct sync_folder {
+	struct sync_account *account;
+	struct source_mailbox mailbox;
+	char *name, *special_use; /* what mailbox points to */
+	uint32_t directory_number;
+	_Atomic(void *) data;
+
+	struct store_mailbox state; /* lock */
+	enum sync_listing listing;  /* lock */
+	int listing_err;            /* lock */
+	uint64_t seen;              /* lock: counts announcements */
+	int64_t checked_ms; /* lock: when the listing was last known to be current; -1: never in this mount */
+	bool stale; /* lock: something showed that the listing is not current */
+	bool touched; /* lock: a message was found gone outside of a listing, changed_s did not move yet */
+	struct list_node refreshers, watchers; /* lock: waiters */
+	struct job listing_job;
+	uint32_t announced; /* job (listing): the folder number whose rows the tree has seen */
+
+	struct list_node structure_waiters; /* lock */
+	struct job structure_job;
+	uint32_t walk_uid; /* lock: the message whose structure was asked for last, and when */
+	int64_t walk_ms;   /* lock */
+	bool walking;      /* lock: somebody goes from message to message */
+	struct uid_set sizes_asked; /* lock: messages whose section sizes were asked for */
+};
+
+struct sync_account {
+	struct source *source;
+	struct store *store;
+	char *name;
+	bool readonly;
+	unsigned connections;
+	int timeout_ms;
+	int refresh_ms;
+	struct sync_events events;
+	struct sync_folder **folders;
+	size_t folder_count, folder_cap;
+
+	pthread_mutex_t lock;
+	bool started, stopping;               /* lock */
+	bool no_binary;                       /* lock: the server does not tell decoded sizes */
+	struct source_quota quota;            /* lock */
+	struct list_node queues[JOB_CLASSES]; /* lock */
+	struct worker workers[SYNC_CONNECTIONS_MAX];
+
+	struct list_node waiters; /* lock: all of them, by `order`, the nearest deadline first */
+	pthread_cond_t reaper_wakeup;
+	pthread_t reaper;
+	bool reaper_started;
+
+	struct list_node bodies[SYNC_BODY_BUCKETS]; /* lock */
+	pthread_cond_t bodies_changed;              /* a body's file was opened or closed */
+};
+
+bool account_stopping(struct sync_account *account);
+int folder_create(struct sync_account *account, const struct source_mailbox *mailbox,
+	struct sync_folder **ret);
+void folder_destroy(struct sync_folder *folder);
+/* The number and UIDVALIDITY that the folder has now. */
+void folder_identity(struct sync_folder *folder, uint32_t *ret_number, uint32_t *ret_uidvalidity);
+/* The listing is to be looked at again by the next refresh. */
+void folder_mark_stale(struct sync_folder *folder);
+/* The server said that a message does not exist: forgets it, if number is still the folder's. Blocks: disk. */
+void folder_message_gone(struct sync_folder *folder, uint32_t number, uint32_t uid);
+
+/* Prepare the jobs of a folder: listing.c, structure.c. */
+void listing_job_init(struct sync_folder *folder);
+void structure_job_init(struct sync_folder *folder);
+
+/* When a set of messages changed: now, but always later than what was said before. */
+int64_t changed_after(int64_t changed_s);
+
+#endif

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker's session: connected when it is first needed, selected where the job is, dropped when it is dead,
+ * and the retry that makes a dropped connection invisible. Invariant: what is called sees the mailbox under the
+ * UIDVALIDITY that the caller knows, or is not called at all.
+ *
+ * A failed attempt to connect is not repeated for everybody who waits: it fails all that is queued, unless
+ * another worker has a connection, which then does the work.
+ */
+#include "private.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+
+/* How long a worker that was refused a further connection leaves the work to the others. */
+#define RESTING_MS 30000
+/* A session unused for so long may be dead without a sign: it is tried with a part of the time first. */
+#define IDLE_MS (5 * 60 * 1000)
+
+int session_fail(
+	struct source_error *error, enum source_scope scope, int err, const char *format, ...)
+{
+	*error = (struct source_error){.scope = scope,
+		.retry = SOURCE_RETRY_LATER,
+		.cause = SOURCE_CAUSE_OTHER,
+		.err = err};
+	va_list args;
+	va_start(args, format);
+	vsnprintf(error->text, sizeof(error->text), format, args);
+	va_end(args);
+	return err;
+}
+
+/* The errno that a file operation gives for a call that returned err. */
+static int session_errno(int err, const struct source_error *error)
+{
+	if (error->scope < SOURCE_SCOPE_ACCOUNT)
+		return err;
+	if (error->cause == SOURCE_CAUSE_LOGIN)
+		return -EACCES;
+	return err == -ETIMEDOUT || error->err == -ETIMEDOUT ? -ETIMEDOUT : -EIO;
+}
+
+void session_drop(struct worker *worker, bool polite)
+{
+	struct sync_account *account = worker->account;
+	pthread_mutex_lock(&account->lock);
+	struct source_session *session = steal_ptr(worker->session);
+	worker->selected = NULL;
+	pthread_mutex_unlock(&account->lock);
+	if (session)
+		account->source->ops->disconnect(session, polite);
+}
+
+/* Gives a new session to the worker; false: the account stops. */
+static bool session_adopt(struct worker *worker, struct source_session *session)
+{
+	struct sync_account *account = worker->account;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	worker->session = session;
+	worker->selected = NULL;
+	worker->resting_until_ms = 0;
+	worker->unreachable = false;
+	worker->used_ms = clock_now_ms();
+	return !account->stopping;
+}
+
+/* Whether a worker has a connection. Lock held. */
+static bool account_connected(const struct sync_account *account)
+{
+	for (unsigned i = 0; i < account->connections; i++)
+		if (account->workers[i].session)
+			return true;
+	return false;
+}
+
+static int connect_failed(struct worker *worker, int err, struct source_error *error)
+{
+	struct sync_account *account = worker->account;
+	struct list_node queued;
+	list_init(&queued);
+	worker->unreachable = true;
+	pthread_mutex_lock(&account->lock);
+	bool others = account_connected(account) && !account->stopping;
+	if (others)
+		worker->resting_until_ms = clock_now_ms() + RESTING_MS;
+	else
+		job_take_all(account, &queued);
+	pthread_mutex_unlock(&account->lock);
+	log_warning("%s: %s", account->name, error->text);
+	error->scope = SOURCE_SCOPE_ACCOUNT;
+	err = session_errno(err, error);
+	job_fail_all(&queued, err);
+	return others ? -EAGAIN : err;
+}
+
+/* Connects if need be. What it returns is final: no further attempt helps this job. */
+static int session_connect(struct worker *worker, struct source_error *error)
+{
+	struct sync_account *account = worker->account;
+	const struct source_ops *ops = account->source->ops;
+	struct source_session *session = NULL;
+
+	if (account_stopping(account))
+		return session_fail(error, SOURCE_SCOPE_CANCELLED, -EIO, "the mount ends");
+	if (worker->session)
+		return 0;
+	*error = (struct source_error){.scope = SOURCE_SCOPE_ACCOUNT, .err = -EIO};
+	int err = ops->connect(
+		account->source, clock_now_ms() + account->timeout_ms, &session, error);
+	if (err < 0)
+		return connect_failed(worker, err, error);
+	ops->set_timeout(session, account->timeout_ms);
+	if (session_adopt(worker, session))
+		return 0;
+	return session_fail(error, SOURCE_SCOPE_CANCELLED, -EIO, "the mount ends");
+}
+
+static void session_selected(
+	struct worker *worker, struct sync_folder *folder, uint32_t uidvalidity)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&worker->account->lock);
+	worker->selected = folder;
+	worker->uidvalidity = uidvalidity;
+}
+
+static int select_now(struct worker *worker, struct sync_folder *folder, struct source_state *ret,
+	struct source_error *error)
+{
+	struct sync_account *account = worker->account;
+	const struct source_ops *ops = account->source->ops;
+	bool idle = clock_now_ms() - worker->used_ms > IDLE_MS;
+
+	session_selected(worker, NULL, 0);
+	if (idle)
+		ops->set_timeout(worker->session, account->timeout_ms / 3 + 1);
+	*error = (struct source_error){.err = -EIO};
+	int err = ops->select(worker->session, folder->name, account->readonly, ret, error);
+	if (err < 0)
+		return err;
+	if (idle)
+		ops->set_timeout(worker->session, account->timeout_ms);
+	worker->used_ms = clock_now_ms();
+	session_selected(worker, folder, ret->uidvalidity);
+	return 0;
+}
+
+/* What is to be done with a session: a SELECT alone, or a call in a folder. */
+struct attempt {
+	struct sync_folder *folder;
+	struct source_state *ret_state; /* of select; NULL: call */
+	uint32_t uidvalidity;
+	session_fn *fn;
+	void *arg;
+};
+
+/* Sees to it that the folder is selected under the UIDVALIDITY that the job knows. *fresh: just now. */
+static int enter_folder(struct worker *worker, const struct attempt *attempt, bool *fresh,
+	struct source_error *error)
+{
+	struct source_state state;
+	bool idle = clock_now_ms() - worker->used_ms > IDLE_MS;
+	if (!*fresh && !idle && worker->selected == attempt->folder &&
+		worker->uidvalidity == attempt->uidvalidity)
+		return 0;
+	int err = select_now(worker, attempt->folder, &state, error);
+	if (err < 0)
+		return err;
+	*fresh = true;
+	if (state.uidvalidity == attempt->uidvalidity)
+		return 0;
+	folder_mark_stale(attempt->folder);
+	return session_fail(error, SOURCE_SCOPE_MAILBOX, -EIO,
+		"%s: the server renumbered the messages (UIDVALIDITY %u, was %u)",
+		attempt->folder->name, state.uidvalidity, attempt->uidvalidity);
+}
+
+static int attempt_call(
+	struct worker *worker, const struct attempt *attempt, struct source_error *error)
+{
+	for (bool fresh = false;;) {
+		int err = enter_folder(worker, attempt, &fresh, error);
+		if (err < 0)
+			return err;
+		*error = (struct source_error){.err = -EIO};
+		err = attempt->fn(worker, attempt->arg, error);
+		if (error->scope < SOURCE_SCOPE_ACCOUNT)
+			worker->used_ms = clock_now_ms();
+		if (err != -ENOENT || error->scope != SOURCE_SCOPE_MESSAGE || fresh)
+			return err;
+		fresh = true;
+	}
+}
+
+static int attempt_once(
+	struct worker *worker, const struct attempt *attempt, struct source_error *error)
+{
+	if (attempt->ret_state)
+		return select_now(worker, attempt->folder, attempt->ret_state, error);
+	return attempt_call(worker, attempt, error);
+}
+
+static int attempt_run(
+	struct worker *worker, const struct attempt *attempt, struct source_error *error)
+{
+	for (int lost = 0;; lost++) {
+		int err = session_connect(worker, error);
+		if (err < 0)
+			return err;
+		err = attempt_once(worker, attempt, error);
+		if (err == 0 || error->scope < SOURCE_SCOPE_ACCOUNT)
+			return err;
+		session_drop(worker, false);
+		if (error->scope == SOURCE_SCOPE_CANCELLED)
+			return -EIO;
+		if (lost) {
+			log_warning("%s: %s", worker->account->name, error->text);
+			return session_errno(err, error);
+		}
+		log_debug("%s: %s; connecting again", worker->account->name, error->text);
+	}
+}
+
+int session_select(struct worker *worker, struct sync_folder *folder, struct source_state *ret,
+	struct source_error *error)
+{
+	struct attempt attempt = {.folder = folder, .ret_state = ret};
+	return attempt_run(worker, &attempt, error);
+}
+
+int session_call(struct worker *worker, struct sync_folder *folder, uint32_t uidvalidity,
+	session_fn *fn, void *arg, struct source_error *error)
+{
+	struct attempt attempt = {
+		.folder = folder, .uidvalidity = uidvalidity, .fn = fn, .arg = arg};
+	return attempt_run(worker, &attempt, error);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A source in memory, for tests of sync: mailboxes and messages are plain data that a test may change between
+ * calls, failures and delays are scripted, and every call is counted. It is strict where sync must be: a
+ * session that is used after it died, or by two threads at once, or without SELECT, counts as misuse.
+ */
+#ifndef FAKE_SOURCE_H
+#define FAKE_SOURCE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mailfs/source.h"
+
+enum { FAKE_MAILBOXES = 8 };
+
+struct fake_message {
+	uint32_t uid;
+	const char *flags;
+	unsigned have;      /* what the row of the full listing holds; 0: its UID can not be read */
+	unsigned have_once; /* once: what it holds the first time; 0: as have */
+	uint64_t announced; /* RFC822.SIZE */
+	const char *data;   /* borrowed; the body, or the one part, as it is on the server */
+	uint64_t len;
+	uint64_t short_at; /* once: an answer that reaches over this offset ends there; 0: never */
+	bool twice;        /* the listing gives it twice */
+	bool skip_once;    /* once: its row of the full listing can not be read */
+	unsigned scan_skips; /* this many scans (of UIDs, or of flags) can not read its UID */
+	bool nil_structure;
+	bool gone; /* listed, but not there any more */
+};
+
+struct fake_mailbox {
+	const char *name;
+	unsigned flags;
+	uint32_t uidvalidity, uidnext;
+	uint64_t modseq;
+	uint32_t exists; /* more than there are; 0: what there are */
+	int select_err;  /* refuse with this */
+	struct fake_message *messages;
+	size_t count, cap;
+	bool reversed;   /* rows come in descending order */
+	unsigned floods; /* the first row comes so many times more */
+};
+
+struct fake_counts {
+	unsigned connects, disconnects, polite, cancels, selects, rows[3], bodies, structures,
+		structure_uids, sizes;
+	unsigned misuse;
+	unsigned working, working_max; /* calls of bodies that run at the same time */
+	uint64_t bytes;
+};
+
+struct fake_source {
+	struct source base; /* first */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct fake_mailbox mailboxes[FAKE_MAILBOXES];
+	size_t mailbox_count;
+	struct fake_counts counts;
+
+	/* The script. Numbers of times count down. */
+	int connect_failures; /* this many connects fail; -1: all */
+	enum source_cause connect_cause;
+	unsigned connections_max; /* connects beyond fail; 0: no limit */
+	unsigned connected;
+	int drop_bodies;          /* this many calls of body() lose the connection */
+	int drop_rows;            /* this many calls of rows() lose the connection … */
+	unsigned drop_rows_after; /* … after so many rows */
+	bool session_views;       /* a session sees only what there was at its SELECT */
+	bool drop_sessions;  /* the next call of every existing session finds it dead, once each */
+	unsigned generation; /* of sessions, for that */
+	int body_delay_ms;
+	bool hold_bodies;         /* body() waits until this is false, or cancel() */
+	bool hold_rows;           /* likewise, rows() … */
+	unsigned hold_rows_after; /* … after so many rows */
+	bool no_binary;
+	bool drop_sizes; /* section_sizes() loses the connection */
+	bool quota_known;
+	/* Called with the lock held before each body(), to change the world in the middle. */
+	void (*on_body)(struct fake_source *fake, uint32_t uid);
+	uint64_t lengths[64]; /* of the first calls of body() */
+	uint64_t offsets[64];
+	uint32_t row_ranges[64][2]; /* of the first calls of rows() */
+};
+
+void fake_init(struct fake_source *fake);
+void fake_finish(struct fake_source *fake);
+struct fake_mailbox *fake_mailbox_add(
+	struct fake_source *fake, const char *name, uint32_t uidvalidity);
+/* Adds a whole and well-formed message; data is borrowed. The pointer is valid until the next one. */
+struct fake_message *fake_message_add(
+	struct fake_mailbox *mailbox, uint32_t uid, const char *data, uint64_t len);
+struct fake_message *fake_message(struct fake_mailbox *mailbox, uint32_t uid);
+void fake_message_remove(struct fake_source *fake, struct fake_mailbox *mailbox, uint32_t uid);
+struct fake_counts fake_counts(struct fake_source *fake);
+/* Changes a member of the script while sync runs: FAKE_SET(fake, hold_bodies, false). */
+#define FAKE_SET(fake, member, value)                                                              \
+	do {                                                                                       \
+		pthread_mutex_lock(&(fake)->lock);                                                 \
+		(fake)->member = (value);                                                          \
+		pthread_cond_broadcast(&(fake)->changed);                                          \
+		pthread_mutex_unlock(&(fake)->lock);                                               \
+	} while (0)
+
+#endif
