@@ -60,6 +60,7 @@ static struct sync_body *body_create(struct sync_folder *folder, uint32_t uid, c
 	body->uid = uid;
 	body->section = strdup(section);
 	body->announced = section[0] ? UINT64_MAX : size_bytes;
+	body->distrusted = atomic_load(&folder->account->ranges_distrusted);
 	body->bound = UINT64_MAX;
 	body->job = (struct job){
 		.class = JOB_DEMAND, .folder = folder, .run = body_run, .fail = body_job_failed};

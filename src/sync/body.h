@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A body while somebody has it open: body.c keeps the handles and serves readers, body_fetch.c gets what they
- * miss, reach.c judges where a body ends and how much to ask for.
+ * miss, range.c asks the server, reach.c judges where a body ends and how much to ask for.
  */
 #ifndef SYNC_BODY_H
 #define SYNC_BODY_H
 
 #include "private.h"
 #include "reach.h"
+
+/* Bytes that a range repeats of what is known, as its witness. */
+#define RANGE_WITNESS_BYTES 256
 
 enum body_life { BODY_OPENING, BODY_OPEN, BODY_CLOSING };
 
@@ -44,6 +47,10 @@ struct sync_body {
 	bool unwritable; /* the store has refused a chunk: it is given no more */
 	uint64_t scan;   /* everything before was seen in the search for the end */
 	struct mime_decoder *decoder;
+	char tail[RANGE_WITNESS_BYTES]; /* the encoded bytes before raw_pos */
+	size_t tail_len;
+	bool proven; /* a range of this body has been held against bytes that were known, and was right */
+	bool distrusted;      /* ranges are wrong: it is fetched whole */
 	uint64_t raw_pos;     /* encoded bytes that the decoder has taken */
 	uint64_t decoded_pos; /* bytes that came out of it */
 };
@@ -57,6 +64,16 @@ struct body_want {
 
 /* Gets some of what is wanted, from the store or the server, and hands it out. Blocks: network. */
 int body_serve(struct sync_body *body, struct worker *worker, const struct body_want *want);
+/* Fills body->chunk. length 0: all of it; -EFBIG: that is more than limit. Blocks: network. */
+int range_fetch(struct sync_body *body, struct worker *worker, uint64_t offset, uint64_t length,
+	uint64_t limit);
+/* As above with a length, and -EBADE: the server gives other bytes than those asked for. */
+int range_fetch_checked(
+	struct sync_body *body, struct worker *worker, uint64_t pos, uint64_t asked);
+/* The chunk is what the decoder takes next: its end is the witness of what follows. */
+void range_remember(struct sync_body *body);
+/* Ranges of this account are used no more. */
+void range_distrust(struct sync_body *body);
 /* Reads what the store holds at offset without a gap, up to len bytes. Blocks: disk. */
 size_t body_held_read(struct sync_body *body, void *buf, size_t len, uint64_t offset);
 /*

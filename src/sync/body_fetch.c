@@ -18,44 +18,8 @@
 /* What is fetched whole may turn out to be larger than announced; past this it is read by ranges. */
 #define WHOLE_MAX UINT64_C(1048576)
 #define HELD_MAX  (size_t)(1 << 20)
-
-struct fetch {
-	struct sync_body *body;
-	uint64_t offset, length, limit;
-};
-
-static int call_body(struct worker *worker, void *arg, struct source_error *error)
-{
-	const struct fetch *fetch = arg;
-	struct sync_body *body = fetch->body;
-	str_reset(&body->chunk);
-	return worker->account->source->ops->body(worker->session, body->uid, body->section,
-		fetch->offset, fetch->length, fetch->limit, &body->chunk, error);
-}
-
-static void forget_gone(struct sync_body *body)
-{
-	if (body->store)
-		(void)store_body_drop(body->store);
-	folder_message_gone(body->folder, body->number, body->uid);
-}
-
-/* Fills body->chunk. length 0: all of it; -EFBIG: that is more than limit. */
-static int fetch(struct sync_body *body, struct worker *worker, uint64_t offset, uint64_t length,
-	uint64_t limit)
-{
-	struct fetch call = {.body = body, .offset = offset, .length = length, .limit = limit};
-	struct source_error error;
-
-	int err = session_call(worker, body->folder, body->uidvalidity, call_body, &call, &error);
-	if (err == 0)
-		return str_error(&body->chunk);
-	if (err == -ENOENT && error.scope == SOURCE_SCOPE_MESSAGE)
-		forget_gone(body);
-	else if (err != -EFBIG && error.scope < SOURCE_SCOPE_ACCOUNT)
-		log_warning("%s: message %u: %s", body->folder->name, body->uid, error.text);
-	return err;
-}
+/* What is fetched whole because the server's ranges are wrong. In memory, which is the price of such a server. */
+#define DISTRUSTED_MAX (UINT64_C(256) << 20)
 
 static int nonsense(const struct sync_body *body, uint64_t offset)
 {
@@ -145,8 +109,8 @@ static bool serve_held(struct sync_body *body, struct worker *worker, const stru
 
 static int serve_whole(struct sync_body *body, struct worker *worker)
 {
-	int err = fetch(body, worker, 0, 0, WHOLE_MAX);
-	if (err == -EFBIG) {
+	int err = range_fetch(body, worker, 0, 0, body->distrusted ? DISTRUSTED_MAX : WHOLE_MAX);
+	if (err == -EFBIG && !body->distrusted) {
 		body->by_ranges = true;
 		return 0;
 	}
@@ -167,7 +131,7 @@ static int fetch_chunk(struct sync_body *body, struct worker *worker, uint64_t p
 {
 	uint64_t asked = pace_next(&body->pace, pos, len, body->announced);
 	int64_t since = clock_now_ms();
-	int err = fetch(body, worker, pos, asked, asked);
+	int err = range_fetch_checked(body, worker, pos, asked);
 	if (err < 0)
 		return err;
 	pace_done(&body->pace, pos + body->chunk.len, clock_now_ms() - since);
@@ -228,6 +192,7 @@ static int decode_from_start(struct sync_body *body)
 	mime_decoder_destroy(body->decoder);
 	body->decoder = mime_decoder_create(body->encoding, body->to_utf8, body->charset);
 	body->raw_pos = body->decoded_pos = 0;
+	body->tail_len = 0;
 	body->pace = (struct pace){0};
 	body->reach = (struct reach){.announced = body->announced, .short_end = UINT64_MAX};
 	return body->decoder ? 0 : -ENOMEM;
@@ -244,19 +209,32 @@ static int decode_chunk(struct sync_body *body, bool end)
 	return err < 0 ? err : str_error(&body->plain);
 }
 
-static int serve_decoded(
-	struct sync_body *body, struct worker *worker, const struct body_want *want)
+/* Fetches what the decoder shall take next; *ret_end: it is the last. */
+static int fetch_encoded(
+	struct sync_body *body, struct worker *worker, const struct body_want *want, bool *ret_end)
 {
-	enum reach_verdict verdict;
+	enum reach_verdict verdict = REACH_END;
 	int err = 0;
 
 	if (!body->decoder || (!want->size && want->offset < body->decoded_pos))
 		err = decode_from_start(body);
-	if (err == 0)
+	if (err == 0 && body->distrusted)
+		err = range_fetch(body, worker, 0, 0, DISTRUSTED_MAX);
+	else if (err == 0)
 		err = fetch_chunk(body, worker, body->raw_pos, want->len, &verdict);
+	if (err == 0)
+		range_remember(body);
+	*ret_end = verdict != REACH_MORE;
+	return err;
+}
+
+static int serve_decoded(
+	struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	bool end;
+	int err = fetch_encoded(body, worker, want, &end);
 	if (err < 0)
 		return err;
-	bool end = verdict != REACH_MORE;
 	err = decode_chunk(body, end);
 	if (err < 0) {
 		/* Its state is lost. */
@@ -278,13 +256,36 @@ static int serve_decoded(
 	return 0;
 }
 
+static int serve_missing(
+	struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	if (body->decoded)
+		return serve_decoded(body, worker, want);
+	if (body->distrusted || body->section[0] || body->announced <= PACE_WHOLE) {
+		if (!body->by_ranges)
+			return serve_whole(body, worker);
+	}
+	return serve_range(body, worker, want);
+}
+
+/* The server's ranges are wrong: what is here of a message goes, and it is fetched whole; a part is decoded anew. */
+static int begin_again(struct sync_body *body)
+{
+	range_distrust(body);
+	body->by_ranges = false;
+	mime_decoder_destroy(body->decoder);
+	body->decoder = NULL;
+	body->scan = 0;
+	return body->store && !body->decoded ? store_body_drop(body->store) : 0;
+}
+
 int body_serve(struct sync_body *body, struct worker *worker, const struct body_want *want)
 {
 	if (!want->size && serve_held(body, worker, want))
 		return 0;
-	if (body->decoded)
-		return serve_decoded(body, worker, want);
-	if (!body->by_ranges && (body->section[0] || body->announced <= PACE_WHOLE))
-		return serve_whole(body, worker);
-	return serve_range(body, worker, want);
+	int err = serve_missing(body, worker, want);
+	if (err != -EBADE)
+		return err;
+	err = begin_again(body);
+	return err < 0 ? err : serve_missing(body, worker, want);
 }

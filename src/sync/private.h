@@ -154,6 +154,7 @@ struct sync_account {
 	int timeout_ms;
 	int refresh_ms;
 	struct sync_events events;
+	atomic_bool ranges_distrusted; /* the server's partial FETCH gives other bytes */
 	struct sync_folder **folders;
 	size_t folder_count, folder_cap;
 

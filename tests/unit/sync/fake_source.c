@@ -362,7 +362,8 @@ static int body_answer(struct source_session *session, uint32_t uid, uint64_t of
 		if (end - offset > limit)
 			return fail(error, SOURCE_SCOPE_MESSAGE, SOURCE_CAUSE_PROTOCOL, -EFBIG,
 				"over the limit");
-		str_append(out, message->data + offset, end - offset);
+		size_t shift = message->shifted_from && offset >= message->shifted_from;
+		str_append(out, message->data + offset - shift, end - offset);
 		session->fake->counts.bytes += end - offset;
 	}
 	return 0;

@@ -24,8 +24,10 @@ struct fake_message {
 	const char *data;   /* borrowed; the body, or the one part, as it is on the server */
 	uint64_t len;
 	uint64_t short_at; /* once: an answer that reaches over this offset ends there; 0: never */
-	bool twice;        /* the listing gives it twice */
-	bool skip_once;    /* once: its row of the full listing can not be read */
+	uint64_t
+		shifted_from; /* an answer that begins at or past this is of bytes one earlier, as Dovecot 2.4.1's; 0: none */
+	bool twice;          /* the listing gives it twice */
+	bool skip_once;      /* once: its row of the full listing can not be read */
 	unsigned scan_skips; /* this many scans (of UIDs, or of flags) can not read its UID */
 	bool nil_structure;
 	bool gone; /* listed, but not there any more */

@@ -374,6 +374,12 @@ uint64_t fixture_bytes(struct fixture *f)
 	return fake_counts(&f->fake).bytes;
 }
 
+void assert_fetched(struct fixture *f, uint64_t bytes, uint64_t spare)
+{
+	struct fake_counts counts = fake_counts(&f->fake);
+	assert_in_range(counts.bytes, bytes, bytes + (uint64_t)counts.bodies * WITNESS + spare);
+}
+
 size_t body_read_all(struct sync_body *body, char *out, size_t cap)
 {
 	size_t pos = 0;

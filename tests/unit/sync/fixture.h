@@ -61,6 +61,11 @@ struct sync_folder *fixture_inbox(struct fixture *f);
 struct sync_folder *fixture_start_with(
 	struct fixture *f, const char *data, size_t len, uint64_t announced);
 /* Bytes of bodies that the source has sent. */
+/* What a range repeats, and what it costs to prove that ranges are right where nothing is known before them. */
+#define WITNESS 256
+#define PROOF   (32768 + 2 * WITNESS)
+/* That these bytes were fetched once, witnesses aside. */
+void assert_fetched(struct fixture *f, uint64_t bytes, uint64_t spare);
 uint64_t fixture_bytes(struct fixture *f);
 
 /* Somebody who waits, in the test's thread. */

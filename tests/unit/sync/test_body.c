@@ -132,19 +132,19 @@ static void test_large_reads_ranges(void **state)
 	struct sync_folder *folder = fixture_start_with(f, data, len, len);
 	struct sync_body *body = open_message(folder, 5, len);
 	assert_read(body, data, 0, 4096);
-	assert_int_equal(fixture_bytes(f), 128 * KIB);
+	assert_fetched(f, 128 * KIB, 0);
 	assert_read(body, data, 4096, 124 * KIB);
-	assert_int_equal(fixture_bytes(f), 128 * KIB);
+	assert_fetched(f, 128 * KIB, 0);
 	/* The kernel's read-ahead of a short look: still little. */
 	assert_read(body, data, 128 * KIB, 128 * KIB);
-	assert_int_equal(fixture_bytes(f), 256 * KIB);
+	assert_fetched(f, 256 * KIB, 0);
 	for (size_t offset = 256 * KIB; offset < len; offset += 128 * KIB)
 		assert_read(body, data, offset, 128 * KIB);
 	struct fake_counts counts = fake_counts(&f->fake);
-	assert_int_equal(counts.bytes, len);
+	assert_fetched(f, len, 0);
 	assert_in_range(counts.bodies, 17, 25);
 	for (unsigned i = 0; i < counts.bodies; i++)
-		assert_true(f->fake.lengths[i] <= 2 * MIB + 4096);
+		assert_true(f->fake.lengths[i] <= 2 * MIB + 4096 + WITNESS);
 	char byte;
 	assert_int_equal(body_read(body, &byte, 1, len), 0);
 	assert_int_equal(fake_counts(&f->fake).bodies, counts.bodies);
@@ -161,10 +161,45 @@ static void test_random_access_is_cheap(void **state)
 	assert_read(body, data, 20 * MIB + 5, 100);
 	assert_read(body, data, 10 * MIB + 5, 100);
 	assert_read(body, data, len - 100, 100);
-	assert_int_equal(fixture_bytes(f), 128 * KIB + 100);
+	assert_fetched(f, 128 * KIB + 100, PROOF);
 	/* A read over a hole: what is held is not fetched again, nor is it a short read. */
 	assert_read(body, data, 10 * MIB - 50 * KIB, 200 * KIB);
 	sync_body_close(body);
+}
+
+/* A server whose ranges are shifted: every byte is right all the same, wherever the reading begins. */
+static void check_shifted(struct fixture *f, size_t first_offset)
+{
+	size_t len = 5 * MIB + 77;
+	char *data = pattern(len), *out = malloc(len + 1);
+	struct fake_mailbox *inbox = fake_mailbox_add(&f->fake, "INBOX", 77);
+	for (uint32_t uid = 5; uid <= 6; uid++)
+		fake_message_add(inbox, uid, data, len)->shifted_from = 18000;
+	fixture_start(f);
+	struct sync_folder *folder = fixture_inbox(f);
+	struct sync_body *body = open_message(folder, 5, len);
+	assert_read(body, data, first_offset, 1000);
+	assert_int_equal(body_read_all(body, out, len + 1), len);
+	assert_memory_equal(out, data, len);
+	sync_body_close(body);
+	/* Once burnt: the next message is fetched whole, at once. */
+	unsigned before = fake_counts(&f->fake).bodies;
+	body = open_message(folder, 6, len);
+	assert_read(body, data, 3 * MIB, 1000);
+	assert_int_equal(fake_counts(&f->fake).bodies, before + 1);
+	sync_body_close(body);
+	assert_int_equal(f->told->sizes, 0);
+	free(out);
+}
+
+static void test_shifted_ranges_in_sequence(void **state)
+{
+	check_shifted(*state, 0);
+}
+
+static void test_shifted_ranges_at_random(void **state)
+{
+	check_shifted(*state, 2 * MIB + 3);
 }
 
 static void test_waiters_at_many_offsets(void **state)
@@ -271,7 +306,7 @@ static void check_probe(struct fixture *f, size_t len, uint64_t announced, uint6
 	uint64_t size;
 	assert_int_equal(body_size(body, &size), 0);
 	assert_int_equal(size, len);
-	assert_true(fixture_bytes(f) <= max_bytes);
+	assert_true(fixture_bytes(f) <= max_bytes + PROOF + fake_counts(&f->fake).bodies * WITNESS);
 	assert_read(body, data, 0, len);
 	sync_body_close(body);
 }
@@ -472,7 +507,7 @@ static void test_raw_header_larger_than_one_fetch(void **state)
 	assert_int_equal(body_read_all(body, out, len + 1), len);
 	assert_memory_equal(out, data, len);
 	assert_int_equal(f->told->section_size, len);
-	assert_int_equal(fixture_bytes(f), len);
+	assert_fetched(f, len, 0);
 	sync_body_close(body);
 	free(out);
 }
@@ -510,6 +545,8 @@ int main(void)
 		TEST(test_threads_at_random_offsets),
 		TEST(test_large_reads_ranges),
 		TEST(test_random_access_is_cheap),
+		TEST(test_shifted_ranges_in_sequence),
+		TEST(test_shifted_ranges_at_random),
 		TEST(test_waiters_at_many_offsets),
 		TEST(test_small_announced_smaller),
 		TEST(test_small_announced_but_large),

@@ -73,7 +73,7 @@ static void test_small_part(void **state)
 	assert_read(body, part.plain, 0, 10 * KIB);
 	assert_int_equal(body_read(body, buf, sizeof(buf), 10 * KIB), 0);
 	assert_int_equal(fake_counts(&f->fake).bodies, 1);
-	assert_int_equal(fixture_bytes(f), part.encoded_len);
+	assert_fetched(f, part.encoded_len, 0);
 	assert_int_equal(f->told->section_sizes, 1);
 	assert_int_equal(f->told->section_size, 10 * KIB);
 	assert_string_equal(f->told->section, "2");
@@ -96,10 +96,26 @@ static void test_large_part_streams(void **state)
 	struct sync_body *body = open_part(folder, &part);
 	char *out = malloc(part.len + 1);
 	assert_read(body, part.plain, 0, 1000);
-	assert_int_equal(fixture_bytes(f), 128 * KIB);
+	assert_fetched(f, 128 * KIB, 0);
 	assert_int_equal(body_read_all(body, out, part.len + 1), part.len);
 	assert_memory_equal(out, part.plain, part.len);
-	assert_int_equal(fixture_bytes(f), part.encoded_len);
+	assert_fetched(f, part.encoded_len, 0);
+	assert_int_equal(f->told->section_size, part.len);
+	sync_body_close(body);
+	free(out);
+	part_finish(&part);
+}
+
+static void test_shifted_ranges(void **state)
+{
+	struct fixture *f = *state;
+	struct part part;
+	struct sync_folder *folder = start_with_part(f, &part, MIB + 1);
+	struct sync_body *body = open_part(folder, &part);
+	char *out = malloc(part.len + 1);
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].shifted_from, 18000);
+	assert_int_equal(body_read_all(body, out, part.len + 1), part.len);
+	assert_memory_equal(out, part.plain, part.len);
 	assert_int_equal(f->told->section_size, part.len);
 	sync_body_close(body);
 	free(out);
@@ -117,7 +133,7 @@ static void test_part_from_the_middle(void **state)
 	uint64_t size;
 	assert_int_equal(body_size(body, &size), 0);
 	assert_int_equal(size, part.len);
-	assert_int_equal(fixture_bytes(f), part.encoded_len);
+	assert_fetched(f, part.encoded_len, 0);
 	sync_body_close(body);
 	part_finish(&part);
 }
@@ -198,7 +214,7 @@ static void test_part_without_a_store(void **state)
 	assert_int_equal(len, part.len);
 	assert_int_equal(again, part.len);
 	assert_memory_equal(out, part.plain, part.len);
-	assert_true(fixture_bytes(f) <= 2 * part.encoded_len);
+	assert_fetched(f, part.encoded_len, part.encoded_len);
 	sync_body_close(body);
 	free(out);
 	part_finish(&part);
@@ -211,6 +227,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_small_part),
 		TEST(test_large_part_streams),
+		TEST(test_shifted_ranges),
 		TEST(test_part_from_the_middle),
 		TEST(test_part_cut_off_by_a_mount),
 		TEST(test_part_size_lies),
