@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tree of directories and files that a mailbox is shown as: names, node numbers, attributes,
+ * views. It knows neither FUSE nor the network: what needs the network is asked of sync, and the
+ * call then returns -EINPROGRESS.
+ *
+ * How a call waits: a call that takes a struct tree_call either answers at once (0 or more, or a
+ * negative errno) or returns -EINPROGRESS, and call->waiter is registered with sync. When wake()
+ * comes with a negative result, the call has failed with it. When it comes with 0 or more, the
+ * caller gives the result to tree_call_woken() and makes the same call again, with the same
+ * arguments, until it answers. A call whose waiter was taken back (sync_waiter_cancel) is simply
+ * not made again. tree_call_finish() is due in every case.
+ *
+ * Any thread may call anything, at any time between tree_create() and tree_destroy().
+ * No call blocks on the network; those that say so may block on the disk.
+ */
+#ifndef MAILFS_TREE_H
+#define MAILFS_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+#include "mailfs/mime.h"
+#include "mailfs/store.h"
+#include "mailfs/sync.h"
+#include "mailfs/util/str.h"
+
+struct tree;
+struct tree_dir;
+struct tree_file;
+
+#define TREE_NODE_ROOT 1
+/* Set in the numbers of whatever lies in a view; see src/ARCHITECTURE.md for all of them. */
+#define TREE_NODE_VIEW (UINT64_C(1) << 63)
+
+/*
+ * Who is told what the kernel must forget. Called with no lock held, also from within calls of the
+ * tree; must not block.
+ */
+struct tree_observer {
+	void *arg;
+	/*
+	 * The file has grown beyond the size that was shown: it is to be asked for before the next
+	 * read returns.
+	 */
+	void (*attributes)(void *arg, uint64_t node);
+	/* The entries or the times of the directory changed. */
+	void (*directory)(void *arg, uint64_t node);
+	/* The entry is gone; name is valid during the call only. */
+	void (*gone)(void *arg, uint64_t parent, const char *name);
+};
+
+struct tree_params {
+	struct sync_account *account; /* borrowed; started: its folders are known */
+	struct store *store;          /* borrowed */
+	const char *account_name;     /* as in sync_params.account: identity for store_number */
+	int (*decode_name)(
+		const char *wire, struct str *out); /* a mailbox name from the wire to UTF-8 */
+	const struct mime_name_template *names;     /* borrowed; NULL: the default */
+	/*
+	 * The folder that is shown as the root: its path in the tree (components joined by '/'), or
+	 * the server's own name; NULL: all.
+	 */
+	const char *root_folder;
+	bool readonly;     /* files are 0400 */
+	bool views_listed; /* .parts appears in listings */
+	uid_t uid;         /* owner of everything */
+	gid_t gid;
+	int umask; /* files are 0666 and directories 0777 without these bits; -1: 0600 and 0700 */
+};
+
+/*
+ * Builds the folders and begins to listen to the account's events. -ENOENT: there is no folder
+ * params->root_folder. Blocks: disk.
+ */
+int tree_create(const struct tree_params *params, struct tree **ret);
+/* The account was stopped before, and whoever uses the tree has ended. NULL is allowed. */
+void tree_destroy(struct tree *tree);
+/* observer is borrowed until the account is stopped; NULL: nobody. */
+void tree_set_observer(struct tree *tree, const struct tree_observer *observer);
+struct sync_account *tree_account(const struct tree *tree);
+
+/* One call that may have to wait. */
+struct tree_call {
+	struct sync_waiter waiter;
+	ssize_t result;         /* private, as are those below */
+	unsigned waited;        /* what has been waited for already */
+	ssize_t bytes;          /* that were read, while the true size is waited for */
+	struct tree_file *file; /* being opened */
+};
+/* deadline_ms: monotonic. Blocks: never. */
+void tree_call_init(
+	struct tree_call *call, void (*wake)(struct sync_waiter *, ssize_t), int64_t deadline_ms);
+/* To be called before the call is made again; result: what wake() was given, 0 or more. */
+void tree_call_woken(struct tree_call *call, ssize_t result);
+/* Frees what a call holds that was not made to its end. The waiter is not registered. */
+void tree_call_finish(struct tree_call *call);
+
+struct tree_entry {
+	uint64_t node;
+	uint64_t generation;
+	struct stat attr; /* st_ino is the same on every mount */
+	bool provisional; /* the size is not exact yet: the attributes must not be kept */
+};
+
+/*
+ * Finds name in a directory. A message of a folder that was not listed yet waits for the listing.
+ * Counts one reference to the node, for tree_forget(). -ENOENT; -ENOTDIR. Blocks: disk.
+ */
+int tree_lookup(struct tree *tree, uint64_t parent, const char *name, struct tree_entry *ret,
+	struct tree_call *call);
+void tree_forget(struct tree *tree, uint64_t node, uint64_t count);
+/* -ENOENT: the message is gone. Blocks: never. */
+int tree_attributes(struct tree *tree, uint64_t node, struct tree_entry *ret);
+/* The server's quota, or figures that keep clients content. */
+void tree_statfs(struct tree *tree, struct statvfs *ret);
+
+/*
+ * Opens a directory: makes its listing current (see sync_folder_refresh). A folder that was never
+ * listed opens as soon as the first entries are there. A folder that can not be selected: -EACCES,
+ * -ENOENT, -EIO. Blocks: disk.
+ */
+int tree_dir_open(struct tree *tree, uint64_t node, struct tree_dir **ret, struct tree_call *call);
+void tree_dir_close(struct tree_dir *dir);
+/*
+ * Whether the kernel may keep the entries it reads from this dir; *ret_unchanged: what it kept
+ * before is still right.
+ */
+bool tree_dir_cacheable(const struct tree_dir *dir, bool *ret_unchanged);
+/*
+ * Takes one entry; next is the offset behind it. entry->node is 0 for those that are no reference
+ * ("." and "..", and all of them when none was asked for). false: no room; the entry was not taken.
+ * Called with a lock held: only copies.
+ */
+typedef bool tree_fill_fn(
+	void *arg, const char *name, const struct tree_entry *entry, uint64_t next);
+/*
+ * Hands out entries from offset on (0: the first), until fill has no room or no more are there. 0
+ * with nothing filled: the end. Errors and -EINPROGRESS come with nothing filled. references: each
+ * entry counts as by tree_lookup(). -EIO: the listing failed half way, or the folder was listed
+ * anew meanwhile. Blocks: disk.
+ */
+int tree_dir_read(struct tree_dir *dir, uint64_t offset, bool references, tree_fill_fn *fill,
+	void *arg, struct tree_call *call);
+
+/*
+ * Opens a message or a part for reading; settles its size where it is not known and that is cheap.
+ * Blocks: disk.
+ */
+int tree_file_open(
+	struct tree *tree, uint64_t node, struct tree_file **ret, struct tree_call *call);
+void tree_file_close(struct tree_file *file);
+/* The size that is shown may be too large: reads must reach tree_file_read() as they are made. */
+bool tree_file_size_is_bound(const struct tree_file *file);
+/*
+ * As sync_body_read(): fewer than len only at the true end. buf stays until the call is finished.
+ * Blocks: disk.
+ */
+ssize_t tree_file_read(
+	struct tree_file *file, void *buf, size_t len, uint64_t offset, struct tree_call *call);
+
+/*
+ * The value of an extended attribute. -ENODATA: there is none of that name here. What depends on a
+ * folder's listing waits for it when there is none yet. Blocks: disk.
+ */
+int tree_xattr_get(struct tree *tree, uint64_t node, const char *name, struct str *out,
+	struct tree_call *call);
+/* The names, each ended by NUL. Blocks: never. */
+int tree_xattr_list(struct tree *tree, uint64_t node, struct str *out);
+
+#endif

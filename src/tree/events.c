@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What sync tells goes into the folder's index, and, where the kernel may have been told otherwise,
+ * to the observer. The lock of a folder is held for single steps only; the observer is called
+ * without it.
+ *
+ * A size that turns out smaller than announced is not told: the read that found it is answered
+ * short, and the kernel cuts the file by itself; an invalidation that overtakes that answer would
+ * make it keep the old size and fill up with zeros.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/log.h"
+
+#include "private.h"
+
+void tell_attributes(struct tree *tree, uint64_t node)
+{
+	const struct tree_observer *observer = atomic_load(&tree->observer);
+	if (observer)
+		observer->attributes(observer->arg, node);
+}
+
+void tell_directory(struct tree *tree, const struct folder *folder)
+{
+	const struct tree_observer *observer = atomic_load(&tree->observer);
+	if (!observer)
+		return;
+	observer->directory(observer->arg, folder_node(tree, folder, false));
+	observer->directory(observer->arg, folder_node(tree, folder, true));
+}
+
+void tell_gone(struct tree *tree, const struct folder *folder, const char *name, unsigned shown)
+{
+	const struct tree_observer *observer = atomic_load(&tree->observer);
+	char view_name[MIME_NAME_MAX + 1];
+	if (!observer)
+		return;
+	if (shown & INDEX_SHOWN)
+		observer->gone(observer->arg, folder_node(tree, folder, false), name);
+	if (!(shown & INDEX_SHOWN_VIEW))
+		return;
+	size_t len = message_view_len(name);
+	memcpy(view_name, name, len);
+	view_name[len] = 0;
+	observer->gone(observer->arg, folder_node(tree, folder, true), view_name);
+}
+
+/* --- rows --- */
+
+static unsigned header_facts(const struct source_row *row)
+{
+	static const struct {
+		const char *field;
+		unsigned flag;
+	} fields[] = {{"From", INDEX_FROM}, {"To", INDEX_TO}, {"Subject", INDEX_SUBJECT},
+		{"Message-ID", INDEX_MESSAGE_ID}};
+	_cleanup_str_ struct str value = STR_INIT;
+	unsigned flags = 0;
+	if (!(row->have & SOURCE_ROW_HEADER))
+		return 0;
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (mime_header_get(row->header, row->header_len, fields[i].field, &value) == 0)
+			flags |= fields[i].flag;
+	return flags;
+}
+
+static struct index_entry row_entry(const struct source_row *row)
+{
+	unsigned flags = header_facts(row);
+	flags |= row->have & SOURCE_ROW_SIZE ? INDEX_SIZED : 0;
+	flags |= row->have & SOURCE_ROW_DATE ? INDEX_DATED : 0;
+	flags |= row->have & SOURCE_ROW_FLAGS ? INDEX_FLAGGED : 0;
+	flags |= row->have & SOURCE_ROW_LABELS && row->labels ? INDEX_LABELLED : 0;
+	uint64_t size = row->have & SOURCE_ROW_SIZE ? row->size_bytes : 0;
+	return (struct index_entry){
+		.size_bytes = (size < INDEX_SIZE_MAX ? size : INDEX_SIZE_MAX) & INDEX_SIZE_MAX,
+		.flags = (uint16_t)flags,
+		.date_s = row->have & SOURCE_ROW_DATE ? row->date_s : 0,
+		.uid = row->uid,
+	};
+}
+
+static int row_name(const struct tree *tree, const struct source_row *row, char *out)
+{
+	bool header = row->have & SOURCE_ROW_HEADER;
+	struct mime_name_facts facts = {
+		.date_s = row->have & SOURCE_ROW_DATE ? row->date_s : 0,
+		.uid = row->uid,
+		.header = header ? row->header : NULL,
+		.header_len = header ? row->header_len : 0,
+	};
+	return mime_name_message(tree->names, &facts, out) ? 0 : -ENOMEM;
+}
+
+/* What the kernel must forget of a message that was announced again. */
+struct correction {
+	unsigned shown; /* where the old name is known; 0: the name did not change */
+	bool grown;
+	char name[MIME_NAME_MAX + 1];
+};
+
+/* The name follows from the facts; whoever was shown the old one must forget it. */
+static int row_rename(struct folder *folder, size_t at, const char *name, struct correction *ret)
+{
+	struct index_entry *entry = index_at(&folder->index, at);
+	const char *old = index_name(&folder->index, entry);
+	if (strcmp(old, name) == 0)
+		return 0;
+	ret->shown = entry->flags & (INDEX_SHOWN | INDEX_SHOWN_VIEW);
+	memcpy(ret->name, old, strlen(old) + 1);
+	entry->flags &= (uint16_t) ~(INDEX_SHOWN | INDEX_SHOWN_VIEW);
+	folder->version++;
+	return index_rename(&folder->index, at, name);
+}
+
+/*
+ * A message that is announced again is corrected in place, so that positions stay. A row that tells
+ * less than is known changes nothing.
+ */
+static int row_update(struct folder *folder, size_t at, const struct index_entry *fresh,
+	const char *name, struct correction *ret)
+{
+	struct index_entry *entry = index_at(&folder->index, at);
+	if (entry->flags & INDEX_GONE)
+		folder->version++;
+	index_revive(&folder->index, at);
+	if (entry->flags & INDEX_FACTS & ~fresh->flags)
+		return 0;
+	int r = row_rename(folder, at, name, ret);
+	ret->grown = fresh->size_bytes > entry->size_bytes;
+	entry->date_s = fresh->date_s;
+	entry->size_bytes = fresh->size_bytes;
+	entry->flags |= fresh->flags;
+	return r;
+}
+
+static int row_put(struct folder *folder, const struct index_entry *fresh, const char *name,
+	struct correction *ret)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	ssize_t at = index_find(&folder->index, fresh->uid);
+	if (at >= 0)
+		return row_update(folder, (size_t)at, fresh, name, ret);
+	folder->version++;
+	at = index_append(&folder->index, fresh, name);
+	return at < 0 ? (int)at : 0;
+}
+
+static void row_announce(struct tree *tree, struct folder *folder, const struct source_row *row)
+{
+	char name[MIME_NAME_MAX + 1];
+	struct correction correction = {0};
+	struct index_entry fresh = row_entry(row);
+	int r = row_name(tree, row, name);
+	if (r == 0)
+		r = row_put(folder, &fresh, name, &correction);
+	if (r < 0) {
+		log_error("%s: no memory for message %u: its folder can not be listed",
+			folder->name, fresh.uid);
+		_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+		folder->incomplete = true;
+	}
+	if (correction.grown)
+		tell_attributes(tree, node_message(folder->number, fresh.uid, false));
+	if (correction.shown)
+		tell_gone(tree, folder, correction.name, correction.shown);
+}
+
+static void events_rows(
+	void *arg, struct sync_folder *sync, const struct source_row *rows, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		row_announce(arg, sync_folder_data(sync), &rows[i]);
+}
+
+/* --- the others --- */
+
+/* The folder begins anew: what the kernel knows of the old messages goes. */
+static void tell_all_gone(struct tree *tree, const struct folder *folder, struct index *old)
+{
+	for (size_t i = 0; i < old->count; i++) {
+		struct index_entry *entry = index_at(old, i);
+		if (!(entry->flags & INDEX_GONE))
+			tell_gone(tree, folder, index_name(old, entry), entry->flags);
+	}
+}
+
+static void events_reset(void *arg, struct sync_folder *sync, uint32_t number)
+{
+	struct tree *tree = arg;
+	struct folder *folder = sync_folder_data(sync);
+	pthread_mutex_lock(&folder->lock);
+	struct index old = folder->index;
+	uint32_t old_number = folder->number;
+	index_init(&folder->index);
+	folder->number = number;
+	folder->epoch++;
+	folder->version++;
+	folder->incomplete = false;
+	pthread_mutex_unlock(&folder->lock);
+
+	pthread_rwlock_wrlock(&tree->folders_lock);
+	if (old_number && old_number != number)
+		numbers_put(&tree->folders, old_number, NULL);
+	int r = numbers_put(&tree->folders, number, folder);
+	pthread_rwlock_unlock(&tree->folders_lock);
+	if (r < 0)
+		log_error("%s: no memory: its messages can not be opened", folder->name);
+	tell_all_gone(tree, folder, &old);
+	if (old.count > 0)
+		tell_directory(tree, folder);
+	index_finish(&old);
+}
+
+static void message_gone(struct tree *tree, struct folder *folder, uint32_t uid)
+{
+	char name[MIME_NAME_MAX + 1];
+	unsigned shown = 0;
+	pthread_mutex_lock(&folder->lock);
+	ssize_t at = index_find(&folder->index, uid);
+	if (at >= 0) {
+		struct index_entry *entry = index_at(&folder->index, (size_t)at);
+		const char *kept = index_name(&folder->index, entry);
+		shown = entry->flags & INDEX_GONE ? 0 : entry->flags;
+		memcpy(name, kept, strlen(kept) + 1);
+		index_bury(&folder->index, (size_t)at);
+		folder->version++;
+	}
+	pthread_mutex_unlock(&folder->lock);
+	if (shown)
+		tell_gone(tree, folder, name, shown);
+}
+
+static void events_gone(void *arg, struct sync_folder *sync, const uint32_t *uids, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		message_gone(arg, sync_folder_data(sync), uids[i]);
+}
+
+static uint32_t number_now(struct folder *folder)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	return folder->number;
+}
+
+static void events_size(void *arg, struct sync_folder *sync, uint32_t uid, uint64_t size_bytes)
+{
+	message_set_size(arg, number_now(sync_folder_data(sync)), uid, size_bytes);
+}
+
+static void events_section_size(
+	void *arg, struct sync_folder *sync, uint32_t uid, const char *section, uint64_t size_bytes)
+{
+	inside_set_size(arg, number_now(sync_folder_data(sync)), uid, section, size_bytes);
+}
+
+static void events_changed(void *arg, struct sync_folder *sync, int64_t changed_s)
+{
+	(void)changed_s; /* asked for when attributes are */
+	tell_directory(arg, sync_folder_data(sync));
+}
+
+struct sync_events events_of_tree(struct tree *tree)
+{
+	return (struct sync_events){
+		.arg = tree,
+		.reset = events_reset,
+		.rows = events_rows,
+		.gone = events_gone,
+		.size = events_size,
+		.section_size = events_section_size,
+		.changed = events_changed,
+	};
+}

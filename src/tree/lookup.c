@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a name to a node, and from a node to its attributes. What can not be a message's name is
+ * answered without asking anybody, so that the many names that programs try (.git, .hidden,
+ * autorun.inf) cost nothing.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "private.h"
+
+/*
+ * Whether all messages that are there have been announced, so that one that is not found is not
+ * there.
+ */
+static bool all_announced(struct folder *folder, uint64_t epoch)
+{
+	uint64_t seen;
+	int err;
+	return sync_folder_progress(folder->sync, &seen, &err) == SYNC_LISTING_WHOLE &&
+	       folder_epoch(folder) == epoch;
+}
+
+/*
+ * The listing is waited for only where the name may be one of a message that was not announced yet.
+ */
+static int lookup_message(struct tree *tree, struct folder *folder, const char *name, bool view,
+	struct tree_entry *ret, struct tree_call *call)
+{
+	if (!folder_selectable(folder) || !message_name_possible(tree, name, view))
+		return -ENOENT;
+	for (;;) {
+		/*
+		 * In this order: what is announced, or begins anew, after either was asked for must
+		 * not be missed.
+		 */
+		uint64_t epoch = folder_epoch(folder);
+		bool all = all_announced(folder, epoch);
+		int r = message_lookup(tree, folder, name, view, ret);
+		bool settled =
+			(all && folder_epoch(folder) == epoch) || call->waited & WAITED_LISTING;
+		if (r != -ENOENT || settled)
+			return r;
+		r = folder_listed(folder, call);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int lookup_in_folder(struct tree *tree, struct folder *folder, const char *name, bool view,
+	struct tree_entry *ret, struct tree_call *call)
+{
+	struct folder *child = folder_child(folder, name);
+	bool is_view = !view && strcmp(name, VIEW_PARTS) == 0;
+	if (!child && !is_view)
+		return lookup_message(tree, folder, name, view, ret, call);
+	entry_folder(tree, child ? child : folder, view || is_view, ret);
+	return 0;
+}
+
+static int lookup_in_parts(struct tree *tree, const struct parts *parts,
+	const struct index_entry *message, const char *name, struct tree_entry *ret)
+{
+	struct inside inside;
+	int r = -ENOENT;
+	if (strcmp(name, HEADERS_NAME) == 0)
+		r = inside_header(tree, parts, message->size_bytes, &inside);
+	for (size_t i = 0; i < parts->leaves.count && r == -ENOENT; i++)
+		if (strcmp(parts->leaves.items[i].name, name) == 0)
+			r = inside_leaf(tree, parts, &parts->leaves.items[i], &inside);
+	return r < 0 ? r : inside_entry(tree, &inside, message->date_s, ret);
+}
+
+static int lookup_in_message(struct tree *tree, uint64_t parent, const char *name,
+	struct tree_entry *ret, struct tree_call *call)
+{
+	_cleanup_str_ struct str section = STR_INIT;
+	struct index_entry message;
+	struct folder *folder;
+	struct parts *parts;
+	uint32_t number, uid;
+	int r = inside_directory(tree, parent, &number, &uid, &section);
+	if (r == 0)
+		r = message_get(tree, number, uid, &folder, &message);
+	if (r == 0)
+		r = parts_get(tree, folder, number, uid, str_cstr(&section), &parts, call);
+	if (r < 0)
+		return r;
+	r = lookup_in_parts(tree, parts, &message, name, ret);
+	parts_unref(tree, parts);
+	return r;
+}
+
+int tree_lookup(struct tree *tree, uint64_t parent, const char *name, struct tree_entry *ret,
+	struct tree_call *call)
+{
+	struct node_number n = node_parse(parent);
+	if (n.kind == NODE_VIEW_MESSAGE || n.kind == NODE_INSIDE)
+		return lookup_in_message(tree, parent, name, ret, call);
+	if (n.kind == NODE_MESSAGE)
+		return -ENOTDIR;
+	struct folder *folder = folder_of_node(tree, n);
+	return folder ? lookup_in_folder(tree, folder, name, n.kind == NODE_VIEW, ret, call)
+	              : -ENOENT;
+}
+
+void tree_forget(struct tree *tree, uint64_t node, uint64_t count)
+{
+	if (node_parse(node).kind == NODE_INSIDE)
+		nodes_forget(&tree->nodes, node, count);
+}
+
+static int attributes_inside(struct tree *tree, uint64_t node, struct tree_entry *ret)
+{
+	struct inside inside;
+	struct index_entry message;
+	struct folder *folder;
+	int r = nodes_get(&tree->nodes, node, &inside);
+	if (r == 0)
+		r = message_get(tree, inside.folder, inside.uid, &folder, &message);
+	if (r < 0)
+		return r;
+	entry_inside(tree, &inside, message.date_s, ret);
+	ret->node = node;
+	return 0;
+}
+
+int tree_attributes(struct tree *tree, uint64_t node, struct tree_entry *ret)
+{
+	struct node_number n = node_parse(node);
+	struct index_entry message;
+	struct folder *folder;
+	if (n.kind == NODE_INSIDE)
+		return attributes_inside(tree, node, ret);
+	if (n.kind == NODE_MESSAGE || n.kind == NODE_VIEW_MESSAGE) {
+		int r = message_get(tree, n.number, n.uid, &folder, &message);
+		if (r == 0)
+			entry_message(tree, n.number, &message, n.kind == NODE_VIEW_MESSAGE, ret);
+		return r;
+	}
+	folder = folder_of_node(tree, n);
+	if (!folder)
+		return -ENOENT;
+	entry_folder(tree, folder, n.kind == NODE_VIEW, ret);
+	return 0;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A message's place in its folder's index. The name is never searched for: the UID that it must
+ * have is read from it, and the name that is kept under that UID compared.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "mailfs/util/cleanup.h"
+
+#include "private.h"
+
+#define SUFFIX ".eml"
+
+size_t message_view_len(const char *name)
+{
+	size_t len = strlen(name), suffix = strlen(SUFFIX);
+	return len > suffix && strcmp(name + len - suffix, SUFFIX) == 0 ? len - suffix : len;
+}
+
+int message_get(struct tree *tree, uint32_t number, uint32_t uid, struct folder **ret_folder,
+	struct index_entry *ret)
+{
+	struct folder *folder = folder_of_number(tree, number);
+	if (!folder)
+		return -ENOENT;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
+	if (at < 0 || index_at(&folder->index, (size_t)at)->flags & INDEX_GONE)
+		return -ENOENT;
+	*ret = *index_at(&folder->index, (size_t)at);
+	*ret_folder = folder;
+	return 0;
+}
+
+/*
+ * A name of the view leads back to the name of a file with .eml, or, with a template of the user,
+ * to itself.
+ */
+static uint32_t name_uid(const struct tree *tree, const char *name, bool view)
+{
+	char file[NAME_MAX + sizeof(SUFFIX)];
+	size_t len = strlen(name);
+	if (!view)
+		return mime_name_uid(tree->names, name);
+	if (len > NAME_MAX)
+		return 0;
+	memcpy(file, name, len);
+	memcpy(file + len, SUFFIX, sizeof(SUFFIX));
+	uint32_t uid = mime_name_uid(tree->names, file);
+	return uid ? uid : mime_name_uid(tree->names, name);
+}
+
+bool message_name_possible(const struct tree *tree, const char *name, bool view)
+{
+	return name_uid(tree, name, view) != 0;
+}
+
+static bool name_matches(const char *kept, const char *name, bool view)
+{
+	if (!view)
+		return strcmp(kept, name) == 0;
+	size_t len = message_view_len(kept);
+	return strlen(name) == len && memcmp(kept, name, len) == 0;
+}
+
+int message_lookup(const struct tree *tree, struct folder *folder, const char *name, bool view,
+	struct tree_entry *ret)
+{
+	uint32_t uid = name_uid(tree, name, view);
+	if (uid == 0)
+		return -ENOENT;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	ssize_t at = index_find(&folder->index, uid);
+	if (at < 0)
+		return -ENOENT;
+	struct index_entry *entry = index_at(&folder->index, (size_t)at);
+	if (entry->flags & INDEX_GONE ||
+		!name_matches(index_name(&folder->index, entry), name, view))
+		return -ENOENT;
+	entry->flags |= view ? INDEX_SHOWN_VIEW : INDEX_SHOWN;
+	entry_message(tree, folder->number, entry, view, ret);
+	return 0;
+}
+
+static bool set_size(struct folder *folder, uint32_t number, uint32_t uid, uint64_t size_bytes)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
+	if (at < 0)
+		return false;
+	struct index_entry *entry = index_at(&folder->index, (size_t)at);
+	bool grown = size_bytes > entry->size_bytes;
+	entry->size_bytes =
+		(size_bytes < INDEX_SIZE_MAX ? size_bytes : INDEX_SIZE_MAX) & INDEX_SIZE_MAX;
+	entry->flags |= INDEX_SIZED;
+	return grown;
+}
+
+void message_set_size(struct tree *tree, uint32_t number, uint32_t uid, uint64_t size_bytes)
+{
+	struct folder *folder = folder_of_number(tree, number);
+	if (folder && set_size(folder, number, uid, size_bytes))
+		tell_attributes(tree, node_message(number, uid, false));
+}

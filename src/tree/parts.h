@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a directory of the .parts view holds: the leaves of a message, or of a message attached to
+ * it, parsed from the stored structure. The few used last are kept.
+ */
+#ifndef MAILFS_TREE_PARTS_H
+#define MAILFS_TREE_PARTS_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "mailfs/mime.h"
+#include "mailfs/tree.h"
+#include "mailfs/util/list.h"
+
+#define PARTS_KEPT 32
+
+struct folder;
+
+struct parts {
+	unsigned references; /* guarded by the cache's lock */
+	struct list_node node;
+	uint32_t folder, uid;
+	char *section; /* of the attached message; "": the message itself */
+	struct mime_part *structure;
+	struct mime_leaves leaves; /* none where the server's structure can not be understood */
+};
+
+struct parts_cache {
+	pthread_mutex_t lock;
+	struct list_node used; /* oldest first */
+	size_t count;
+};
+
+int parts_cache_init(struct parts_cache *cache);
+void parts_cache_finish(struct parts_cache *cache);
+
+/*
+ * The leaves of a message of folder, whose number was number. section: of an attached message, or
+ * "". *ret is given back with parts_unref(). -EINPROGRESS; -ENOENT: no such message, or no message
+ * at section; -EIO. Blocks: disk.
+ */
+int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_t uid,
+	const char *section, struct parts **ret, struct tree_call *call);
+void parts_unref(struct tree *tree, struct parts *parts);
+/* The leaf of that section, NULL when there is none. Owned by parts. */
+const struct mime_leaf *parts_leaf(const struct parts *parts, const char *section);
+
+#endif

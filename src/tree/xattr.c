@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Extended attributes. Which ones a message has is in the index, so that listing them (as newer
+ * versions of ls do for every file) touches no disk; the values of those that the index does not
+ * hold come from the stored listing.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "mailfs/util/cleanup.h"
+
+#include "private.h"
+
+#define PREFIX "user.mailfs."
+
+/* --- Messages --- */
+
+/* From the index alone. */
+static int uid_value(const struct index_entry *message, struct str *out)
+{
+	str_printf(out, "%" PRIu32, message->uid);
+	return str_error(out);
+}
+
+static int size_value(const struct index_entry *message, struct str *out)
+{
+	str_printf(out, "%" PRIu64, (uint64_t)message->size_bytes);
+	return str_error(out);
+}
+
+static int date_value(const struct index_entry *message, struct str *out)
+{
+	time_t date = (time_t)message->date_s;
+	char text[64];
+	struct tm tm;
+	if (!gmtime_r(&date, &tm) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		return -ENODATA;
+	str_append_cstr(out, text);
+	return str_error(out);
+}
+
+/* From the stored row. */
+static int flags_value(const struct source_row *row, struct str *out)
+{
+	str_append_cstr(out, row->flags ? row->flags : "");
+	return str_error(out);
+}
+
+static int labels_value(const struct source_row *row, struct str *out)
+{
+	str_append_cstr(out, row->labels ? row->labels : "");
+	return str_error(out);
+}
+
+static int field_value(const struct source_row *row, const char *field,
+	int (*decode)(const char *, size_t, struct str *), struct str *out)
+{
+	_cleanup_str_ struct str raw = STR_INIT;
+	int r = row->have & SOURCE_ROW_HEADER
+	                ? mime_header_get(row->header, row->header_len, field, &raw)
+	                : -ENOENT;
+	if (r < 0)
+		return r == -ENOENT ? -ENODATA : r;
+	return decode(str_cstr(&raw), raw.len, out);
+}
+
+static int from_value(const struct source_row *row, struct str *out)
+{
+	return field_value(row, "From", mime_addresses_decode, out);
+}
+
+static int to_value(const struct source_row *row, struct str *out)
+{
+	return field_value(row, "To", mime_addresses_decode, out);
+}
+
+static int subject_value(const struct source_row *row, struct str *out)
+{
+	return field_value(row, "Subject", mime_words_decode, out);
+}
+
+static int message_id_value(const struct source_row *row, struct str *out)
+{
+	return field_value(row, "Message-ID", mime_words_decode, out);
+}
+
+static const struct message_xattr {
+	const char *name;
+	unsigned needs; /* enum index_flag; 0: every message has it */
+	int (*of_index)(const struct index_entry *message, struct str *out);
+	int (*of_row)(const struct source_row *row, struct str *out);
+} message_xattrs[] = {
+	{PREFIX "uid", 0, uid_value, NULL},
+	{PREFIX "flags", INDEX_FLAGGED, NULL, flags_value},
+	{PREFIX "date", INDEX_DATED, date_value, NULL},
+	{PREFIX "from", INDEX_FROM, NULL, from_value},
+	{PREFIX "to", INDEX_TO, NULL, to_value},
+	{PREFIX "subject", INDEX_SUBJECT, NULL, subject_value},
+	{PREFIX "message_id", INDEX_MESSAGE_ID, NULL, message_id_value},
+	{PREFIX "size", INDEX_SIZED, size_value, NULL},
+	{PREFIX "labels", INDEX_LABELLED, NULL, labels_value},
+};
+#define MESSAGE_XATTRS (sizeof(message_xattrs) / sizeof(message_xattrs[0]))
+
+struct row_value {
+	const struct message_xattr *xattr;
+	struct str *out;
+};
+
+static int row_value(void *arg, const struct source_row *row)
+{
+	struct row_value *value = arg;
+	return value->xattr->of_row(row, value->out);
+}
+
+static int message_value(
+	struct tree *tree, struct node_number n, const struct message_xattr *xattr, struct str *out)
+{
+	struct index_entry message;
+	struct folder *folder;
+	int r = message_get(tree, n.number, n.uid, &folder, &message);
+	if (r < 0)
+		return r;
+	if ((message.flags & xattr->needs) != xattr->needs)
+		return -ENODATA;
+	if (xattr->of_index)
+		return xattr->of_index(&message, out);
+	struct row_value value = {xattr, out};
+	r = store_row_get(tree->store, n.number, n.uid, row_value, &value);
+	return r == -ENOENT ? -ENODATA : r;
+}
+
+static int message_get_xattr(
+	struct tree *tree, struct node_number n, const char *name, struct str *out)
+{
+	for (size_t i = 0; i < MESSAGE_XATTRS; i++)
+		if (strcmp(message_xattrs[i].name, name) == 0)
+			return message_value(tree, n, &message_xattrs[i], out);
+	return -ENODATA;
+}
+
+static int message_list(struct tree *tree, struct node_number n, struct str *out)
+{
+	struct index_entry message;
+	struct folder *folder;
+	int r = message_get(tree, n.number, n.uid, &folder, &message);
+	for (size_t i = 0; i < MESSAGE_XATTRS && r == 0; i++)
+		if ((message.flags & message_xattrs[i].needs) == message_xattrs[i].needs)
+			str_append(out, message_xattrs[i].name, strlen(message_xattrs[i].name) + 1);
+	return r < 0 ? r : str_error(out);
+}
+
+/* --- Folders --- */
+
+static int mailbox_value(struct tree *tree, struct folder *folder, struct str *out)
+{
+	(void)tree;
+	str_append_cstr(out, folder->wire);
+	return str_error(out);
+}
+
+static int special_use_value(struct tree *tree, struct folder *folder, struct str *out)
+{
+	(void)tree;
+	str_append_cstr(out, sync_folder_mailbox(folder->sync)->special_use);
+	return str_error(out);
+}
+
+static int uidvalidity_value(struct tree *tree, struct folder *folder, struct str *out)
+{
+	struct store_mailbox state;
+	(void)tree;
+	sync_folder_state(folder->sync, &state);
+	str_printf(out, "%" PRIu32, state.uidvalidity);
+	return str_error(out);
+}
+
+static int messages_value(struct tree *tree, struct folder *folder, struct str *out)
+{
+	(void)tree;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	str_printf(out, "%zu", index_live(&folder->index));
+	return str_error(out);
+}
+
+static int unseen_value(struct tree *tree, struct folder *folder, struct str *out)
+{
+	uint64_t messages, unseen;
+	pthread_mutex_lock(&folder->lock);
+	uint32_t number = folder->number;
+	pthread_mutex_unlock(&folder->lock);
+	int r = store_folder_count(tree->store, number, &messages, &unseen);
+	if (r < 0)
+		return r;
+	str_printf(out, "%" PRIu64, unseen);
+	return str_error(out);
+}
+
+static bool has_mailbox(const struct folder *folder)
+{
+	return folder->sync;
+}
+
+static bool has_special_use(const struct folder *folder)
+{
+	return folder->sync && sync_folder_mailbox(folder->sync)->special_use;
+}
+
+static const struct folder_xattr {
+	const char *name;
+	bool (*has)(const struct folder *folder);
+	bool listed; /* the folder must have been listed */
+	int (*value)(struct tree *tree, struct folder *folder, struct str *out);
+} folder_xattrs[] = {
+	{PREFIX "mailbox", has_mailbox, false, mailbox_value},
+	{PREFIX "special_use", has_special_use, false, special_use_value},
+	{PREFIX "uidvalidity", folder_selectable, true, uidvalidity_value},
+	{PREFIX "messages", folder_selectable, true, messages_value},
+	{PREFIX "unseen", folder_selectable, true, unseen_value},
+};
+#define FOLDER_XATTRS (sizeof(folder_xattrs) / sizeof(folder_xattrs[0]))
+
+static int folder_get_xattr(struct tree *tree, struct folder *folder, const char *name,
+	struct str *out, struct tree_call *call)
+{
+	for (size_t i = 0; i < FOLDER_XATTRS; i++) {
+		const struct folder_xattr *xattr = &folder_xattrs[i];
+		if (strcmp(xattr->name, name) != 0)
+			continue;
+		if (!xattr->has(folder))
+			return -ENODATA;
+		int r = xattr->listed ? folder_listed(folder, call) : 0;
+		return r < 0 ? r : xattr->value(tree, folder, out);
+	}
+	return -ENODATA;
+}
+
+static int folder_list(const struct folder *folder, struct str *out)
+{
+	for (size_t i = 0; i < FOLDER_XATTRS; i++)
+		if (folder_xattrs[i].has(folder))
+			str_append(out, folder_xattrs[i].name, strlen(folder_xattrs[i].name) + 1);
+	return str_error(out);
+}
+
+/* --- Both --- */
+
+int tree_xattr_get(
+	struct tree *tree, uint64_t node, const char *name, struct str *out, struct tree_call *call)
+{
+	struct node_number n = node_parse(node);
+	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || n.kind == NODE_INSIDE)
+		return -ENODATA;
+	if (n.kind == NODE_MESSAGE || n.kind == NODE_VIEW_MESSAGE)
+		return message_get_xattr(tree, n, name, out);
+	struct folder *folder = folder_of_node(tree, n);
+	return folder ? folder_get_xattr(tree, folder, name, out, call) : -ENOENT;
+}
+
+int tree_xattr_list(struct tree *tree, uint64_t node, struct str *out)
+{
+	struct node_number n = node_parse(node);
+	if (n.kind == NODE_INSIDE)
+		return 0;
+	if (n.kind == NODE_MESSAGE || n.kind == NODE_VIEW_MESSAGE)
+		return message_list(tree, n, out);
+	struct folder *folder = folder_of_node(tree, n);
+	return folder ? folder_list(folder, out) : -ENOENT;
+}

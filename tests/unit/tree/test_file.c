@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening and reading: which sizes are settled before a file is open, and how a read waits. */
+#include <errno.h>
+
+#include "fake.h"
+
+static struct sync_folder *box;
+
+static void begin(void)
+{
+	fake_reset();
+	box = fake_folder("Box", '/', 0);
+	assert_int_equal(fake_tree(NULL), 0);
+	fake_listed(box, 5, 1);
+	str_reset(&fake.told);
+}
+
+#define MESSAGE(uid) (UINT64_C(5) << 32 | (uid))
+
+static void test_a_known_size_is_not_asked_for(void **state)
+{
+	struct tree_file *file;
+	(void)state;
+	begin();
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &file, fake_call()), 0);
+	assert_int_equal(fake.opened_size, 1001);
+	assert_string_equal(fake.opened_section, "");
+	assert_false(tree_file_size_is_bound(file));
+	tree_file_close(file);
+	fake_finish();
+}
+
+static void test_an_unknown_size_is_settled(void **state)
+{
+	const struct source_row row = {.uid = 2};
+	struct tree_file *file;
+	struct tree_entry entry;
+	(void)state;
+	begin();
+	fake_row(box, &row);
+	assert_int_equal(tree_attributes(fake.tree, MESSAGE(2), &entry), 0);
+	assert_int_equal(entry.attr.st_size, 0);
+	assert_true(entry.provisional);
+
+	struct tree_call *call = fake_call();
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(2), &file, call), -EINPROGRESS);
+	assert_int_equal(fake.opened_size, UINT64_MAX);
+	fake.size_settled = true;
+	fake.true_size = 4242;
+	fake_wake(0);
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(2), &file, call), 0);
+	assert_int_equal(fake.bodies, 1);
+	assert_false(tree_file_size_is_bound(file));
+	tree_file_close(file);
+	assert_int_equal(tree_attributes(fake.tree, MESSAGE(2), &entry), 0);
+	assert_int_equal(entry.attr.st_size, 4242);
+	assert_false(entry.provisional);
+	assert_string_equal(str_cstr(&fake.told), "attributes 0x500000002\n");
+	fake_finish();
+}
+
+static void test_an_interrupted_open_leaves_nothing(void **state)
+{
+	const struct source_row row = {.uid = 2};
+	struct tree_file *file;
+	(void)state;
+	begin();
+	fake_row(box, &row);
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(2), &file, fake_call()), -EINPROGRESS);
+	assert_int_equal(fake.bodies, 1);
+	fake.waiter = NULL; /* taken back */
+	tree_call_finish(&fake.call);
+	assert_int_equal(fake.bodies, 0);
+	fake_finish();
+}
+
+/* The folder got a new identity between the look and the opening: its UID 1 is another message. */
+static void test_another_message_is_never_opened(void **state)
+{
+	struct tree_file *file;
+	(void)state;
+	begin();
+	box->state.folder = 6;
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &file, fake_call()), -ENOENT);
+	assert_int_equal(fake.bodies, 0);
+	fake_finish();
+}
+
+static void test_read(void **state)
+{
+	struct tree_file *file;
+	char buf[10];
+	(void)state;
+	begin();
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &file, fake_call()), 0);
+	fake.read_result = 7;
+	assert_int_equal(tree_file_read(file, buf, 10, 0, fake_call()), 7);
+	fake.read_result = -EIO;
+	assert_int_equal(tree_file_read(file, buf, 10, 0, fake_call()), -EIO);
+	/* the bytes come with the waking: sync is not asked again */
+	fake.read_result = -EINPROGRESS;
+	struct tree_call *call = fake_call();
+	assert_int_equal(tree_file_read(file, buf, 10, 0, call), -EINPROGRESS);
+	fake.read_result = -EBADF;
+	fake_wake(9);
+	assert_int_equal(tree_file_read(file, buf, 10, 0, call), 9);
+	tree_file_close(file);
+	fake_finish();
+}
+
+/* A read that comes to where the file was said to end waits until that is known to be true. */
+static void test_the_end_is_confirmed(void **state)
+{
+	struct tree_file *file;
+	char buf[10];
+	(void)state;
+	begin();
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &file, fake_call()), 0);
+	fake.read_result = 10;
+	assert_int_equal(tree_file_read(file, buf, 10, 990, fake_call()), 10);
+	struct tree_call *call = fake_call();
+	assert_int_equal(tree_file_read(file, buf, 10, 991, call), -EINPROGRESS);
+	fake.read_result = -EBADF;
+	fake_wake(0);
+	assert_int_equal(tree_file_read(file, buf, 10, 991, call), 10);
+
+	/* both have to be waited for */
+	fake.read_result = -EINPROGRESS;
+	call = fake_call();
+	assert_int_equal(tree_file_read(file, buf, 10, 995, call), -EINPROGRESS);
+	fake.read_result = -EBADF;
+	fake_wake(6);
+	assert_int_equal(tree_file_read(file, buf, 10, 995, call), -EINPROGRESS);
+	fake_wake(0);
+	assert_int_equal(tree_file_read(file, buf, 10, 995, call), 6);
+
+	fake.size_settled = true;
+	fake.read_result = 3;
+	assert_int_equal(tree_file_read(file, buf, 10, 998, fake_call()), 3);
+	tree_file_close(file);
+	fake_finish();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_known_size_is_not_asked_for),
+		cmocka_unit_test(test_an_unknown_size_is_settled),
+		cmocka_unit_test(test_an_interrupted_open_leaves_nothing),
+		cmocka_unit_test(test_another_message_is_never_opened),
+		cmocka_unit_test(test_read),
+		cmocka_unit_test(test_the_end_is_confirmed),
+	};
+	return cmocka_run_group_tests_name("tree/file", tests, NULL, NULL);
+}
