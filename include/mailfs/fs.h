@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tree as a FUSE file system. The only user of libfuse.
+ *
+ * The order of a mount's life: sync_account_start, tree_create, fs_create, fs_mount, fs_loop
+ * (returns when it is unmounted, or at a signal), sync_account_stop (fails what still waits, so
+ * that each request is answered), fs_destroy, tree_destroy, sync_account_destroy. One mount in a
+ * process.
+ */
+#ifndef MAILFS_FS_H
+#define MAILFS_FS_H
+
+#include <stdbool.h>
+
+#include "mailfs/tree.h"
+#include "mailfs/util/str.h"
+
+struct fs;
+
+struct fs_params {
+	struct tree *tree; /* borrowed */
+	/* What df and /proc/mounts show as the source; control characters are replaced; copied. */
+	const char *fsname;
+	bool allow_other; /* other users may enter, as far as modes let them */
+	bool readonly;    /* mounted with ro */
+	bool debug;       /* libfuse prints each request */
+	int timeout_ms;   /* of every operation */
+};
+
+/* Prepares a session. -EINVAL with why: libfuse does not take the options. Blocks: never. */
+int fs_create(const struct fs_params *params, struct fs **ret, struct str *why);
+/*
+ * Mounts on mountpoint, an absolute path. A negative errno with one line in why: /dev/fuse not
+ * accessible, fusermount3 missing, not allowed, busy. What fusermount3 would print is put into why.
+ * Blocks: disk.
+ */
+int fs_mount(struct fs *fs, const char *mountpoint, struct str *why);
+/*
+ * Serves until the file system is unmounted or SIGINT, SIGTERM or SIGHUP comes (handlers are set
+ * meanwhile). 0, or -EIO when the kernel's device failed. Blocks: until then.
+ */
+int fs_loop(struct fs *fs);
+/* Unmounts if it is still mounted, and frees. The account was stopped before. NULL is allowed. */
+void fs_destroy(struct fs *fs);
+/* The version of libfuse, static text. */
+const char *fs_fuse_version(void);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The session: made, mounted, served, ended. The operations are in entry.c, dir.c, file.c and
+ * refuse.c; how they wait is in op.c.
+ *
+ * libfuse's threads never wait for the network, so ten of them are enough for any number of
+ * readers.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/log.h"
+
+#include "capture.h"
+#include "private.h"
+#include "signals.h"
+
+#define IDLE_THREADS 10
+
+/* --- The session with the kernel --- */
+
+static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
+{
+	if (wanted && conn->capable & capability)
+		conn->want |= capability;
+	else
+		conn->want &= ~capability;
+}
+
+static void fs_op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	(void)userdata;
+	/*
+	 * Always: an entry costs us nothing more with its attributes, and saves a lookup each to
+	 * whoever reads names first and stats later.
+	 */
+	want(conn, FUSE_CAP_READDIRPLUS, true);
+	want(conn, FUSE_CAP_READDIRPLUS_AUTO, false);
+	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
+	want(conn, FUSE_CAP_ASYNC_READ, true);
+	want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
+	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
+}
+
+static struct fuse_lowlevel_ops operations(void)
+{
+	struct fuse_lowlevel_ops ops = {
+		.init = fs_op_init,
+		.lookup = fs_op_lookup,
+		.forget = fs_op_forget,
+		.forget_multi = fs_op_forget_multi,
+		.getattr = fs_op_getattr,
+		.statfs = fs_op_statfs,
+		.getxattr = fs_op_getxattr,
+		.listxattr = fs_op_listxattr,
+		.opendir = fs_op_opendir,
+		.readdir = fs_op_readdir,
+		.readdirplus = fs_op_readdirplus,
+		.releasedir = fs_op_releasedir,
+		.open = fs_op_open,
+		.read = fs_op_read,
+		.release = fs_op_release,
+	};
+	refuse_changes(&ops);
+	return ops;
+}
+
+/* --- What the tree tells --- */
+
+static void tree_attributes_changed(void *arg, uint64_t node)
+{
+	notify_attributes(arg, node);
+}
+
+static void tree_directory_changed(void *arg, uint64_t node)
+{
+	notify_inode(arg, node);
+}
+
+static void tree_entry_gone(void *arg, uint64_t parent, const char *name)
+{
+	notify_entry(arg, parent, name);
+}
+
+/* --- Options --- */
+
+/* Byte for byte, so that mount(8) finds what fstab says; a comma would begin another option. */
+static void append_fsname(struct str *options, const char *fsname)
+{
+	for (const char *p = fsname; *p; p++) {
+		if (*p == ',' || *p == '\\')
+			str_putc(options, '\\');
+		str_putc(options, (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+	}
+}
+
+static int mount_options(const struct fs_params *params, struct str *options)
+{
+	str_append_cstr(options, "subtype=mailfs,nosuid,nodev,fsname=");
+	append_fsname(options, params->fsname);
+	if (params->readonly)
+		str_append_cstr(options, ",ro");
+	if (params->allow_other)
+		str_append_cstr(options, ",allow_other,default_permissions");
+	if (params->debug)
+		str_append_cstr(options, ",debug");
+	return str_error(options);
+}
+
+static struct fuse_session *session_create(struct fs *fs, const struct fs_params *params)
+{
+	_cleanup_str_ struct str options = STR_INIT;
+	struct fuse_lowlevel_ops ops = operations();
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_session *session = NULL;
+	if (mount_options(params, &options) == 0 && fuse_opt_add_arg(&args, "mailfs") == 0 &&
+		fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, options.data) == 0)
+		session = fuse_session_new(&args, &ops, sizeof(ops), fs);
+	fuse_opt_free_args(&args);
+	return session;
+}
+
+/* --- Life --- */
+
+static void fs_freep(struct fs **fs)
+{
+	if (!*fs)
+		return;
+	if ((*fs)->session)
+		fuse_session_destroy((*fs)->session);
+	free(*fs);
+}
+
+int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
+{
+	_cleanup_(fs_freep) struct fs *fs = calloc(1, sizeof(*fs));
+	if (!fs)
+		return -ENOMEM;
+	fs->tree = params->tree;
+	fs->account = tree_account(params->tree);
+	fs->timeout_ms = params->timeout_ms;
+	pthread_mutex_init(&fs->open_lock, NULL);
+	list_init(&fs->open_files);
+	list_init(&fs->open_dirs);
+	capture_libfuse_log();
+	fs->session = session_create(fs, params);
+	if (!fs->session) {
+		str_append_cstr(why, "libfuse does not take the mount options");
+		return -EINVAL;
+	}
+	int r = notify_init(&fs->notify, fs->session);
+	if (r < 0) {
+		notify_finish(&fs->notify);
+		str_printf(why, "no thread can be started: %s", strerror(-r));
+		return r;
+	}
+	fs->observer = (struct tree_observer){
+		.arg = &fs->notify,
+		.attributes = tree_attributes_changed,
+		.directory = tree_directory_changed,
+		.gone = tree_entry_gone,
+	};
+	*ret = steal_ptr(fs);
+	return 0;
+}
+
+static int explain(const char *mountpoint, const char *said, struct str *why)
+{
+	if (access("/dev/fuse", R_OK | W_OK) < 0) {
+		int err = -errno;
+		str_printf(why, "/dev/fuse can not be opened: %s", strerror(-err));
+		return err;
+	}
+	str_printf(why, "can not mount on %s: ", mountpoint);
+	size_t before = why->len;
+	capture_line(said, why);
+	if (why->len == before)
+		str_append_cstr(why, "libfuse does not say why");
+	return -EIO;
+}
+
+int fs_mount(struct fs *fs, const char *mountpoint, struct str *why)
+{
+	_cleanup_str_ struct str said = STR_INIT;
+	struct capture capture;
+	int r = signals_init(fs);
+	if (r < 0) {
+		str_printf(why, "no thread can be started: %s", strerror(-r));
+		return r;
+	}
+	capture_begin(&capture);
+	r = fuse_session_mount(fs->session, mountpoint);
+	capture_end(&capture, &said);
+	if (r != 0) {
+		signals_finish();
+		return explain(mountpoint, str_cstr(&said), why);
+	}
+	if (said.len)
+		log_warning("%s", said.data);
+	fs->mounted = true;
+	tree_set_observer(fs->tree, &fs->observer);
+	return 0;
+}
+
+int fs_loop(struct fs *fs)
+{
+	struct fuse_loop_config config = {.clone_fd = 0, .max_idle_threads = IDLE_THREADS};
+	signals_loop_begin();
+	int r = fuse_session_loop_mt(fs->session, &config);
+	signals_loop_end();
+	notify_quiesce(&fs->notify, 0);
+	return r < 0 ? -EIO : 0;
+}
+
+void fs_destroy(struct fs *fs)
+{
+	if (!fs)
+		return;
+	tree_set_observer(fs->tree, NULL);
+	notify_finish(&fs->notify);
+	if (fs->mounted) {
+		fuse_session_unmount(fs->session);
+		signals_finish();
+	}
+	files_close(fs);
+	dirs_close(fs);
+	fuse_session_destroy(fs->session);
+	pthread_mutex_destroy(&fs->open_lock);
+	free(fs);
+}
+
+const char *fs_fuse_version(void)
+{
+	return fuse_pkgversion();
+}

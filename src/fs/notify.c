@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Invalidation. To forget an entry the kernel takes the lock of its directory, to forget pages that
+ * of each page; both are held while a request is on its way to us. So this must never happen on a
+ * thread that has a request to answer, nor on one that a request waits for: it has a thread of its
+ * own, and a queue. A message that is gone and a lookup that still finds it need no order among
+ * each other for the same reason: the lookup holds the directory's lock until its entry is there,
+ * and the entry is forgotten after that.
+ *
+ * To forget attributes alone takes no such lock. That is done at once, because a reader of a file
+ * that turned out longer than announced must see the new length before its read returns.
+ */
+#include "private.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/log.h"
+
+struct notice {
+	struct list_node node;
+	uint64_t inode; /* or the parent */
+	char name[];    /* "": the inode itself */
+};
+
+static void notice_send(struct notify *notify, const struct notice *notice)
+{
+	/* An error says that the kernel does not know it, or is gone. */
+	if (notice->name[0])
+		fuse_lowlevel_notify_inval_entry(
+			notify->session, notice->inode, notice->name, strlen(notice->name));
+	else
+		fuse_lowlevel_notify_inval_inode(notify->session, notice->inode, 0, 0);
+}
+
+static struct notice *notice_next(struct notify *notify)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
+	notify->busy = false;
+	pthread_cond_broadcast(&notify->changed);
+	while (!notify->ending && list_empty(&notify->queue))
+		pthread_cond_wait(&notify->changed, &notify->lock);
+	if (notify->ending)
+		return NULL;
+	notify->busy = true;
+	return container_of(list_pop(&notify->queue), struct notice, node);
+}
+
+static void *notify_main(void *arg)
+{
+	struct notify *notify = arg;
+	struct notice *notice;
+	while ((notice = notice_next(notify))) {
+		notice_send(notify, notice);
+		free(notice);
+	}
+	return NULL;
+}
+
+static void drop_queue(struct notify *notify)
+{
+	struct list_node *node;
+	while ((node = list_pop(&notify->queue)))
+		free(container_of(node, struct notice, node));
+}
+
+/* Signals are for the thread that serves. */
+static int thread_start(struct notify *notify)
+{
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int r = pthread_create(&notify->thread, NULL, notify_main, notify);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	notify->running = r == 0;
+	return -r;
+}
+
+int notify_init(struct notify *notify, struct fuse_session *session)
+{
+	pthread_condattr_t monotonic;
+	*notify = (struct notify){.session = session};
+	list_init(&notify->queue);
+	pthread_mutex_init(&notify->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&notify->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	return thread_start(notify);
+}
+
+void notify_finish(struct notify *notify)
+{
+	pthread_mutex_lock(&notify->lock);
+	notify->ending = notify->quiet = true;
+	pthread_cond_broadcast(&notify->changed);
+	pthread_mutex_unlock(&notify->lock);
+	if (notify->running)
+		pthread_join(notify->thread, NULL);
+	drop_queue(notify);
+	pthread_cond_destroy(&notify->changed);
+	pthread_mutex_destroy(&notify->lock);
+}
+
+void notify_quiesce(struct notify *notify, int timeout_ms)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
+	notify->quiet = true;
+	drop_queue(notify);
+	while (notify->busy)
+		if (pthread_cond_timedwait(&notify->changed, &notify->lock, &until) == ETIMEDOUT)
+			break;
+}
+
+/* Several changes of one directory in a row are one. */
+static bool is_repeated(const struct notify *notify, const struct notice *notice)
+{
+	if (list_empty(&notify->queue) || notice->name[0])
+		return false;
+	const struct notice *last = container_of(notify->queue.prev, struct notice, node);
+	return last->inode == notice->inode && !last->name[0];
+}
+
+static void notify_push(struct notify *notify, uint64_t inode, const char *name)
+{
+	size_t name_size = strlen(name) + 1;
+	_cleanup_free_ struct notice *notice = malloc(sizeof(*notice) + name_size);
+	if (!notice) {
+		log_error("no memory: the kernel goes on showing something that has changed");
+		return;
+	}
+	notice->inode = inode;
+	memcpy(notice->name, name, name_size);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
+	if (notify->quiet || is_repeated(notify, notice))
+		return;
+	list_push(&notify->queue, &notice->node);
+	notice = NULL;
+	pthread_cond_signal(&notify->changed);
+}
+
+void notify_attributes(struct notify *notify, uint64_t node)
+{
+	pthread_mutex_lock(&notify->lock);
+	bool quiet = notify->quiet;
+	pthread_mutex_unlock(&notify->lock);
+	if (!quiet)
+		fuse_lowlevel_notify_inval_inode(notify->session, node, -1, 0);
+}
+
+void notify_inode(struct notify *notify, uint64_t node)
+{
+	notify_push(notify, node, "");
+}
+
+void notify_entry(struct notify *notify, uint64_t parent, const char *name)
+{
+	notify_push(notify, parent, name);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the FUSE side share. */
+#ifndef MAILFS_FS_PRIVATE_H
+#define MAILFS_FS_PRIVATE_H
+
+#define FUSE_USE_VERSION 35
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mailfs/fs.h"
+#include "mailfs/tree.h"
+#include "mailfs/util/list.h"
+
+#include "notify.h"
+
+/* Every change is announced, so that the kernel may keep what it knows. */
+#define KEEP_SECONDS 86400.0
+
+struct fs {
+	struct tree *tree;
+	struct sync_account *account;
+	struct fuse_session *session;
+	struct tree_observer observer;
+	struct notify notify;
+	int timeout_ms;
+	bool mounted;
+	pthread_mutex_t open_lock;
+	struct list_node open_files, open_dirs; /* guarded by open_lock */
+};
+
+static inline struct fs *fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* How long the kernel may keep attributes: not at all while the size is not exact. */
+static inline double attr_timeout(const struct tree_entry *entry)
+{
+	return entry->provisional ? 0 : KEEP_SECONDS;
+}
+struct fuse_entry_param entry_param(const struct tree_entry *entry);
+
+/* --- entry.c: valid replies are those that fuse_lowlevel.h names for each --- */
+void fs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_op_forget(fuse_req_t req, fuse_ino_t node, uint64_t count);
+void fs_op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void fs_op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void fs_op_statfs(fuse_req_t req, fuse_ino_t node);
+void fs_op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size);
+void fs_op_listxattr(fuse_req_t req, fuse_ino_t node, size_t size);
+/* --- dir.c --- */
+/* Closes what is still open when the mount has ended: no release comes any more. */
+void dirs_close(struct fs *fs);
+void fs_op_opendir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void fs_op_readdir(
+	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi);
+void fs_op_readdirplus(
+	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi);
+void fs_op_releasedir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+/* --- file.c --- */
+/* As dirs_close(); all reads are answered. */
+void files_close(struct fs *fs);
+void fs_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void fs_op_read(
+	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi);
+void fs_op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+/* --- refuse.c: adds what would change something --- */
+void refuse_changes(struct fuse_lowlevel_ops *ops);
+
+#endif

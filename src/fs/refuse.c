@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What would change the mailbox. Each is answered, so that programs are told EROFS and not that the
+ * operation does not exist.
+ */
+#include <errno.h>
+
+#include "private.h"
+
+/* The arguments are those that libfuse dictates. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+static void fs_op_setattr(
+	fuse_req_t req, fuse_ino_t node, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_mknod(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	const char *new_name, unsigned flags)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t new_parent, const char *new_name)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_create(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
+	off_t offset, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_setxattr(fuse_req_t req, fuse_ino_t node, const char *name, const char *value,
+	size_t size, int flags)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_removexattr(fuse_req_t req, fuse_ino_t node, const char *name)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t offset, off_t length,
+	struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void fs_op_copy_file_range(fuse_req_t req, fuse_ino_t node_in, off_t offset_in,
+	struct fuse_file_info *fi_in, fuse_ino_t node_out, off_t offset_out,
+	struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+void refuse_changes(struct fuse_lowlevel_ops *ops)
+{
+	ops->setattr = fs_op_setattr;
+	ops->mknod = fs_op_mknod;
+	ops->mkdir = fs_op_mkdir;
+	ops->unlink = fs_op_unlink;
+	ops->rmdir = fs_op_rmdir;
+	ops->symlink = fs_op_symlink;
+	ops->rename = fs_op_rename;
+	ops->link = fs_op_link;
+	ops->create = fs_op_create;
+	ops->write = fs_op_write;
+	ops->setxattr = fs_op_setxattr;
+	ops->removexattr = fs_op_removexattr;
+	ops->fallocate = fs_op_fallocate;
+	ops->copy_file_range = fs_op_copy_file_range;
+}

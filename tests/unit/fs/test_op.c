@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who answers a request: each is answered once, whatever comes first of the waking, an interrupt and
+ * the end of the call that made it wait; and empty reads do not overtake. libfuse's requests, the
+ * tree's files and sync's waiters are made here, with no threads, so that each order can be had.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "op.h"
+
+/* --- libfuse --- */
+
+struct fuse_req {
+	fuse_interrupt_func_t func;
+	void *data;
+	bool interrupted;
+	bool answering; /* the interrupt function runs: it is not to be taken out from within */
+	unsigned answers;
+	int err;
+	size_t size;
+	unsigned order; /* of the answer, among all */
+	struct fuse_file_info fi;
+};
+
+static struct fs fs;
+static unsigned answers;
+
+void *fuse_req_userdata(fuse_req_t req)
+{
+	(void)req;
+	return &fs;
+}
+
+void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t func, void *data)
+{
+	assert_false(req->answering);
+	req->func = func;
+	req->data = data;
+	if (req->interrupted && func)
+		func(req, data);
+}
+
+static int answered(fuse_req_t req, int err, size_t size)
+{
+	req->answers++;
+	req->err = err;
+	req->size = size;
+	req->order = ++answers;
+	return 0;
+}
+
+int fuse_reply_err(fuse_req_t req, int err)
+{
+	return answered(req, err, 0);
+}
+
+int fuse_reply_buf(fuse_req_t req, const char *buf, size_t size)
+{
+	(void)buf;
+	return answered(req, 0, size);
+}
+
+static int open_result;
+
+int fuse_reply_open(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	req->fi = *fi;
+	answered(req, 0, 0);
+	return open_result;
+}
+
+static void interrupt(struct fuse_req *req)
+{
+	req->interrupted = true;
+	if (!req->func || req->answers)
+		return;
+	req->answering = true;
+	req->func(req, req->data);
+	req->answering = false;
+}
+
+/* --- sync and the tree --- */
+
+struct tree_file {
+	char dummy;
+};
+
+static struct {
+	struct tree_file file;
+	unsigned closed;
+	ssize_t result;
+	struct fuse_req *interrupt_before; /* the waiter is registered */
+	struct fuse_req *interrupt_after;
+	struct sync_waiter *waiting[8];
+	size_t waiting_count;
+	ssize_t woken_with;
+	unsigned finished; /* calls */
+} world;
+
+bool sync_waiter_cancel(struct sync_account *account, struct sync_waiter *waiter)
+{
+	(void)account;
+	for (size_t i = 0; i < world.waiting_count; i++) {
+		if (world.waiting[i] != waiter)
+			continue;
+		world.waiting[i] = NULL;
+		return true;
+	}
+	return false;
+}
+
+void tree_call_init(
+	struct tree_call *call, void (*wake)(struct sync_waiter *, ssize_t), int64_t deadline_ms)
+{
+	*call = (struct tree_call){.waiter = {.wake = wake, .deadline_ms = deadline_ms}};
+}
+
+void tree_call_woken(struct tree_call *call, ssize_t result)
+{
+	call->result = result;
+	call->waited = 1;
+}
+
+void tree_call_finish(struct tree_call *call)
+{
+	(void)call;
+	world.finished++;
+}
+
+int tree_file_open(struct tree *tree, uint64_t node, struct tree_file **ret, struct tree_call *call)
+{
+	(void)tree;
+	(void)node;
+	(void)call;
+	*ret = &world.file;
+	return 0;
+}
+
+void tree_file_close(struct tree_file *file)
+{
+	assert_ptr_equal(file, &world.file);
+	world.closed++;
+}
+
+bool tree_file_size_is_bound(const struct tree_file *file)
+{
+	(void)file;
+	return false;
+}
+
+ssize_t tree_file_read(
+	struct tree_file *file, void *buf, size_t len, uint64_t offset, struct tree_call *call)
+{
+	(void)file;
+	(void)buf;
+	(void)len;
+	(void)offset;
+	if (call->waited && world.result != -EAGAIN)
+		return call->result;
+	if (world.result >= 0)
+		return world.result;
+	if (world.interrupt_before)
+		interrupt(world.interrupt_before);
+	world.waiting[world.waiting_count++] = &call->waiter;
+	if (world.interrupt_after)
+		interrupt(world.interrupt_after);
+	return -EINPROGRESS;
+}
+
+static void wake(size_t which, ssize_t result)
+{
+	struct sync_waiter *waiter = world.waiting[which];
+	assert_non_null(waiter);
+	world.waiting[which] = NULL;
+	waiter->wake(waiter, result);
+}
+
+/* --- The tests --- */
+
+static struct fuse_file_info open_file(void)
+{
+	struct fuse_req req = {0};
+	struct fuse_file_info fi = {.flags = O_RDONLY};
+	memset(&world, 0, sizeof(world));
+	world.result = -EINPROGRESS;
+	answers = 0;
+	open_result = 0;
+	pthread_mutex_init(&fs.open_lock, NULL);
+	list_init(&fs.open_files);
+	list_init(&fs.open_dirs);
+	fs.timeout_ms = 1000;
+	fs_op_open(&req, 5, &fi);
+	assert_int_equal(req.answers, 1);
+	assert_true(req.fi.keep_cache);
+	assert_false(req.fi.direct_io);
+	world.finished = 0;
+	answers = 0;
+	return req.fi;
+}
+
+static void close_file(struct fuse_file_info *fi)
+{
+	struct fuse_req req = {0};
+	fs_op_release(&req, 5, fi);
+	assert_int_equal(req.answers, 1);
+	assert_int_equal(world.closed, 1);
+	assert_true(list_empty(&fs.open_files));
+	pthread_mutex_destroy(&fs.open_lock);
+}
+
+static void expect(const struct fuse_req *req, int err, size_t size)
+{
+	assert_int_equal(req->answers, 1);
+	assert_int_equal(req->err, err);
+	assert_int_equal(req->size, size);
+}
+
+static void test_at_once(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req req = {0};
+	(void)state;
+	world.result = 7;
+	fs_op_read(&req, 5, 100, 0, &fi);
+	expect(&req, 0, 7);
+	assert_int_equal(world.finished, 1);
+	assert_null(req.func);
+	close_file(&fi);
+}
+
+static void test_woken(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req req = {0}, failed = {0};
+	(void)state;
+	fs_op_read(&req, 5, 100, 0, &fi);
+	assert_int_equal(req.answers, 0);
+	wake(0, 42);
+	expect(&req, 0, 42);
+	interrupt(&req); /* too late */
+	expect(&req, 0, 42);
+	fs_op_read(&failed, 5, 100, 0, &fi);
+	wake(1, -ETIMEDOUT);
+	expect(&failed, ETIMEDOUT, 0);
+	assert_int_equal(world.finished, 2);
+	close_file(&fi);
+}
+
+static void test_interrupted_while_it_waits(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req req = {0};
+	(void)state;
+	fs_op_read(&req, 5, 100, 0, &fi);
+	interrupt(&req);
+	expect(&req, EINTR, 0);
+	assert_null(world.waiting[0]);
+	assert_int_equal(world.finished, 1);
+	close_file(&fi);
+}
+
+static void test_interrupted_before_it_waits(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req early = {.interrupted = true}, middle = {0}, late = {0};
+	(void)state;
+	fs_op_read(&early, 5, 100, 0, &fi); /* before it was even begun */
+	expect(&early, EINTR, 0);
+	world.interrupt_before = &middle;
+	fs_op_read(&middle, 5, 100, 0, &fi);
+	expect(&middle, EINTR, 0);
+	world.interrupt_before = NULL;
+	world.interrupt_after = &late; /* while the call that registered the waiter still runs */
+	fs_op_read(&late, 5, 100, 0, &fi);
+	expect(&late, EINTR, 0);
+	assert_int_equal(world.finished, 3);
+	close_file(&fi);
+}
+
+static void test_interrupted_but_answered_at_once(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req req = {.interrupted = true};
+	(void)state;
+	world.result = 7;
+	fs_op_read(&req, 5, 100, 0, &fi);
+	expect(&req, 0, 7);
+	close_file(&fi);
+}
+
+static void test_interrupted_when_it_was_taken_to_be_woken(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req req = {0}, again = {0};
+	(void)state;
+	fs_op_read(&req, 5, 100, 0, &fi);
+	struct sync_waiter *waiter = world.waiting[0];
+	world.waiting[0] = NULL; /* sync has taken it, and is about to wake it */
+	interrupt(&req);
+	assert_int_equal(req.answers, 0);
+	waiter->wake(waiter, 5);
+	expect(&req, 0, 5);
+
+	/* the same, and then it would have to wait once more */
+	fs_op_read(&again, 5, 100, 0, &fi);
+	waiter = world.waiting[1];
+	world.waiting[1] = NULL;
+	interrupt(&again);
+	world.result = -EAGAIN;
+	waiter->wake(waiter, 5);
+	expect(&again, EINTR, 0);
+	assert_null(world.waiting[2]);
+	close_file(&fi);
+}
+
+static void test_waits_twice(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req req = {0};
+	(void)state;
+	fs_op_read(&req, 5, 100, 0, &fi);
+	world.result = -EAGAIN;
+	wake(0, 0);
+	assert_int_equal(req.answers, 0);
+	world.result = -EINPROGRESS;
+	wake(1, 9);
+	expect(&req, 0, 9);
+	assert_int_equal(world.finished, 1);
+	close_file(&fi);
+}
+
+static void test_empty_reads_do_not_overtake(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req first = {0}, second = {0}, third = {0};
+	(void)state;
+	fs_op_read(&first, 5, 100, 0, &fi);
+	fs_op_read(&second, 5, 100, 100, &fi);
+	fs_op_read(&third, 5, 100, 200, &fi);
+	wake(2, 0);
+	assert_int_equal(third.answers, 0);
+	wake(1, 0);
+	assert_int_equal(second.answers, 0);
+	wake(0, 30);
+	expect(&first, 0, 30);
+	expect(&second, 0, 0);
+	expect(&third, 0, 0);
+	assert_int_equal(first.order, 1);
+	close_file(&fi);
+}
+
+static void test_reads_with_bytes_do(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req first = {0}, second = {0}, before = {0};
+	(void)state;
+	fs_op_read(&first, 5, 100, 100, &fi);
+	fs_op_read(&second, 5, 100, 200, &fi);
+	wake(1, 1);
+	expect(&second, 0, 1);
+	world.result = 0;
+	fs_op_read(&before, 5, 100, 0, &fi); /* empty, but nothing runs before it */
+	expect(&before, 0, 0);
+	world.result = -EINPROGRESS;
+	wake(0, -EIO);
+	expect(&first, EIO, 0);
+	close_file(&fi);
+}
+
+static void test_an_empty_read_is_let_go_by_an_interrupt(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct fuse_req first = {0}, second = {0};
+	(void)state;
+	fs_op_read(&first, 5, 100, 0, &fi);
+	fs_op_read(&second, 5, 100, 100, &fi);
+	wake(1, 0);
+	interrupt(&second); /* its answer is on its way */
+	assert_int_equal(second.answers, 0);
+	interrupt(&first);
+	expect(&first, EINTR, 0);
+	expect(&second, 0, 0);
+	assert_int_equal(world.finished, 2);
+	close_file(&fi);
+}
+
+static void test_open_for_writing(void **state)
+{
+	static const int flags[] = {O_WRONLY, O_RDWR, O_RDONLY | O_TRUNC};
+	struct fuse_file_info fi = open_file();
+	(void)state;
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		struct fuse_req req = {0};
+		struct fuse_file_info wanted = {.flags = flags[i]};
+		fs_op_open(&req, 5, &wanted);
+		expect(&req, EROFS, 0);
+	}
+	close_file(&fi);
+}
+
+static void test_an_open_that_nobody_wants_any_more(void **state)
+{
+	struct fuse_file_info fi = open_file(), wanted = {.flags = O_RDONLY};
+	struct fuse_req req = {0};
+	(void)state;
+	open_result = -ENOENT;
+	fs_op_open(&req, 5, &wanted);
+	assert_int_equal(world.closed, 1);
+	world.closed = 0;
+	close_file(&fi);
+}
+
+static void test_what_is_open_at_the_end_is_closed(void **state)
+{
+	(void)state;
+	open_file();
+	files_close(&fs);
+	assert_int_equal(world.closed, 1);
+	assert_true(list_empty(&fs.open_files));
+	pthread_mutex_destroy(&fs.open_lock);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_at_once),
+		cmocka_unit_test(test_woken),
+		cmocka_unit_test(test_interrupted_while_it_waits),
+		cmocka_unit_test(test_interrupted_before_it_waits),
+		cmocka_unit_test(test_interrupted_but_answered_at_once),
+		cmocka_unit_test(test_interrupted_when_it_was_taken_to_be_woken),
+		cmocka_unit_test(test_waits_twice),
+		cmocka_unit_test(test_empty_reads_do_not_overtake),
+		cmocka_unit_test(test_reads_with_bytes_do),
+		cmocka_unit_test(test_an_empty_read_is_let_go_by_an_interrupt),
+		cmocka_unit_test(test_open_for_writing),
+		cmocka_unit_test(test_an_open_that_nobody_wants_any_more),
+		cmocka_unit_test(test_what_is_open_at_the_end_is_closed),
+	};
+	return cmocka_run_group_tests_name("fs/op", tests, NULL, NULL);
+}
