@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of options, and the setters that its rows point to. A row is all that an option needs to be
+ * parsed, limited and explained in --help; the man page is held against the same table by a test.
+ */
+#include "options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "home.h"
+#include "mailfs/util/cleanup.h"
+
+struct request {
+	struct options *options;
+	const char *name, *value; /* value NULL: given without = */
+	enum option_origin origin;
+	struct str *why;
+};
+
+struct row;
+typedef int setter_fn(const struct row *row, const struct request *request);
+
+/* The same word for each value that a choice can have, and the number that is stored. */
+struct choice {
+	const char *word;
+	unsigned value;
+};
+
+struct row {
+	const char *name;
+	setter_fn *set;
+	size_t offset;     /* of the member in struct options */
+	unsigned min, max; /* of a number */
+	bool flag;         /* what a flag stores when it is given */
+	const struct choice *choices;
+	const char *value; /* how --help names the value; NULL: takes none */
+	const char *help;  /* NULL: not explained in --help */
+};
+
+static setter_fn set_flag, set_text, set_path, set_number, set_views, set_tls, set_octal,
+	set_fingerprint, set_user_id, set_group_id, set_nothing, refuse_password;
+
+static const struct choice views_choices[] = {{"hidden", false}, {"listed", true}, {0}};
+static const struct choice tls_choices[] = {{"implicit", OPTION_TLS_IMPLICIT},
+	{"starttls", OPTION_TLS_STARTTLS}, {"none", OPTION_TLS_NONE}, {0}};
+
+/* clang-format off */
+#define AT(member) offsetof(struct options, member)
+#define OPTION(word, setter, shown, text, ...) \
+	{.name = word, .set = setter, .value = shown, .help = text, __VA_ARGS__}
+#define FLAG(word, member, given, text) \
+	OPTION(word, set_flag, NULL, text, .offset = AT(member), .flag = given)
+#define TEXT(word, member, shown, text)  OPTION(word, set_text, shown, text, .offset = AT(member))
+#define PATH(word, member, shown, text)  OPTION(word, set_path, shown, text, .offset = AT(member))
+#define NUMBER(word, member, least, most, shown, text) \
+	OPTION(word, set_number, shown, text, .offset = AT(member), .min = least, .max = most)
+#define CHOICE(word, setter, words, shown, text) OPTION(word, setter, shown, text, .choices = words)
+#define OTHER(word, setter, shown, text) OPTION(word, setter, shown, text, .offset = 0)
+#define IGNORED(word)                    OPTION(word, set_nothing, NULL, NULL, .offset = 0)
+
+static const struct row rows[] = {
+	FLAG("ro", readonly, true, "read-only, on the server too (EXAMINE)"),
+	FLAG("rw", readonly, false, "the default; writing is not there yet, it fails with EROFS"),
+	TEXT("names", names, "TEMPLATE", "names of messages: %Y %m %d %H %M %f %s %u, or uid"),
+	CHOICE("views", set_views, views_choices, "listed|hidden", "whether ls -a shows .parts (hidden)"),
+	NUMBER("refresh", refresh_s, 0, 86400, "SECONDS", "how old a listing may get before ls asks again (30)"),
+	NUMBER("timeout", timeout_s, 1, 3600, "SECONDS", "after which an operation fails (30)"),
+	NUMBER("connections", connections, 1, 16, "N", "connections to the server at most (4)"),
+	TEXT("user", user, "NAME", "user name, instead of the one in SOURCE"),
+	TEXT("password_command", password_command, "COMMAND", "shell command that prints the password"),
+	PATH("password_file", password_file, "FILE", "file with the password, readable by its owner only"),
+	CHOICE("tls", set_tls, tls_choices, "implicit|starttls|none", "imaps:// means implicit, imap:// means starttls"),
+	PATH("tls_ca", tls_ca, "FILE|DIR", "certificates to trust instead of the system's"),
+	OTHER("tls_fingerprint", set_fingerprint, "sha256:HEX", "trust this server certificate and no other"),
+	OTHER("uid", set_user_id, "ID", "owner of the files (you)"),
+	OTHER("gid", set_group_id, "ID", "group of the files (yours)"),
+	OTHER("umask", set_octal, "OCTAL", "permission bits to leave out (077)"),
+	FLAG("allow_other", allow_other, true, "other users may enter the mount"),
+	PATH("cache_dir", cache_dir, "DIR", "where what was fetched is kept (~/.cache/mailfs)"),
+	TEXT("fsname", fsname, "NAME", "what df and mount show (SOURCE)"),
+	FLAG("debug", debug, true, "as -d"),
+
+	OPTION("password", refuse_password, NULL, NULL, .offset = 0),
+	/* What mount(8), fstab and systemd pass on to every file system. */
+	IGNORED("defaults"), IGNORED("auto"), IGNORED("noauto"), IGNORED("user"), IGNORED("nouser"),
+	IGNORED("users"), IGNORED("owner"), IGNORED("group"), IGNORED("nofail"), IGNORED("_netdev"),
+	IGNORED("dev"), IGNORED("nodev"), IGNORED("suid"), IGNORED("nosuid"), IGNORED("exec"),
+	IGNORED("noexec"), IGNORED("atime"), IGNORED("noatime"), IGNORED("diratime"),
+	IGNORED("nodiratime"), IGNORED("relatime"), IGNORED("norelatime"), IGNORED("strictatime"),
+	IGNORED("nostrictatime"), IGNORED("lazytime"), IGNORED("nolazytime"), IGNORED("sync"),
+	IGNORED("async"), IGNORED("dirsync"), IGNORED("comment"), IGNORED("subtype"),
+};
+/* clang-format on */
+
+void options_init(struct options *options)
+{
+	*options = (struct options){
+		.refresh_s = 30,
+		.timeout_s = 30,
+		.connections = 4,
+		.uid = getuid(),
+		.gid = getgid(),
+		.umask = 077,
+	};
+}
+
+void options_finish(struct options *options)
+{
+	free(options->names);
+	free(options->user);
+	free(options->password_command);
+	free(options->password_file);
+	free(options->tls_ca);
+	free(options->cache_dir);
+	free(options->fsname);
+	*options = (struct options){0};
+}
+
+static void *member(const struct row *row, const struct request *request)
+{
+	return (char *)request->options + row->offset;
+}
+
+static int bad_value(const struct request *request, const char *expected)
+{
+	str_printf(request->why, "option %s=%s: %s", request->name,
+		request->value ? request->value : "", expected);
+	return -EINVAL;
+}
+
+static int set_nothing(const struct row *row, const struct request *request)
+{
+	(void)row;
+	(void)request;
+	return 0;
+}
+
+static int refuse_password(const struct row *row, const struct request *request)
+{
+	(void)row;
+	str_append_cstr(request->why,
+		"option password=: refused, for others could read it (ps, mount); use "
+		"password_command= or password_file=");
+	return -EINVAL;
+}
+
+/* A flag stands alone in -o, and as `flag = yes` in the config file, whose lines all have a value. */
+static int set_flag(const struct row *row, const struct request *request)
+{
+	bool yes = !request->value || strcmp(request->value, "yes") == 0;
+
+	if (!yes && strcmp(request->value, "no") != 0)
+		return bad_value(request, "it takes no value (in the config file: yes or no)");
+	*(bool *)member(row, request) = yes == row->flag;
+	return 0;
+}
+
+static int replace(char **text, char *value)
+{
+	if (!value)
+		return -ENOMEM;
+	free(*text);
+	*text = value;
+	return 0;
+}
+
+static int set_text(const struct row *row, const struct request *request)
+{
+	const unsigned char *c = (const unsigned char *)request->value;
+
+	while (*c >= 0x20 && *c != 0x7f)
+		c++;
+	if (*c || c == (const unsigned char *)request->value)
+		return bad_value(request, "a value without control characters must follow the =");
+	return replace(member(row, request), strdup(request->value));
+}
+
+static int set_path(const struct row *row, const struct request *request)
+{
+	const char *value = request->value;
+
+	if (!*value)
+		return bad_value(request, "a path must follow the =");
+	if (request->origin == OPTION_ORIGIN_CONFIG && *value != '/' &&
+		strncmp(value, "~/", 2) != 0)
+		return bad_value(request, "a path in the config file begins with / or ~/");
+	return replace(member(row, request), home_expand(value));
+}
+
+/* A number without sign or blank; false: it is none, or over max. */
+static bool parse_number(const char *text, int base, unsigned long max, unsigned long *ret)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	*ret = strtoul(text, &end, base);
+	return errno == 0 && !*end && *ret <= max;
+}
+
+static int set_number(const struct row *row, const struct request *request)
+{
+	unsigned long number;
+
+	if (!parse_number(request->value, 10, row->max, &number) || number < row->min) {
+		char expected[64];
+		snprintf(expected, sizeof(expected), "a number from %u to %u is expected", row->min,
+			row->max);
+		return bad_value(request, expected);
+	}
+	*(unsigned *)member(row, request) = (unsigned)number;
+	return 0;
+}
+
+static int set_octal(const struct row *row, const struct request *request)
+{
+	unsigned long number;
+
+	(void)row;
+	if (!parse_number(request->value, 8, 0777, &number))
+		return bad_value(request, "an octal number up to 777 is expected");
+	request->options->umask = (mode_t)number;
+	return 0;
+}
+
+/* The choice that the value names; NULL, and why says what there is, when it names none. */
+static const struct choice *choose(const struct row *row, const struct request *request)
+{
+	for (const struct choice *choice = row->choices; choice->word; choice++)
+		if (strcmp(choice->word, request->value) == 0)
+			return choice;
+	str_printf(request->why, "option %s=%s: one of %s is expected", row->name, request->value,
+		row->value);
+	return NULL;
+}
+
+static int set_views(const struct row *row, const struct request *request)
+{
+	const struct choice *choice = choose(row, request);
+	if (!choice)
+		return -EINVAL;
+	request->options->views_listed = choice->value;
+	return 0;
+}
+
+static int set_tls(const struct row *row, const struct request *request)
+{
+	const struct choice *choice = choose(row, request);
+	if (!choice)
+		return -EINVAL;
+	request->options->tls = (enum option_tls)choice->value;
+	return 0;
+}
+
+bool options_fingerprint(const char *text, unsigned char out[OPTION_FINGERPRINT_BYTES])
+{
+	size_t digits = 0;
+
+	if (strncasecmp(text, "sha256:", 7) != 0)
+		return false;
+	for (text += 7; *text; text++) {
+		if (*text == ':' && digits % 2 == 0 && digits > 0 && text[1])
+			continue;
+		if (!isxdigit((unsigned char)*text) || digits == 2 * OPTION_FINGERPRINT_BYTES)
+			return false;
+		unsigned value =
+			(unsigned)(isdigit((unsigned char)*text) ? *text - '0'
+								 : (*text | 0x20) - 'a' + 10);
+		unsigned char *byte = &out[digits / 2];
+		*byte = (unsigned char)(digits % 2 == 0 ? value << 4 : *byte | value);
+		digits++;
+	}
+	return digits == 2 * OPTION_FINGERPRINT_BYTES;
+}
+
+static int set_fingerprint(const struct row *row, const struct request *request)
+{
+	unsigned char fingerprint[OPTION_FINGERPRINT_BYTES];
+
+	(void)row;
+	if (!options_fingerprint(request->value, fingerprint))
+		return bad_value(
+			request, "sha256: and 64 hex digits are expected (colons are allowed)");
+	memcpy(request->options->fingerprint, fingerprint, sizeof(fingerprint));
+	request->options->has_fingerprint = true;
+	return 0;
+}
+
+static int set_user_id(const struct row *row, const struct request *request)
+{
+	unsigned long id;
+
+	(void)row;
+	if (!parse_number(request->value, 10, (uid_t)-2, &id)) {
+		const struct passwd *entry = getpwnam(request->value);
+		if (!entry)
+			return bad_value(request, "there is no such user");
+		id = entry->pw_uid;
+	}
+	request->options->uid = (uid_t)id;
+	return 0;
+}
+
+static int set_group_id(const struct row *row, const struct request *request)
+{
+	unsigned long id;
+
+	(void)row;
+	if (!parse_number(request->value, 10, (gid_t)-2, &id)) {
+		const struct group *entry = getgrnam(request->value);
+		if (!entry)
+			return bad_value(request, "there is no such group");
+		id = entry->gr_gid;
+	}
+	request->options->gid = (gid_t)id;
+	return 0;
+}
+
+/* user is two options: user=NAME is ours, the bare word is fstab's. */
+static const struct row *find(const char *name, bool has_value)
+{
+	const struct row *found = NULL;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		if (strcmp(rows[i].name, name) != 0)
+			continue;
+		if (!found || (found->value && !has_value))
+			found = &rows[i];
+	}
+	return found;
+}
+
+/* x-systemd.automount, x-gvfs-show, … are for those who read fstab. */
+static bool is_for_others(const char *name)
+{
+	return strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0;
+}
+
+int options_set(struct options *options, const char *name, const char *value,
+	enum option_origin origin, struct str *why)
+{
+	const struct row *row = find(name, value);
+	struct request request = {options, name, value, origin, why};
+
+	if (!row && is_for_others(name))
+		return 0;
+	if (!row) {
+		str_printf(why, "unknown option `%s'; mailfs --help lists them", name);
+		return -EINVAL;
+	}
+	if (row->value && !value) {
+		str_printf(why, "option %s needs a value: %s=%s", name, name, row->value);
+		return -EINVAL;
+	}
+	return row->set(row, &request);
+}
+
+/* Appends the member of the list that begins at text, backslashes removed; the length it takes in the list. */
+static size_t next_member(const char *text, struct str *out)
+{
+	size_t i = 0;
+
+	for (; text[i] && text[i] != ','; i++) {
+		if (text[i] == '\\' && text[i + 1])
+			i++;
+		str_putc(out, text[i]);
+	}
+	return i;
+}
+
+int options_parse(struct options *options, const char *list, struct str *why)
+{
+	_cleanup_str_ struct str item = STR_INIT;
+	int r = 0;
+
+	while (*list && r == 0) {
+		str_reset(&item);
+		list += next_member(list, &item);
+		if (*list == ',')
+			list++;
+		if (str_error(&item) < 0)
+			return -ENOMEM;
+		if (item.len == 0)
+			continue;
+		char *value = strchr(item.data, '=');
+		if (value)
+			*value++ = 0;
+		r = options_set(options, item.data, value, OPTION_ORIGIN_COMMAND, why);
+	}
+	return r;
+}
+
+void options_help(FILE *out)
+{
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		char left[64];
+		if (!rows[i].help)
+			continue;
+		snprintf(left, sizeof(left), "%s%s%s", rows[i].name, rows[i].value ? "=" : "",
+			rows[i].value ? rows[i].value : "");
+		fprintf(out, "  %-28s %s\n", left, rows[i].help);
+	}
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Who logs in, and with what password. Passwords lie in struct secret; every other copy is wiped. */
+#ifndef CLI_PASSWORD_H
+#define CLI_PASSWORD_H
+
+#include "mailfs/util/secret.h"
+#include "mailfs/util/str.h"
+
+struct password_request {
+	const char *host;
+	const char *user;    /* NULL: ~/.netrc tells it, else the name of the local user is taken */
+	const char *command; /* password_command=, NULL: not given */
+	const char *file;    /* password_file=, NULL: not given */
+	const char *netrc;   /* path of ~/.netrc; NULL: there is no home directory */
+};
+
+struct password {
+	char *user;
+	struct secret *secret;
+};
+
+/*
+ * Asks, in this order: the command, the file, ~/.netrc, the person at the terminal. One that is given and fails ends the search.
+ * -EACCES: a file that others can read; -ENOENT: nobody to ask; else another error; why says it in one
+ * line. Blocks: disk, the command, the person.
+ */
+int password_get(const struct password_request *request, struct password *ret, struct str *why);
+void password_finish(struct password *password);
+
+/* The parts of it. Each makes *ret from the first line of what it reads. */
+int password_from_command(const char *command, struct secret **ret, struct str *why);
+int password_from_file(const char *path, struct secret **ret, struct str *why);
+int password_from_terminal(
+	const char *user, const char *host, struct secret **ret, struct str *why);
+
+#endif

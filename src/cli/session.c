@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The modules, joined. A mount is built in steps, each standing on those before; when one fails, what there
+ * is by then is taken down in the opposite order, which is also how a mount ends. The mailbox counts as there
+ * once it is logged in, listed and mounted: then the starter's shell gets its prompt back.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "exit.h"
+#include "home.h"
+#include "mailfs/fs.h"
+#include "mailfs/imap.h"
+#include "mailfs/store.h"
+#include "mailfs/sync.h"
+#include "mailfs/tree.h"
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+#include "password.h"
+
+#define STORE_BUSY_MS  3500
+#define STORE_RETRY_MS 100
+
+struct session {
+	const struct settings *settings;
+	const char *mountpoint;
+	struct password password;
+	char *account; /* user@host:port, by which numbers and the store's directory are made */
+	struct net_context *net;
+	struct store *store;
+	struct source *source;
+	struct sync_account *sync;
+	bool started;
+	struct tree *tree;
+	struct fs *fs;
+};
+
+/* Takes down what there is. Requests that still wait are failed by the account's end, so that FUSE can answer them. */
+static void session_finish(struct session *session)
+{
+	if (session->net)
+		net_context_cancel(session->net);
+	if (session->started)
+		sync_account_stop(session->sync);
+	fs_destroy(session->fs);
+	tree_destroy(session->tree);
+	if (session->sync)
+		sync_account_destroy(session->sync);
+	if (session->source)
+		session->source->ops->destroy(session->source);
+	store_close(session->store);
+	if (session->net)
+		net_context_destroy(session->net);
+	free(session->account);
+	password_finish(&session->password);
+}
+
+static int fail(enum exit_code code, int err, const struct str *why)
+{
+	log_error("%s", why && why->len > 0 ? why->data : strerror(-err));
+	return code;
+}
+
+/* A source knows what went wrong; which server and which user, a person with several mounts must be told too. */
+static int fail_source(const struct session *session, const struct source_error *error)
+{
+	static const enum exit_code codes[] = {
+		[SOURCE_CAUSE_OTHER] = EXIT_CODE_OTHER,
+		[SOURCE_CAUSE_HOST] = EXIT_CODE_NETWORK,
+		[SOURCE_CAUSE_CONNECT] = EXIT_CODE_NETWORK,
+		[SOURCE_CAUSE_TLS] = EXIT_CODE_TLS,
+		[SOURCE_CAUSE_LOGIN] = EXIT_CODE_LOGIN,
+		[SOURCE_CAUSE_MAILBOX] = EXIT_CODE_FOLDER,
+		[SOURCE_CAUSE_PROTOCOL] = EXIT_CODE_OTHER,
+	};
+	const char *text =
+		*error->text ? error->text : strerror(error->err < 0 ? -error->err : EIO);
+	const char *host = session->settings->url.host;
+	_cleanup_str_ struct str line = STR_INIT;
+
+	if (!strstr(text, host))
+		str_printf(&line, "%s:%u: ", host, (unsigned)session->settings->port);
+	str_append_cstr(&line, text);
+	if (error->cause == SOURCE_CAUSE_LOGIN)
+		str_printf(&line, " Check the user name (%s) and the password.",
+			session->password.user);
+	return fail(codes[error->cause], -ENOMEM, &line);
+}
+
+static int step_password(struct session *session)
+{
+	const struct options *options = &session->settings->options;
+	const char *home = home_directory();
+	_cleanup_free_ char *netrc = home ? home_expand("~/.netrc") : NULL;
+	_cleanup_str_ struct str why = STR_INIT;
+	struct password_request request = {
+		.host = session->settings->url.host,
+		.user = options->user ? options->user : session->settings->url.user,
+		.command = options->password_command,
+		.file = options->password_file,
+		.netrc = netrc,
+	};
+
+	int r = password_get(&request, &session->password, &why);
+	return r < 0 ? fail(EXIT_CODE_LOGIN, r, &why) : 0;
+}
+
+static int step_net(struct session *session)
+{
+	const struct settings *settings = session->settings;
+	struct source_error error = {0};
+	struct net_params params = {
+		.host = settings->url.host,
+		.port = settings->port,
+		.tls = settings->tls,
+		.ca_file = settings->options.tls_ca,
+		.fingerprint =
+			settings->options.has_fingerprint ? settings->options.fingerprint : NULL,
+	};
+
+	if (params.tls == NET_TLS_NONE && !settings_is_loopback(params.host))
+		log_warning(
+			"tls=none: the password and all mail go to %s in clear text, for everybody on the way to read",
+			params.host);
+	int r = net_context_create(&params, &session->net, &error);
+	return r < 0 ? fail_source(session, &error) : 0;
+}
+
+/* Opens it, and waits a moment for a mailfs that was unmounted just now and still says goodbye to its server. */
+static int open_store(const char *directory, struct store **ret, struct str *why)
+{
+	int64_t give_up_ms = clock_now_ms() + STORE_BUSY_MS;
+	int r = store_open(directory, ret, why);
+	while (r == -EBUSY && clock_now_ms() < give_up_ms) {
+		usleep(STORE_RETRY_MS * 1000);
+		str_reset(why);
+		r = store_open(directory, ret, why);
+	}
+	return r;
+}
+
+static int step_store(struct session *session)
+{
+	const struct settings *settings = session->settings;
+	_cleanup_str_ struct str why = STR_INIT;
+	_cleanup_free_ char *base = NULL;
+	_cleanup_free_ char *directory = NULL;
+	char name[160];
+
+	if (asprintf(&session->account, "%s@%s:%u", session->password.user, settings->url.host,
+		    (unsigned)settings->port) < 0)
+		return fail(EXIT_CODE_OTHER, -ENOMEM, NULL);
+	home_account_name(
+		session->account, session->password.user, settings->url.host, name, sizeof(name));
+	if (settings->options.cache_dir)
+		base = strdup(settings->options.cache_dir);
+	else
+		base = home_xdg_path("XDG_CACHE_HOME", ".cache", "mailfs");
+	if (!base || asprintf(&directory, "%s/%s", base, name) < 0) {
+		str_append_cstr(&why,
+			"no home directory to keep the store in; -o cache_dir=DIR tells another place");
+		return fail(EXIT_CODE_STORE, -ENOENT, &why);
+	}
+	int r = open_store(directory, &session->store, &why);
+	return r < 0 ? fail(EXIT_CODE_STORE, r, &why) : 0;
+}
+
+static int step_source(struct session *session)
+{
+	struct imap_params params = {
+		.net = session->net,
+		.user = session->password.user,
+		.password = session->password.secret,
+	};
+
+	int r = imap_source_create(&params, &session->source);
+	return r < 0 ? fail(EXIT_CODE_OTHER, r, NULL) : 0;
+}
+
+static int step_account(struct session *session)
+{
+	const struct options *options = &session->settings->options;
+	struct source_error error = {0};
+	struct sync_params params = {
+		.source = session->source,
+		.store = session->store,
+		.account = session->account,
+		.readonly = options->readonly,
+		.connections = options->connections,
+		.timeout_ms = (int)options->timeout_s * 1000,
+		.refresh_ms = (int)options->refresh_s * 1000,
+	};
+
+	int r = sync_account_create(&params, &session->sync);
+	if (r < 0)
+		return fail(EXIT_CODE_OTHER, r, NULL);
+	r = sync_account_start(session->sync, &error);
+	if (r < 0)
+		return fail_source(session, &error);
+	session->started = true;
+	return 0;
+}
+
+static int step_tree(struct session *session)
+{
+	const struct settings *settings = session->settings;
+	const struct options *options = &settings->options;
+	_cleanup_str_ struct str why = STR_INIT;
+	struct tree_params params = {
+		.account = session->sync,
+		.store = session->store,
+		.account_name = session->account,
+		.decode_name = imap_mailbox_decode,
+		.names = settings->names,
+		.root_folder = settings->url.folder,
+		.readonly = options->readonly,
+		.views_listed = options->views_listed,
+		.uid = options->uid,
+		.gid = options->gid,
+		.umask = (int)options->umask,
+	};
+
+	int r = tree_create(&params, &session->tree);
+	if (r == -ENOENT) {
+		str_printf(&why,
+			"%s:%u: there is no folder `%s'; without it the whole account is mounted, and ls shows its folders",
+			settings->url.host, (unsigned)settings->port, settings->url.folder);
+		return fail(EXIT_CODE_FOLDER, r, &why);
+	}
+	return r < 0 ? fail(EXIT_CODE_OTHER, r, NULL) : 0;
+}
+
+static int step_mount(struct session *session)
+{
+	const struct settings *settings = session->settings;
+	_cleanup_str_ struct str why = STR_INIT;
+	struct fs_params params = {
+		.tree = session->tree,
+		.fsname = settings->fsname,
+		.allow_other = settings->options.allow_other,
+		.readonly = settings->options.readonly,
+		.debug = settings->options.debug,
+		.timeout_ms = (int)settings->options.timeout_s * 1000,
+	};
+
+	int r = fs_create(&params, &session->fs, &why);
+	if (r == 0)
+		r = fs_mount(session->fs, session->mountpoint, &why);
+	return r < 0 ? fail(EXIT_CODE_MOUNT, r, &why) : 0;
+}
+
+int session_run(const struct settings *settings, const char *mountpoint, struct daemon *daemon)
+{
+	static int (*const steps[])(struct session *) = {step_password, step_net, step_store,
+		step_source, step_account, step_tree, step_mount};
+	__attribute__((cleanup(session_finish))) struct session session = {
+		.settings = settings, .mountpoint = mountpoint};
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		int code = steps[i](&session);
+		if (code != EXIT_CODE_OK)
+			return code;
+	}
+	/* Not before: fusermount3 looks at /proc/self of a process that must still be the user's own. */
+	prctl(PR_SET_DUMPABLE, 0);
+	daemon_ready(daemon);
+	return fs_loop(session.fs) < 0 ? EXIT_CODE_MOUNT : EXIT_CODE_OK;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* Options: kinds, limits, escapes, and what mount(8) adds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "options.h"
+
+static int setup(void **state)
+{
+	static struct options options;
+	options_init(&options);
+	*state = &options;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	options_finish(*state);
+	return 0;
+}
+
+static void assert_parses(struct options *options, const char *list)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	int r = options_parse(options, list, &why);
+	if (r < 0)
+		fail_msg("%s: %s", list, str_cstr(&why));
+}
+
+static void assert_refused(struct options *options, const char *list, const char *says)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	assert_int_equal(options_parse(options, list, &why), -EINVAL);
+	if (!strstr(str_cstr(&why), says))
+		fail_msg("%s: `%s' lacks `%s'", list, str_cstr(&why), says);
+}
+
+static void defaults_are_those_of_the_manual(void **state)
+{
+	const struct options *options = *state;
+	assert_false(options->readonly);
+	assert_int_equal(options->refresh_s, 30);
+	assert_int_equal(options->timeout_s, 30);
+	assert_int_equal(options->connections, 4);
+	assert_int_equal(options->uid, getuid());
+	assert_int_equal(options->umask, 077);
+	assert_int_equal(options->tls, OPTION_TLS_SCHEME);
+	assert_false(options->views_listed);
+}
+
+static void every_kind_is_set(void **state)
+{
+	struct options *options = *state;
+	assert_parses(options,
+		"ro,refresh=0,timeout=3600,connections=16,names=uid,views=listed,user=al@x,"
+		"password_command=pass show mail,tls=none,uid=0,gid=65534,umask=022,allow_other,debug,"
+		"cache_dir=/var/cache/x,tls_ca=/etc/ca.pem,fsname=m");
+	assert_true(options->readonly);
+	assert_int_equal(options->refresh_s, 0);
+	assert_int_equal(options->timeout_s, 3600);
+	assert_int_equal(options->connections, 16);
+	assert_string_equal(options->names, "uid");
+	assert_true(options->views_listed);
+	assert_string_equal(options->user, "al@x");
+	assert_string_equal(options->password_command, "pass show mail");
+	assert_int_equal(options->tls, OPTION_TLS_NONE);
+	assert_int_equal(options->uid, 0);
+	assert_int_equal(options->gid, 65534);
+	assert_int_equal(options->umask, 022);
+	assert_true(options->allow_other);
+	assert_true(options->debug);
+	assert_string_equal(options->cache_dir, "/var/cache/x");
+	assert_string_equal(options->tls_ca, "/etc/ca.pem");
+	assert_string_equal(options->fsname, "m");
+}
+
+static void the_last_one_wins(void **state)
+{
+	struct options *options = *state;
+	assert_parses(options, "ro,rw,user=a,user=b,views=listed,views=hidden");
+	assert_false(options->readonly);
+	assert_string_equal(options->user, "b");
+	assert_false(options->views_listed);
+	assert_parses(options, "ro");
+	assert_true(options->readonly);
+}
+
+static void users_and_groups_may_be_named(void **state)
+{
+	struct options *options = *state;
+	assert_parses(options, "uid=root,gid=daemon");
+	assert_int_equal(options->uid, 0);
+	assert_int_equal(options->gid, 1);
+	assert_refused(options, "uid=no-such-user-here", "no such user");
+	assert_refused(options, "gid=", "no such group");
+	assert_refused(options, "uid=4294967295", "no such user");
+}
+
+static void commas_are_escaped(void **state)
+{
+	struct options *options = *state;
+	assert_parses(options, "password_command=echo a\\,b\\\\c,user=x");
+	assert_string_equal(options->password_command, "echo a,b\\c");
+	assert_string_equal(options->user, "x");
+	assert_parses(options, ",,user=y,,");
+	assert_string_equal(options->user, "y");
+	assert_parses(options, "");
+	assert_parses(options, "user=z\\");
+	assert_string_equal(options->user, "z\\");
+}
+
+static void an_equals_sign_may_be_in_a_value(void **state)
+{
+	struct options *options = *state;
+	assert_parses(options, "password_command=a=b=c");
+	assert_string_equal(options->password_command, "a=b=c");
+}
+
+static void mount_adds_words_that_do_nothing(void **state)
+{
+	struct options *options = *state;
+	assert_parses(options,
+		"defaults,auto,noauto,user,nouser,users,nofail,_netdev,dev,nodev,suid,nosuid,exec,noexec,"
+		"atime,noatime,relatime,sync,async,x-systemd.automount,x-systemd.idle-timeout=60,comment=x,"
+		"subtype=mailfs");
+	assert_null(options->user);
+}
+
+static void what_is_unknown_is_named(void **state)
+{
+	struct options *options = *state;
+	assert_refused(options, "ro,refesh=3", "unknown option `refesh'; mailfs --help");
+	assert_refused(options, "=", "unknown option");
+	assert_refused(options, "tls", "needs a value: tls=implicit|starttls|none");
+	assert_refused(options, "allow_other=1", "takes no value");
+	assert_refused(options, "user=", "must follow");
+	assert_refused(options, "user=a\nb", "control characters");
+	assert_refused(options, "tls_ca=", "must follow");
+	assert_refused(options, "password=x", "password_command=");
+}
+
+static void values_have_limits(void **state)
+{
+	struct options *options = *state;
+	assert_refused(options, "connections=0", "from 1 to 16");
+	assert_refused(options, "connections=17", "from 1 to 16");
+	assert_refused(options, "timeout=0", "from 1 to 3600");
+	assert_refused(options, "refresh=-1", "from 0");
+	assert_refused(options, "refresh= 1", "from 0");
+	assert_refused(options, "refresh=1x", "from 0");
+	assert_refused(options, "refresh=99999999999999999999999", "from 0");
+	assert_refused(options, "umask=8", "octal");
+	assert_refused(options, "umask=1777", "octal");
+	assert_refused(options, "tls=yes", "implicit|starttls|none");
+	assert_refused(options, "views=all", "listed|hidden");
+	assert_int_equal(options->connections, 4);
+}
+
+static void a_password_is_never_taken_nor_repeated(void **state)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	assert_int_equal(options_parse(*state, "password=hunter2", &why), -EINVAL);
+	assert_null(strstr(str_cstr(&why), "hunter2"));
+}
+
+static void paths_become_absolute(void **state)
+{
+	struct options *options = *state;
+	char expected[4200];
+	setenv("HOME", "/home/alice", 1);
+	assert_parses(options, "password_file=~/.secret,tls_ca=ca.pem");
+	assert_string_equal(options->password_file, "/home/alice/.secret");
+	_cleanup_str_ struct str why = STR_INIT;
+	char *here = getcwd(NULL, 0);
+	snprintf(expected, sizeof(expected), "%s/ca.pem", here);
+	free(here);
+	assert_string_equal(options->tls_ca, expected);
+	assert_int_equal(
+		options_set(options, "tls_ca", "ca.pem", OPTION_ORIGIN_CONFIG, &why), -EINVAL);
+	assert_int_equal(options_set(options, "tls_ca", "~/ca.pem", OPTION_ORIGIN_CONFIG, &why), 0);
+}
+
+#define HEX "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"
+
+static void fingerprints_with_and_without_colons(void **state)
+{
+	struct options *options = *state;
+	assert_parses(options, "tls_fingerprint=sha256:" HEX);
+	assert_true(options->has_fingerprint);
+	assert_int_equal(options->fingerprint[0], 0x00);
+	assert_int_equal(options->fingerprint[1], 0x11);
+	assert_int_equal(options->fingerprint[31], 0xff);
+	unsigned char out[OPTION_FINGERPRINT_BYTES];
+	assert_true(options_fingerprint("SHA256:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:"
+					"00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff",
+		out));
+	assert_memory_equal(out, options->fingerprint, sizeof(out));
+	static const char *const bad[] = {HEX, "sha1:" HEX, "sha256:", "sha256:" HEX "0",
+		"sha256:" HEX "00", "sha256:0:" HEX, "sha256::" HEX, "sha256:" HEX ":",
+		"sha256:0:0112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF",
+		"sha256:g0112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(options_fingerprint(bad[i], out));
+	assert_refused(options, "tls_fingerprint=sha256:00", "64 hex digits");
+}
+
+int main(void)
+{
+#define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		test(defaults_are_those_of_the_manual),
+		test(every_kind_is_set),
+		test(the_last_one_wins),
+		test(users_and_groups_may_be_named),
+		test(commas_are_escaped),
+		test(an_equals_sign_may_be_in_a_value),
+		test(mount_adds_words_that_do_nothing),
+		test(what_is_unknown_is_named),
+		test(values_have_limits),
+		test(a_password_is_never_taken_nor_repeated),
+		test(paths_become_absolute),
+		test(fingerprints_with_and_without_colons),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
