@@ -29,7 +29,7 @@ struct sync_body;
  */
 struct sync_waiter {
 	void (*wake)(struct sync_waiter *waiter, ssize_t result);
-	int64_t deadline_ms; /* monotonic */
+	int64_t deadline_ms;   /* monotonic */
 	struct list_node node; /* private to sync, as are those below; guarded by its lock */
 	struct list_node order;
 	void *owner;
@@ -54,13 +54,15 @@ struct sync_events {
 	 */
 	void (*reset)(void *arg, struct sync_folder *folder, uint32_t folder_number);
 	/* Messages that are there (from the store, or new), in the order of arrival: not always ascending. */
-	void (*rows)(void *arg, struct sync_folder *folder, const struct source_row *rows, size_t count);
+	void (*rows)(
+		void *arg, struct sync_folder *folder, const struct source_row *rows, size_t count);
 	/* Messages that are gone. One that was never announced may be among them. */
 	void (*gone)(void *arg, struct sync_folder *folder, const uint32_t *uids, size_t count);
 	/* The true size of a message. */
 	void (*size)(void *arg, struct sync_folder *folder, uint32_t uid, uint64_t size_bytes);
 	/* The true decoded size of a section of a message. */
-	void (*section_size)(void *arg, struct sync_folder *folder, uint32_t uid, const char *section, uint64_t size_bytes);
+	void (*section_size)(void *arg, struct sync_folder *folder, uint32_t uid,
+		const char *section, uint64_t size_bytes);
 	/* The set of messages changed after it had been shown; changed_s as in store_mailbox. */
 	void (*changed)(void *arg, struct sync_folder *folder, int64_t changed_s);
 };
@@ -122,20 +124,22 @@ int sync_folder_refresh(struct sync_folder *folder, struct sync_waiter *waiter);
  */
 int sync_folder_wait(struct sync_folder *folder, uint64_t seen, struct sync_waiter *waiter);
 enum sync_listing {
-	SYNC_LISTING_NONE,    /* nothing announced in this mount yet: sync_folder_refresh() starts it */
+	SYNC_LISTING_NONE, /* nothing announced in this mount yet: sync_folder_refresh() starts it */
 	SYNC_LISTING_RUNNING, /* the first listing runs: rows are being announced */
 	SYNC_LISTING_WHOLE,   /* all rows were announced */
-	SYNC_LISTING_FAILED,  /* the first listing failed with *ret_err; what was announced is true but not all */
+	SYNC_LISTING_FAILED, /* the first listing failed with *ret_err; what was announced is true but not all */
 };
 /* Where the listing stands; *ret_seen changes with each announcement. Blocks: never. */
-enum sync_listing sync_folder_progress(struct sync_folder *folder, uint64_t *ret_seen, int *ret_err);
+enum sync_listing sync_folder_progress(
+	struct sync_folder *folder, uint64_t *ret_seen, int *ret_err);
 
 /*
  * Sees to it that the structure of a message is in the store, and, with sizes, that of its leaves what the
  * server tells of their decoded sizes (no event: the caller reads them there). 0: it is. -ENOENT: no such message.
  * Blocks: disk.
  */
-int sync_structure(struct sync_folder *folder, uint32_t uid, bool sizes, struct sync_waiter *waiter);
+int sync_structure(
+	struct sync_folder *folder, uint32_t uid, bool sizes, struct sync_waiter *waiter);
 
 /*
  * The bytes of a message, or of a section decoded as leaf says (leaf NULL: the whole message; section "HEADER" or
@@ -150,7 +154,8 @@ void sync_body_close(struct sync_body *body);
  * -EINPROGRESS, and the result is that number; buf must stay until then. -ENOENT: the message is gone.
  * -EIO: connection lost twice, or an answer that can not be understood. Blocks: disk.
  */
-ssize_t sync_body_read(struct sync_body *body, void *buf, size_t len, uint64_t offset, struct sync_waiter *waiter);
+ssize_t sync_body_read(
+	struct sync_body *body, void *buf, size_t len, uint64_t offset, struct sync_waiter *waiter);
 /* Settles the true size before a reader relies on it: 0 with *ret, or -EINPROGRESS; result 0 once it is known. */
 int sync_body_size(struct sync_body *body, uint64_t *ret, struct sync_waiter *waiter);
 

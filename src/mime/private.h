@@ -124,13 +124,7 @@ unsigned mime_base64_value(unsigned char c);
 void mime_base64_push(struct mime_base64 *b, const char *data, size_t len, struct str *out);
 void mime_base64_end(struct mime_base64 *b, struct str *out);
 
-enum quoted_state {
-	QUOTED_TEXT,
-	QUOTED_EQUALS,
-	QUOTED_HEX,
-	QUOTED_SOFT,
-	QUOTED_SOFT_CR
-};
+enum quoted_state { QUOTED_TEXT, QUOTED_EQUALS, QUOTED_HEX, QUOTED_SOFT, QUOTED_SOFT_CR };
 
 struct mime_quoted {
 	enum quoted_state state;
