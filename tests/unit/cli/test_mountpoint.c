@@ -37,11 +37,15 @@ static void an_empty_directory_gives_its_absolute_path(void **state)
 	_cleanup_str_ struct str why = STR_INIT;
 	char *absolute = NULL;
 	(void)state;
-	if (access("/dev/fuse", R_OK | W_OK) < 0)
-		skip();
 	assert_int_equal(mkdir(files_at("sub"), 0700), 0);
 	assert_int_equal(chdir(files_directory), 0);
 	int r = mountpoint_check("sub/../sub", false, &absolute, &why);
+	if (access("/dev/fuse", R_OK | W_OK) < 0) {
+		assert_true(r < 0);
+		assert_non_null(strstr(str_cstr(&why), "/dev/fuse"));
+		assert_int_equal(chdir("/"), 0);
+		return;
+	}
 	if (r < 0)
 		fail_msg("%s", str_cstr(&why));
 	assert_string_equal(absolute, files_at("sub"));

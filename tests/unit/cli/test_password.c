@@ -69,8 +69,11 @@ static void only_regular_files_are_read(void **state)
 static void another_users_file_is_refused(void **state)
 {
 	(void)state;
-	if (geteuid() != 0)
-		skip();
+	/* Who is not root can give no file away: one of root's will do, which is read by all, and so refused as well. */
+	if (geteuid() != 0) {
+		assert_file_refused("/etc/passwd", -EACCES, "refused");
+		return;
+	}
 	const char *path = files_make("secret", "x\n", 2, 0600);
 	assert_int_equal(chown(path, 65534, 65534), 0);
 	assert_file_refused(path, -EACCES, "another user");
