@@ -158,14 +158,6 @@ struct source_ops {
 	int (*structures)(struct source_session *session, const uint32_t *uids, size_t count,
 		source_structure_fn *fn, void *arg, struct source_error *error);
 	/*
-	 * Decoded sizes of sections ("1.2"), by BINARY.SIZE (RFC 3516); UINT64_MAX for those the server
-	 * would not tell. -EOPNOTSUPP at once, without error filled in, when the server has no BINARY.
-	 * Blocks: network.
-	 */
-	int (*section_sizes)(struct source_session *session, uint32_t uid,
-		const char *const *sections, size_t count, uint64_t *ret_sizes,
-		struct source_error *error);
-	/*
 	 * Appends to out length bytes at offset of a section of a message, never setting \Seen.
 	 * section: "" for the whole message, else an IMAP section ("HEADER", "2", "2.HEADER", "2.MIME").
 	 * length 0 and offset 0: all of it (limited to limit_bytes). Fewer bytes than length mean that the section

@@ -134,12 +134,10 @@ enum sync_listing sync_folder_progress(
 	struct sync_folder *folder, uint64_t *ret_seen, int *ret_err);
 
 /*
- * Sees to it that the structure of a message is in the store, and, with sizes, that of its leaves what the
- * server tells of their decoded sizes (no event: the caller reads them there). 0: it is. -ENOENT: no such message.
- * Blocks: disk.
+ * Sees to it that the structure of a message is in the store (no event: the caller reads it there). 0: it is.
+ * -ENOENT: no such message. Blocks: disk.
  */
-int sync_structure(
-	struct sync_folder *folder, uint32_t uid, bool sizes, struct sync_waiter *waiter);
+int sync_structure(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter);
 
 /*
  * The bytes of a message, or of a section decoded as leaf says (leaf NULL: the whole message; section "HEADER" or

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Content: sections and ranges of messages (BODY.PEEK, which sets no flag), and decoded sizes (BINARY.SIZE).
+ * Content: sections and ranges of messages (BODY.PEEK, which sets no flag).
  *
  * Invariant: bytes are given only when the server has said OK to all of it and they are of the message, the section
  * and the place that were asked for. Whatever else comes is an error, never a shorter answer.
@@ -195,99 +195,5 @@ int imap_body(struct imap_engine *engine, uint32_t uid, const char *section, uin
 		r = body_check(&body, limit, error);
 	if (r < 0)
 		str_truncate(out, body.start);
-	return r;
-}
-
-/* --- section_sizes --- */
-
-struct sizes {
-	uint32_t uid;
-	const char *const *sections;
-	size_t count;
-	uint64_t *sizes;
-};
-
-static void read_size(
-	struct sizes *sizes, const struct imap_node *item, const struct imap_node *value)
-{
-	static const char prefix[] = "BINARY.SIZE[";
-	size_t len = strlen(prefix);
-	uint64_t size;
-	if (item->type != IMAP_NODE_ATOM || item->len < len + 1 ||
-		strncasecmp(item->data, prefix, len) != 0 ||
-		!imap_node_number(value, UINT64_MAX - 1, &size))
-		return;
-	for (size_t i = 0; i < sizes->count; i++) {
-		size_t section = strlen(sizes->sections[i]);
-		if (item->len == len + section + 1 &&
-			memcmp(item->data + len, sizes->sections[i], section) == 0)
-			sizes->sizes[i] = size;
-	}
-}
-
-static int sizes_untagged(
-	struct imap_engine *engine, const struct imap_response *response, void *arg)
-{
-	struct sizes *sizes = arg;
-	struct imap_fetch fetch;
-	if (!imap_fetch_parse(engine, response, &fetch) || fetch.damaged || fetch.uid != sizes->uid)
-		return 0;
-	for (const struct imap_node *item = fetch.item, *next; item; item = next) {
-		const struct imap_node *value = imap_fetch_value(&engine->tree, item, &next);
-		read_size(sizes, item, value);
-	}
-	return 0;
-}
-
-/* As many sections as a command line has room for. A refusal (say, UNKNOWN-CTE for one of them) leaves all of them unknown. */
-static int sizes_run(struct imap_engine *engine, struct sizes *sizes, size_t *ret_taken,
-	struct source_error *error)
-{
-	struct imap_exchange exchange = {.what = "the sizes of parts",
-		.scope = SOURCE_SCOPE_MESSAGE,
-		.untagged = sizes_untagged,
-		.arg = sizes};
-	_cleanup_command_ struct imap_command command;
-	size_t taken = 0;
-	imap_command_init(&command, engine, "UID FETCH %u (UID", sizes->uid);
-	while (taken < sizes->count && taken < 100 && command.text.len < 7000)
-		str_printf(&command.text, " BINARY.SIZE[%s]", sizes->sections[taken++]);
-	str_putc(&command.text, ')');
-	*ret_taken = taken;
-	sizes->count = taken;
-	log_debug("imap: UID FETCH %u BINARY.SIZE of %zu", sizes->uid, taken);
-	int r = imap_engine_run(engine, &command, &exchange, error);
-	bool refused = r < 0 && !engine->dead && engine->answer.status != IMAP_NONE &&
-	               engine->answer.status != IMAP_OK;
-	for (size_t i = 0; refused && i < taken; i++)
-		sizes->sizes[i] = UINT64_MAX;
-	return refused ? 0 : r;
-}
-
-static bool is_part_number(const char *section)
-{
-	size_t len = strspn(section, "0123456789.");
-	return len > 0 && section[len] == 0 && len < 400;
-}
-
-int imap_section_sizes(struct imap_engine *engine, uint32_t uid, const char *const *sections,
-	size_t count, uint64_t *ret_sizes, struct source_error *error)
-{
-	if (!(engine->caps.set & IMAP_CAP_BINARY))
-		return -EOPNOTSUPP;
-	for (size_t i = 0; i < count; i++) {
-		ret_sizes[i] = UINT64_MAX;
-		if (!is_part_number(sections[i]))
-			return source_fail(error, SOURCE_SCOPE_MESSAGE, SOURCE_RETRY_NEVER,
-				SOURCE_CAUSE_OTHER, -EINVAL, "message %u: no such part", uid);
-	}
-	int r = imap_fetch_begin(engine, error);
-	for (size_t done = 0, taken; r == 0 && done < count; done += taken) {
-		struct sizes sizes = {.uid = uid,
-			.sections = sections + done,
-			.count = count - done,
-			.sizes = ret_sizes + done};
-		r = sizes_run(engine, &sizes, &taken, error);
-	}
 	return r;
 }

@@ -57,8 +57,7 @@ enum imap_capability {
 	IMAP_CAP_CONDSTORE = 1 << 8,     /* RFC 7162; QRESYNC implies it */
 	IMAP_CAP_LIST_EXTENDED = 1 << 9, /* RFC 5258 */
 	IMAP_CAP_SPECIAL_USE = 1 << 10,  /* RFC 6154 */
-	IMAP_CAP_BINARY = 1 << 11,       /* RFC 3516 */
-	IMAP_CAP_GMAIL = 1 << 12,        /* X-GM-EXT-1 */
+	IMAP_CAP_GMAIL = 1 << 11,        /* X-GM-EXT-1 */
 };
 struct imap_capabilities {
 	bool known;          /* the server has told them since the last change of state */

@@ -33,8 +33,6 @@ int imap_rows(struct imap_engine *engine, uint32_t first, uint32_t last,
 	struct source_error *error);
 int imap_structures(struct imap_engine *engine, const uint32_t *uids, size_t count,
 	source_structure_fn *fn, void *arg, struct source_error *error);
-int imap_section_sizes(struct imap_engine *engine, uint32_t uid, const char *const *sections,
-	size_t count, uint64_t *ret_sizes, struct source_error *error);
 int imap_body(struct imap_engine *engine, uint32_t uid, const char *section, uint64_t offset,
 	uint64_t length, uint64_t limit_bytes, struct str *out, struct source_error *error);
 

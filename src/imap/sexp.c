@@ -6,8 +6,8 @@
  * its bytes and no allocation. Nesting and the number of nodes are limited; the parser has a stack of its own.
  * What a malformed response holds before its fault stays usable: a damaged row of a listing still tells its UID.
  *
- * Left out on purpose: knowledge of any response; the only word that is known here is that of a section
- * (BODY[…], BINARY[…]), because blanks and parentheses stand inside its brackets.
+ * Left out on purpose: knowledge of any response; the only word that is known here is that of a section (BODY[…]),
+ * because blanks and parentheses stand inside its brackets.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -154,11 +154,10 @@ static bool word_is(const char *data, size_t len, const char *word)
 	return strlen(word) == len && strncasecmp(data, word, len) == 0;
 }
 
-/* Whether "[" after this word begins a section (RFC 3501 §6.4.5, RFC 3516). */
+/* Whether "[" after this word begins a section (RFC 3501 §6.4.5). */
 static bool takes_section(const char *data, size_t len)
 {
-	return word_is(data, len, "BODY") || word_is(data, len, "BINARY") ||
-	       word_is(data, len, "BINARY.SIZE");
+	return word_is(data, len, "BODY");
 }
 
 static bool ends_atom(char c)

@@ -142,13 +142,6 @@ static int source_structures(struct source_session *session, const uint32_t *uid
 	return imap_structures(engine, uids, count, fn, arg, error);
 }
 
-static int source_section_sizes(struct source_session *session, uint32_t uid,
-	const char *const *sections, size_t count, uint64_t *ret_sizes, struct source_error *error)
-{
-	struct imap_engine *engine = engine_of(session, &error);
-	return imap_section_sizes(engine, uid, sections, count, ret_sizes, error);
-}
-
 static int source_body(struct source_session *session, uint32_t uid, const char *section,
 	uint64_t offset, uint64_t length, uint64_t limit_bytes, struct str *out,
 	struct source_error *error)
@@ -174,7 +167,6 @@ static const struct source_ops imap_ops = {
 	.select = source_select,
 	.rows = source_rows,
 	.structures = source_structures,
-	.section_sizes = source_section_sizes,
 	.body = source_body,
 	.destroy = source_destroy,
 };

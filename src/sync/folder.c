@@ -46,7 +46,6 @@ int folder_create(struct sync_account *account, const struct source_mailbox *mai
 
 void folder_destroy(struct sync_folder *folder)
 {
-	uid_set_finish(&folder->sizes_asked);
 	free(folder->name);
 	free(folder->special_use);
 	free(folder);

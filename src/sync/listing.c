@@ -51,7 +51,6 @@ static void announce_identity(struct listing *listing)
 	folder->listing = SYNC_LISTING_RUNNING;
 	folder->listing_err = 0;
 	folder->state = listing->known;
-	uid_set_finish(&folder->sizes_asked);
 	pthread_mutex_unlock(&account->lock);
 	account->events.reset(account->events.arg, folder, listing->known.folder);
 	folder->announced = listing->known.folder;

@@ -24,7 +24,6 @@
 #include "mailfs/sync.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/list.h"
-#include "uidset.h"
 
 #define SYNC_CONNECTIONS_MAX 16
 #define SYNC_BODY_BUCKETS    1024
@@ -142,7 +141,6 @@ struct sync_folder {
 	uint32_t walk_uid; /* lock: the message whose structure was asked for last, and when */
 	int64_t walk_ms;   /* lock */
 	bool walking;      /* lock: somebody goes from message to message */
-	struct uid_set sizes_asked; /* lock: messages whose section sizes were asked for */
 };
 
 struct sync_account {
@@ -160,7 +158,6 @@ struct sync_account {
 
 	pthread_mutex_t lock;
 	bool started, stopping;               /* lock */
-	bool no_binary;                       /* lock: the server does not tell decoded sizes */
 	struct source_quota quota;            /* lock */
 	struct list_node queues[JOB_CLASSES]; /* lock */
 	struct worker workers[SYNC_CONNECTIONS_MAX];

@@ -184,9 +184,13 @@ int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_
 		return 0;
 	}
 	if (!(call->waited & WAITED_STRUCTURE)) {
+		/*
+		 * The server is not asked for decoded sizes: Dovecot's BINARY.SIZE is too small for mail that
+		 * it keeps with LF, and tar cuts a file at the size it is shown. A bound is always enough.
+		 */
 		call->waited |= WAITED_STRUCTURE;
-		int r = (int)call_waits(call, WAITED_STRUCTURE,
-			sync_structure(folder->sync, uid, true, &call->waiter));
+		int r = (int)call_waits(
+			call, WAITED_STRUCTURE, sync_structure(folder->sync, uid, &call->waiter));
 		if (r < 0)
 			return r;
 	}

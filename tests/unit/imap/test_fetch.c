@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rows, structures, bodies and sizes of parts: good, malformed and hostile answers. */
+/* Rows, structures and bodies: good, malformed and hostile answers. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -438,41 +438,6 @@ static void test_body_arguments(void **state)
 	peer_finish(&peer);
 }
 
-/* --- Decoded sizes --- */
-
-static void test_section_sizes(void **state)
-{
-	static const char *const sections[] = {"1", "1.2", "3"};
-	static const char *const wrong[] = {"1]"};
-	struct peer peer;
-	uint64_t sizes[3];
-	(void)state;
-	session_open(&peer,
-		SCRIPT(GREETING(" BINARY"), OPEN,
-			"<C2 UID FETCH 5 (UID BINARY.SIZE[1] BINARY.SIZE[1.2] BINARY.SIZE[3])",
-			">* 1 FETCH (UID 6 BINARY.SIZE[3] 9)\r\n* 1 FETCH (BINARY.SIZE[1.2] 8589934592 binary.size[1] 0 BINARY.SIZE[3] NIL UID "
-			"5)\r\nC2 OK\r\n",
-			"<C3 UID FETCH 5 (UID BINARY.SIZE[1])",
-			">* 1 FETCH (UID 5 BINARY.SIZE[1] 3)\r\nC3 NO [UNKNOWN-CTE] x\r\n"));
-	assert_int_equal(
-		peer.source->ops->section_sizes(peer.session, 5, sections, 3, sizes, &peer.error),
-		0);
-	assert_true(sizes[0] == 0 && sizes[1] == 8589934592 && sizes[2] == UINT64_MAX);
-	assert_int_equal(
-		peer.source->ops->section_sizes(peer.session, 5, sections, 1, sizes, &peer.error),
-		0);
-	assert_true(sizes[0] == UINT64_MAX);
-	assert_int_equal(
-		peer.source->ops->section_sizes(peer.session, 5, wrong, 1, sizes, &peer.error),
-		-EINVAL);
-	peer_finish(&peer);
-	session_open(&peer, SCRIPT(GREETING(""), OPEN));
-	assert_int_equal(
-		peer.source->ops->section_sizes(peer.session, 5, sections, 3, sizes, &peer.error),
-		-EOPNOTSUPP);
-	peer_finish(&peer);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -488,7 +453,6 @@ int main(void)
 		cmocka_unit_test(test_body_bad),
 		cmocka_unit_test(test_body_cut_in_literal),
 		cmocka_unit_test(test_body_arguments),
-		cmocka_unit_test(test_section_sizes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

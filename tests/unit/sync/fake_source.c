@@ -318,22 +318,6 @@ static int fake_structures(struct source_session *session, const uint32_t *uids,
 	return leave(session, err);
 }
 
-static int fake_section_sizes(struct source_session *session, uint32_t uid,
-	const char *const *sections, size_t count, uint64_t *ret_sizes, struct source_error *error)
-{
-	if (session->fake->no_binary)
-		return -EOPNOTSUPP;
-	int err = enter(session, true, error);
-	if (err < 0)
-		return err;
-	session->fake->counts.sizes++;
-	if (session->fake->drop_sizes)
-		return leave(session, die(session, error));
-	for (size_t i = 0; i < count; i++)
-		ret_sizes[i] = strcmp(sections[i], "1") == 0 ? 1000 + uid : UINT64_MAX;
-	return leave(session, 0);
-}
-
 static void note_body(struct fake_source *fake, uint64_t offset, uint64_t length)
 {
 	unsigned n = fake->counts.bodies++;
@@ -420,7 +404,6 @@ static const struct source_ops ops = {
 	.select = fake_select,
 	.rows = fake_rows,
 	.structures = fake_structures,
-	.section_sizes = fake_section_sizes,
 	.body = fake_body,
 	.destroy = fake_destroy,
 };

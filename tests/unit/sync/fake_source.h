@@ -48,7 +48,7 @@ struct fake_mailbox {
 
 struct fake_counts {
 	unsigned connects, disconnects, polite, cancels, selects, rows[3], bodies, structures,
-		structure_uids, sizes;
+		structure_uids;
 	unsigned misuse;
 	unsigned working, working_max; /* calls of bodies that run at the same time */
 	uint64_t bytes;
@@ -77,8 +77,6 @@ struct fake_source {
 	bool hold_bodies;         /* body() waits until this is false, or cancel() */
 	bool hold_rows;           /* likewise, rows() … */
 	unsigned hold_rows_after; /* … after so many rows */
-	bool no_binary;
-	bool drop_sizes; /* section_sizes() loses the connection */
 	bool quota_known;
 	/* Called with the lock held before each body(), to change the world in the middle. */
 	void (*on_body)(struct fake_source *fake, uint32_t uid);

@@ -323,11 +323,11 @@ int body_size(struct sync_body *body, uint64_t *ret)
 	return sync_body_size(body, ret, &reader.waiter);
 }
 
-int structure(struct sync_folder *folder, uint32_t uid, bool sizes)
+int structure(struct sync_folder *folder, uint32_t uid)
 {
 	struct reader reader;
 	reader_init(&reader, 20000);
-	return (int)settle(&reader, sync_structure(folder, uid, sizes, &reader.waiter));
+	return (int)settle(&reader, sync_structure(folder, uid, &reader.waiter));
 }
 
 void sleep_ms(int ms)

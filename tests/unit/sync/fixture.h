@@ -88,7 +88,7 @@ ssize_t body_read(struct sync_body *body, void *buf, size_t len, uint64_t offset
 /* Reads all of it as a program does, until 0. */
 size_t body_read_all(struct sync_body *body, char *out, size_t cap);
 int body_size(struct sync_body *body, uint64_t *ret);
-int structure(struct sync_folder *folder, uint32_t uid, bool sizes);
+int structure(struct sync_folder *folder, uint32_t uid);
 /* How many messages the tree shows now. */
 size_t told_shown(struct told *told);
 /* Whether the tree shows it; the members of its row. */

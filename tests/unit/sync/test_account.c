@@ -467,7 +467,7 @@ static void test_stop_while_busy(void **state)
 	assert_int_equal(sync_folder_refresh(other, &readers[READERS].waiter), -EINPROGRESS);
 	reader_init(&readers[READERS + 1], 20000);
 	assert_int_equal(
-		sync_structure(fixture_folder(f, "INBOX"), 3, true, &readers[READERS + 1].waiter),
+		sync_structure(fixture_folder(f, "INBOX"), 3, &readers[READERS + 1].waiter),
 		-EINPROGRESS);
 	wait_working(f, 2);
 	int64_t since = clock_now_ms();

@@ -180,7 +180,7 @@ static void test_part_size_lies(void **state)
 	part_finish(&part);
 }
 
-static void test_binary_size_is_corrected(void **state)
+static void test_wrong_stored_size_is_corrected(void **state)
 {
 	struct fixture *f = *state;
 	struct part part;
@@ -231,7 +231,7 @@ int main(void)
 		TEST(test_part_from_the_middle),
 		TEST(test_part_cut_off_by_a_mount),
 		TEST(test_part_size_lies),
-		TEST(test_binary_size_is_corrected),
+		TEST(test_wrong_stored_size_is_corrected),
 		TEST(test_part_without_a_store),
 	};
 	signal(SIGXFSZ, SIG_IGN); /* a file limit shows as EFBIG */

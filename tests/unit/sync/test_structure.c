@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Structures and decoded sizes: once, in batches for a walker, and what the server can not tell. */
+/* Structures: once, in batches for a walker, and what the server can not tell. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,19 +27,18 @@ static void test_once(void **state)
 	struct str data = STR_INIT;
 	struct mime_part *part;
 	struct reader reader;
-	assert_int_equal(structure(folder, 5, false), 0);
+	assert_int_equal(structure(folder, 5), 0);
 	assert_int_equal(store_structure_get(f->store, f->told->number, 5, &data), 0);
 	assert_int_equal(mime_part_parse(data.data, data.len, &part), 0);
 	assert_string_equal(part->subtype, "pdf");
 	mime_part_destroy(part);
 	str_finish(&data);
 	reader_init(&reader, 1000);
-	assert_int_equal(sync_structure(folder, 5, false, &reader.waiter), 0);
+	assert_int_equal(sync_structure(folder, 5, &reader.waiter), 0);
 	reader_finish(&reader);
 	struct fake_counts counts = fake_counts(&f->fake);
 	assert_int_equal(counts.structures, 1);
 	assert_int_equal(counts.structure_uids, 1);
-	assert_int_equal(counts.sizes, 0);
 }
 
 static void test_walker_gets_batches(void **state)
@@ -47,64 +46,24 @@ static void test_walker_gets_batches(void **state)
 	struct fixture *f = *state;
 	struct sync_folder *folder = start_with(f, 1200);
 	for (uint32_t uid = 1; uid <= 1200; uid++)
-		assert_int_equal(structure(folder, uid, false), 0);
+		assert_int_equal(structure(folder, uid), 0);
 	/* One alone, then 500 from the second on, twice, then the rest. */
 	struct fake_counts counts = fake_counts(&f->fake);
 	assert_int_equal(counts.structures, 4);
 	assert_int_equal(counts.structure_uids, 1200);
 }
 
-static void test_sizes(void **state)
+static void test_second_mount(void **state)
 {
 	struct fixture *f = *state;
 	struct sync_folder *folder = start_with(f, 10);
-	uint64_t size;
-	assert_int_equal(structure(folder, 5, true), 0);
-	assert_int_equal(store_section_size_get(f->store, f->told->number, 5, "1", &size), 0);
-	assert_int_equal(size, 1005);
-	assert_int_equal(structure(folder, 5, true), 0);
-	assert_int_equal(structure(folder, 6, false), 0);
-	assert_int_equal(structure(folder, 6, true), 0);
-	assert_int_equal(fake_counts(&f->fake).sizes, 2);
-	assert_int_equal(f->told->section_sizes, 0);
-	/* A second mount reads the store. */
+	assert_int_equal(structure(folder, 5), 0);
 	fixture_end(f);
 	fixture_start(f);
 	folder = fixture_folder(f, "INBOX");
 	assert_int_equal(refresh(folder), 0);
-	struct fake_counts before = fake_counts(&f->fake);
-	assert_int_equal(structure(folder, 5, true), 0);
-	assert_int_equal(fake_counts(&f->fake).sizes, before.sizes);
-	assert_int_equal(fake_counts(&f->fake).structures, before.structures);
-}
-
-static void test_no_binary(void **state)
-{
-	struct fixture *f = *state;
-	f->fake.no_binary = true;
-	struct sync_folder *folder = start_with(f, 10);
-	uint64_t size;
-	for (uint32_t uid = 1; uid <= 3; uid++)
-		assert_int_equal(structure(folder, uid, true), 0);
-	assert_int_equal(store_section_size_get(f->store, f->told->number, 1, "1", &size), -ENOENT);
-	struct reader reader;
-	reader_init(&reader, 1000);
-	assert_int_equal(sync_structure(folder, 1, true, &reader.waiter), 0);
-	reader_finish(&reader);
-}
-
-/* Dovecot 2.3 and a part whose base64 is broken: BYE. */
-static void test_sizes_end_the_session(void **state)
-{
-	struct fixture *f = *state;
-	f->fake.drop_sizes = true;
-	struct sync_folder *folder = start_with(f, 10);
-	assert_int_equal(structure(folder, 5, true), 0);
-	assert_int_equal(structure(folder, 5, true), 0);
-	assert_int_equal(fake_counts(&f->fake).sizes, 1);
-	FAKE_SET(&f->fake, drop_sizes, false);
-	assert_int_equal(structure(folder, 6, true), 0);
-	assert_int_equal(fake_counts(&f->fake).sizes, 2);
+	assert_int_equal(structure(folder, 5), 0);
+	assert_int_equal(fake_counts(&f->fake).structures, 1);
 }
 
 static void test_not_understood(void **state)
@@ -113,11 +72,11 @@ static void test_not_understood(void **state)
 	struct sync_folder *folder = start_with(f, 10);
 	struct str data = STR_INIT;
 	FAKE_SET(&f->fake, mailboxes[0].messages[4].nil_structure, true);
-	assert_int_equal(structure(folder, 5, true), 0);
+	assert_int_equal(structure(folder, 5), 0);
 	assert_int_equal(store_structure_get(f->store, f->told->number, 5, &data), 0);
 	assert_int_equal(data.len, 0);
 	str_finish(&data);
-	assert_int_equal(structure(folder, 5, true), 0);
+	assert_int_equal(structure(folder, 5), 0);
 	assert_int_equal(fake_counts(&f->fake).structures, 1);
 }
 
@@ -125,11 +84,11 @@ static void test_gone(void **state)
 {
 	struct fixture *f = *state;
 	struct sync_folder *folder = start_with(f, 10);
-	assert_int_equal(structure(folder, 4, false), 0);
+	assert_int_equal(structure(folder, 4), 0);
 	FAKE_SET(&f->fake, mailboxes[0].messages[4].gone, true);
-	assert_int_equal(structure(folder, 5, false), -ENOENT);
+	assert_int_equal(structure(folder, 5), -ENOENT);
 	assert_false(told_has(f->told, 5, NULL));
-	assert_int_equal(structure(folder, 6, false), 0);
+	assert_int_equal(structure(folder, 6), 0);
 	assert_true(told_has(f->told, 6, NULL));
 }
 
@@ -141,7 +100,7 @@ static void test_new_message_in_an_old_session(void **state)
 	pthread_mutex_lock(&f->fake.lock);
 	fake_message_add(&f->fake.mailboxes[0], 11, small, sizeof(small) - 1);
 	pthread_mutex_unlock(&f->fake.lock);
-	assert_int_equal(structure(folder, 11, false), 0);
+	assert_int_equal(structure(folder, 11), 0);
 }
 
 static void test_connection_lost(void **state)
@@ -152,7 +111,7 @@ static void test_connection_lost(void **state)
 	f->fake.generation++;
 	f->fake.drop_sessions = true;
 	pthread_mutex_unlock(&f->fake.lock);
-	assert_int_equal(structure(folder, 1, true), 0);
+	assert_int_equal(structure(folder, 1), 0);
 	assert_int_equal(fake_counts(&f->fake).connects, 2);
 }
 
@@ -164,7 +123,7 @@ static void test_many_at_once(void **state)
 	struct sync_folder *folder = start_with(f, 10);
 	for (uint32_t i = 0; i < READERS; i++) {
 		reader_init(&readers[i], 20000);
-		int err = sync_structure(folder, 1 + i % 10, i % 2, &readers[i].waiter);
+		int err = sync_structure(folder, 1 + i % 10, &readers[i].waiter);
 		if (err == 0)
 			readers[i].wakes = 1;
 		else
@@ -176,7 +135,6 @@ static void test_many_at_once(void **state)
 	}
 	struct fake_counts counts = fake_counts(&f->fake);
 	assert_int_equal(counts.structure_uids, 10);
-	assert_true(counts.sizes <= 10);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -186,9 +144,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_once),
 		TEST(test_walker_gets_batches),
-		TEST(test_sizes),
-		TEST(test_no_binary),
-		TEST(test_sizes_end_the_session),
+		TEST(test_second_mount),
 		TEST(test_not_understood),
 		TEST(test_gone),
 		TEST(test_new_message_in_an_old_session),

@@ -306,11 +306,10 @@ enum sync_listing sync_folder_progress(struct sync_folder *folder, uint64_t *ret
 	return folder->listing;
 }
 
-int sync_structure(struct sync_folder *folder, uint32_t uid, bool sizes, struct sync_waiter *waiter)
+int sync_structure(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter)
 {
 	(void)folder;
 	(void)uid;
-	assert_true(sizes);
 	fake.structure_calls++;
 	return fake.structure_stored ? 0 : wait_for(waiter);
 }
