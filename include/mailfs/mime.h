@@ -168,7 +168,6 @@ struct mime_name_template;
  */
 int mime_name_template_parse(const char *text, struct mime_name_template **ret, const char **why);
 void mime_name_template_destroy(struct mime_name_template *name_template);
-bool mime_name_template_needs_header(const struct mime_name_template *name_template);
 /* Writes the name into out[MIME_NAME_MAX + 1]; always valid UTF-8, without '/', control characters or a leading dot. Its length; 0, and out is "": no memory. */
 size_t mime_name_message(const struct mime_name_template *name_template,
 	const struct mime_name_facts *facts, char *out);

@@ -210,17 +210,6 @@ void mime_name_template_destroy(struct mime_name_template *name_template)
 	free(name_template);
 }
 
-bool mime_name_template_needs_header(const struct mime_name_template *name_template)
-{
-	struct mime_name_template standard;
-
-	name_template = mime_name_template_or_default(name_template, &standard);
-	for (size_t i = 0; i < name_template->count; i++)
-		if (is_field(&name_template->pieces[i]))
-			return true;
-	return false;
-}
-
 const struct mime_name_template *mime_name_template_or_default(
 	const struct mime_name_template *name_template, struct mime_name_template *standard)
 {

@@ -445,25 +445,6 @@ static void test_long_templates(void **state)
 	free(text);
 }
 
-static void test_needs_header(void **state)
-{
-	static const struct {
-		const char *text;
-		bool needs;
-	} cases[] = {{NULL, true}, {"uid", false}, {"%Y.%u", false}, {"%f.%u", true},
-		{"%s_%u", true}, {"s%%f.%u", false}};
-	(void)state;
-
-	assert_true(mime_name_template_needs_header(NULL));
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct mime_name_template *name_template;
-		const char *why;
-		assert_int_equal(mime_name_template_parse(cases[i].text, &name_template, &why), 0);
-		assert_int_equal(mime_name_template_needs_header(name_template), cases[i].needs);
-		mime_name_template_destroy(name_template);
-	}
-}
-
 /* --- Reading the UID back --- */
 
 static void test_foreign_names(void **state)
@@ -544,7 +525,6 @@ int main(void)
 		cmocka_unit_test(test_templates),
 		cmocka_unit_test(test_refused_templates),
 		cmocka_unit_test(test_long_templates),
-		cmocka_unit_test(test_needs_header),
 		cmocka_unit_test(test_foreign_names),
 		cmocka_unit_test(test_random),
 	};
