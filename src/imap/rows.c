@@ -27,6 +27,9 @@ struct rows {
 	struct str flags, labels, header; /* scratch */
 };
 
+/* What an extended attribute can hold; a server that says more of a message says nothing for people. */
+#define WORDS_MAX_BYTES 65536
+
 /* \Recent is not kept: it tells of the session that looks, not of the message. */
 static void read_flags(const struct imap_tree *tree, const struct imap_node *list,
 	struct rows *rows, struct source_row *row)
@@ -38,6 +41,8 @@ static void read_flags(const struct imap_tree *tree, const struct imap_node *lis
 	for (; flag; flag = imap_node_next(tree, flag)) {
 		if (flag->type == IMAP_NODE_LIST || imap_node_is(flag, "\\Recent"))
 			continue;
+		if (rows->flags.len + flag->len >= WORDS_MAX_BYTES)
+			break;
 		if (rows->flags.len > 0)
 			str_putc(&rows->flags, ' ');
 		imap_node_append(flag, &rows->flags);
@@ -73,6 +78,8 @@ static void read_labels(const struct imap_tree *tree, const struct imap_node *li
 	for (; label; label = imap_node_next(tree, label)) {
 		if (label->type == IMAP_NODE_LIST)
 			continue;
+		if (rows->labels.len + 2 * label->len >= WORDS_MAX_BYTES)
+			break;
 		if (rows->labels.len > 0)
 			str_putc(&rows->labels, ' ');
 		append_label(&rows->labels, label);

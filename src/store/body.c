@@ -4,7 +4,7 @@
  * in the database behind that: a range is put into the map once its bytes are in the file, and recorded when the
  * body is whole, after every 8 MiB, and on closing. So the database never promises a byte that the file does not hold; if the
  * process is killed it knows of a little less. Should the machine lose power, the file may lack what the database
- * promises: what lies past its end is forgotten on opening.
+ * promises: what lies past its end is forgotten on opening; a hole before its end is not noticed until bodies have checksums.
  *
  * Where the map in memory shrinks, the database must not go on promising what was held before, or a later
  * hole in the file would be taken for it. So a shrinking is recorded at once, and if that fails the body is disowned: its file loses

@@ -107,6 +107,23 @@ static bool serve_held(struct sync_body *body, struct worker *worker, const stru
 	return true;
 }
 
+/* Keeps and hands out the chunk, which stands at pos. */
+static int take_range(
+	struct sync_body *body, struct worker *worker, uint64_t pos, enum reach_verdict verdict)
+{
+	uint64_t end = pos + body->chunk.len;
+	if (verdict == REACH_END && is_hollow(body, end))
+		return nonsense(body, 0);
+	bool saved = save(body, &body->chunk, pos);
+	if (verdict == REACH_END)
+		settle(body, end);
+	if (pos <= body->scan && body->scan < end)
+		body->scan = end;
+	body_deliver(body, &body->chunk, pos, verdict == REACH_MORE ? UINT64_MAX : end,
+		verdict == REACH_END, !saved, &worker->done);
+	return 0;
+}
+
 static int serve_whole(struct sync_body *body, struct worker *worker)
 {
 	int err = range_fetch(body, worker, 0, 0, body->distrusted ? DISTRUSTED_MAX : WHOLE_MAX);
@@ -119,6 +136,12 @@ static int serve_whole(struct sync_body *body, struct worker *worker)
 	uint64_t size = body->chunk.len;
 	if (is_hollow(body, size))
 		return nonsense(body, 0);
+	if (size < body->announced && body->announced != UINT64_MAX && !body->distrusted) {
+		/* Shorter than announced: believed when the server says so again, as of any range. */
+		body->by_ranges = true;
+		body->reach.existing = body->reach.short_end = size;
+		return take_range(body, worker, 0, REACH_MORE);
+	}
 	bool saved = save(body, &body->chunk, 0);
 	settle(body, size);
 	body_deliver(body, &body->chunk, 0, size, true, !saved, &worker->done);
@@ -173,17 +196,7 @@ static int serve_range(struct sync_body *body, struct worker *worker, const stru
 	int err = fetch_chunk(body, worker, pos, want->len, &verdict);
 	if (err < 0)
 		return err;
-	uint64_t end = pos + body->chunk.len;
-	if (verdict == REACH_END && is_hollow(body, end))
-		return nonsense(body, 0);
-	bool saved = save(body, &body->chunk, pos);
-	if (verdict == REACH_END)
-		settle(body, end);
-	if (pos <= body->scan && body->scan < end)
-		body->scan = end;
-	body_deliver(body, &body->chunk, pos, verdict == REACH_MORE ? UINT64_MAX : end,
-		verdict == REACH_END, !saved, &worker->done);
-	return 0;
+	return take_range(body, worker, pos, verdict);
 }
 
 /* Begins to decode at the beginning of the part. */

@@ -101,16 +101,54 @@ static bool mark_gone(struct sync_folder *folder, uint32_t number)
 	return true;
 }
 
-void folder_message_gone(struct sync_folder *folder, uint32_t number, uint32_t uid)
+/* Tells before it removes: a listing that finds the row missing, and the message there, announces it again after that. */
+static void forget_message(struct sync_folder *folder, uint32_t number, uint32_t uid)
 {
 	struct sync_account *account = folder->account;
 	if (!mark_gone(folder, number))
 		return;
+	account->events.gone(account->events.arg, folder, &uid, 1);
 	int err = store_rows_remove(account->store, number, &uid, 1);
 	if (err < 0)
 		log_warning("%s: message %u is gone, but stays in the store: %s", folder->name, uid,
 			strerror(-err));
-	account->events.gone(account->events.arg, folder, &uid, 1);
+}
+
+struct probe {
+	uint32_t uid;
+	bool listed;
+};
+
+static int on_probe_row(void *arg, const struct source_row *row)
+{
+	struct probe *probe = arg;
+	probe->listed |= row->uid == probe->uid;
+	return 0;
+}
+
+static int call_probe(struct worker *worker, void *arg, struct source_error *error)
+{
+	struct probe *probe = arg;
+	unsigned skipped;
+	return worker->account->source->ops->rows(worker->session, probe->uid, probe->uid,
+		SOURCE_COLUMNS_UID, on_probe_row, probe, &skipped, error);
+}
+
+int folder_message_missing(struct sync_folder *folder, struct worker *worker, uint32_t number,
+	uint32_t uidvalidity, uint32_t uid)
+{
+	struct probe probe = {.uid = uid};
+	struct source_error error;
+	int err = session_call(worker, folder, uidvalidity, call_probe, &probe, &error);
+	if (err == 0 && probe.listed) {
+		log_warning("%s: message %u: the server lists it, but does not give it",
+			folder->name, uid);
+		return -EIO;
+	}
+	if (err < 0)
+		return err;
+	forget_message(folder, number, uid);
+	return -ENOENT;
 }
 
 int64_t changed_after(int64_t changed_s)

@@ -52,8 +52,9 @@ static void announce_identity(struct listing *listing)
 	folder->listing_err = 0;
 	folder->state = listing->known;
 	pthread_mutex_unlock(&account->lock);
+	/* Set by those who announce the rows: a run that fails half way must not leave the rest unannounced. */
+	folder->announced = 0;
 	account->events.reset(account->events.arg, folder, listing->known.folder);
-	folder->announced = listing->known.folder;
 }
 
 struct page {
@@ -87,6 +88,7 @@ static int announce_stored(struct listing *listing)
 		if (flushed < 0)
 			return flushed;
 	} while (err == -ECANCELED && page.last != UINT32_MAX);
+	listing->folder->announced = listing->known.folder;
 	return 0;
 }
 
@@ -126,6 +128,8 @@ static int list_anew(struct listing *listing)
 	if (err < 0)
 		return err;
 	announce_identity(listing);
+	/* Nothing is stored yet, so what is not announced now is announced as it comes. */
+	listing->folder->announced = number;
 	return list_from(listing, 1);
 }
 
@@ -273,7 +277,10 @@ static int list_changes(struct listing *listing)
 	return err < 0 ? err : fetch_added(listing, &diff, &server, highest);
 }
 
-/* Whether SELECT alone shows that nothing has changed. */
+/*
+ * Whether SELECT alone shows that nothing has changed. Without CONDSTORE that is said of the set of messages only: flags are
+ * looked at again when the set changes.
+ */
 static bool is_unchanged(const struct listing *listing, uint64_t stored_count)
 {
 	const struct store_mailbox *known = &listing->known;

@@ -179,8 +179,12 @@ void folder_destroy(struct sync_folder *folder);
 void folder_identity(struct sync_folder *folder, uint32_t *ret_number, uint32_t *ret_uidvalidity);
 /* The listing is to be looked at again by the next refresh. */
 void folder_mark_stale(struct sync_folder *folder);
-/* The server said that a message does not exist: forgets it, if number is still the folder's. Blocks: disk. */
-void folder_message_gone(struct sync_folder *folder, uint32_t number, uint32_t uid);
+/*
+ * The server gave nothing for a message: asks whether it lists it. -ENOENT: it does not, and the message is forgotten, if
+ * number is still the folder's. -EIO: it does. Else as session_call(). Blocks: network, disk.
+ */
+int folder_message_missing(struct sync_folder *folder, struct worker *worker, uint32_t number,
+	uint32_t uidvalidity, uint32_t uid);
 
 /* Prepare the jobs of a folder: listing.c, structure.c. */
 void listing_job_init(struct sync_folder *folder);

@@ -31,11 +31,13 @@ static int call_body(struct worker *worker, void *arg, struct source_error *erro
 		call->offset, call->length, call->limit, &body->chunk, error);
 }
 
-static void forget_gone(struct sync_body *body)
+static int missing(struct sync_body *body, struct worker *worker)
 {
-	if (body->store)
+	int err = folder_message_missing(
+		body->folder, worker, body->number, body->uidvalidity, body->uid);
+	if (err == -ENOENT && body->store)
 		(void)store_body_drop(body->store);
-	folder_message_gone(body->folder, body->number, body->uid);
+	return err;
 }
 
 int range_fetch(struct sync_body *body, struct worker *worker, uint64_t offset, uint64_t length,
@@ -48,7 +50,7 @@ int range_fetch(struct sync_body *body, struct worker *worker, uint64_t offset, 
 	if (err == 0)
 		return str_error(&body->chunk);
 	if (err == -ENOENT && error.scope == SOURCE_SCOPE_MESSAGE)
-		forget_gone(body);
+		err = missing(body, worker);
 	else if (err != -EFBIG && error.scope < SOURCE_SCOPE_ACCOUNT)
 		log_warning("%s: message %u: %s", body->folder->name, body->uid, error.text);
 	return err;

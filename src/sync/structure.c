@@ -126,7 +126,8 @@ static int fetch_structure(struct ask *ask, struct worker *worker)
 		err = call_once(ask, worker, &error);
 	}
 	if (err == -ENOENT && error.scope == SOURCE_SCOPE_MESSAGE)
-		folder_message_gone(ask->folder, ask->number, ask->uid);
+		err = folder_message_missing(
+			ask->folder, worker, ask->number, ask->uidvalidity, ask->uid);
 	else if (err < 0 && error.scope < SOURCE_SCOPE_ACCOUNT)
 		log_warning(
 			"%s: structure of message %u: %s", ask->folder->name, ask->uid, error.text);

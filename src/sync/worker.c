@@ -104,12 +104,24 @@ void job_fail_all(struct list_node *list, int err)
 	}
 }
 
+/* Waits for a signal; a worker that rests wakes when its rest is over, because there may be jobs that only it can take. */
+static void worker_sleep(struct worker *worker)
+{
+	int64_t until = worker->resting_until_ms;
+	struct timespec end = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+
+	if (!worker_rests(worker, clock_now_ms()))
+		pthread_cond_wait(&worker->wakeup, &worker->account->lock);
+	else if (pthread_cond_timedwait(&worker->wakeup, &worker->account->lock, &end) == ETIMEDOUT)
+		dispatch(worker->account);
+}
+
 /* The next job; NULL: the account stops. */
 static struct job *worker_wait(struct worker *worker)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&worker->account->lock);
 	while (!worker->job && !worker->account->stopping)
-		pthread_cond_wait(&worker->wakeup, &worker->account->lock);
+		worker_sleep(worker);
 	return worker->job;
 }
 

@@ -236,6 +236,8 @@ static void collect(struct source_session *session, uint32_t first, uint32_t las
 			&mailbox->messages[mailbox->reversed ? mailbox->count - 1 - i : i];
 		if (message->uid < first || message->uid > last || message->uid > session->visible)
 			continue;
+		if (message->gone && !message->withheld && columns == SOURCE_COLUMNS_UID)
+			continue;
 		for (int times = message->twice ? 2 : 1; times > 0; times--) {
 			if (make_row(message, columns, &answer->rows[answer->count]))
 				answer->count++;

@@ -399,6 +399,37 @@ static void test_dropped_twice_is_an_error(void **state)
 	sync_body_close(body);
 }
 
+/* What the server lists and does not give is an error; it does not vanish. */
+static void test_withheld(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(5000), buf[100];
+	struct sync_folder *folder = fixture_start_with(f, data, 5000, 5000);
+	struct sync_body *body = open_message(folder, 5, 5000);
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].withheld, true);
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].gone, true);
+	assert_int_equal(body_read(body, buf, sizeof(buf), 0), -EIO);
+	assert_true(told_has(f->told, 5, NULL));
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].gone, false);
+	assert_read(body, data, 0, 5000);
+	sync_body_close(body);
+}
+
+/* One short answer to a question for all of it is not the end of the message. */
+static void test_small_answered_short_once(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(100000), *out = malloc(100001);
+	struct sync_folder *folder = fixture_start_with(f, data, 100000, 100000);
+	struct sync_body *body = open_message(folder, 5, 100000);
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].short_at, 65536);
+	assert_int_equal(body_read_all(body, out, 100001), 100000);
+	assert_memory_equal(out, data, 100000);
+	assert_int_equal(f->told->sizes, 0);
+	sync_body_close(body);
+	free(out);
+}
+
 static void test_gone(void **state)
 {
 	struct fixture *f = *state;
@@ -565,6 +596,8 @@ int main(void)
 		TEST(test_empty_answer_is_an_error),
 		TEST(test_dropped_once_is_invisible),
 		TEST(test_dropped_twice_is_an_error),
+		TEST(test_withheld),
+		TEST(test_small_answered_short_once),
 		TEST(test_gone),
 		TEST(test_a_session_that_has_not_heard_is_asked_again),
 		TEST(test_uidvalidity_changed_gives_no_other_bytes),

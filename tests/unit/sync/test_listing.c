@@ -603,9 +603,40 @@ static void test_many_refresh_once(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
+/* Linked with --wrap: the call after this many fails, once; -1: none. */
+static int load_fails_after = -1;
+int __real_store_rows_load(struct store *, uint32_t, uint32_t, source_row_fn *, void *);
+int __wrap_store_rows_load(
+	struct store *store, uint32_t folder, uint32_t first, source_row_fn *fn, void *arg);
+int __wrap_store_rows_load(
+	struct store *store, uint32_t folder, uint32_t first, source_row_fn *fn, void *arg)
+{
+	if (load_fails_after >= 0 && load_fails_after-- == 0)
+		return -EIO;
+	return __real_store_rows_load(store, folder, first, fn, arg);
+}
+
+/* A store that can not be read in the middle is an error, and leaves no hole when it can again. */
+static void test_stored_rows_unreadable_once(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = fake_mailbox_add(&f->fake, "INBOX", 77);
+	for (uint32_t uid = 1; uid <= 5000; uid++)
+		fake_message_add(inbox, uid, "x", 1);
+	fixture_start(f);
+	fixture_inbox(f);
+	fixture_end(f);
+	fixture_start(f);
+	load_fails_after = 1;
+	assert_int_equal(refresh(fixture_folder(f, "INBOX")), -EIO);
+	assert_int_equal(refresh(fixture_folder(f, "INBOX")), 0);
+	assert_int_equal(told_shown(f->told), 5000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_stored_rows_unreadable_once),
 		TEST(test_first_listing),
 		TEST(test_empty_folder),
 		TEST(test_unchanged_costs_a_select),

@@ -92,6 +92,16 @@ static void test_gone(void **state)
 	assert_true(told_has(f->told, 6, NULL));
 }
 
+static void test_withheld(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = start_with(f, 3);
+	FAKE_SET(&f->fake, mailboxes[0].messages[1].withheld, true);
+	FAKE_SET(&f->fake, mailboxes[0].messages[1].gone, true);
+	assert_int_equal(structure(folder, 2), -EIO);
+	assert_true(told_has(f->told, 2, NULL));
+}
+
 static void test_new_message_in_an_old_session(void **state)
 {
 	struct fixture *f = *state;
@@ -147,6 +157,7 @@ int main(void)
 		TEST(test_second_mount),
 		TEST(test_not_understood),
 		TEST(test_gone),
+		TEST(test_withheld),
 		TEST(test_new_message_in_an_old_session),
 		TEST(test_connection_lost),
 		TEST(test_many_at_once),
