@@ -23,7 +23,7 @@ TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(TESTS, "mount"), TESTS]
 
 import mails  # noqa: E402
-from dovecot import PASSWORD, Dovecot, Settings  # noqa: E402
+from dovecot import HOST, PASSWORD, Dovecot, Settings  # noqa: E402
 from fake.imap import Box, Message, Server  # noqa: E402
 from harness import Home, Mount, escape  # noqa: E402
 from maildir import Mail  # noqa: E402
@@ -43,7 +43,7 @@ class Bench:
     def mount(self, port=None, *options, fresh=True):
         if fresh:
             self.home.wipe_cache()
-        url = "imaps://%s@localhost:%d" % (USER, port or self.server.port_tls)
+        url = "imaps://%s@%s:%d" % (USER, HOST, port or self.server.port_tls)
         return Mount(self.home, url, ["password_file=" + self.home.password_file, "tls_ca=" + escape(self.server.ca), *options])
 
     def wire(self, work, prepare=lambda mount: mount.by_uid("Large")):
@@ -118,8 +118,8 @@ class Bench:
     def drain(self, command):
         """Seconds from sending the command to the end of its answer."""
         context = ssl.create_default_context(cafile=self.server.ca)
-        raw = socket.create_connection(("localhost", self.server.port_tls))
-        with context.wrap_socket(raw, server_hostname="localhost") as sock:
+        raw = socket.create_connection((HOST, self.server.port_tls))
+        with context.wrap_socket(raw, server_hostname=HOST) as sock:
             quoted = PASSWORD.replace("\\", "\\\\").replace('"', '\\"')
             sock.recv(4096)
             exchange(sock, 'a LOGIN %s "%s"' % (USER, quoted))

@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.p
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import harness  # noqa: E402
-from dovecot import Dovecot  # noqa: E402
+from dovecot import HOST, Dovecot  # noqa: E402
 from harness import Home, Mount, escape  # noqa: E402
 from maildir import Mail  # noqa: E402
 
@@ -79,7 +79,7 @@ class Account:
         self.server, self.home, self.name = server, home, name
         server.add_user(name)
 
-    def url(self, folder="", port=None, host="localhost", scheme="imaps"):
+    def url(self, folder="", port=None, host=HOST, scheme="imaps"):
         default = self.server.port_tls if scheme == "imaps" else self.server.port_plain
         return "%s://%s@%s:%d%s" % (scheme, self.name, host, port or default, "/" + folder if folder else "")
 

@@ -35,6 +35,16 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
+def _host():
+    try:
+        return "localhost" if socket.gethostbyname("localhost") == "127.0.0.1" else "127.0.0.1"
+    except OSError:
+        return "127.0.0.1"
+
+
+HOST = _host()  # a bare container may have no /etc/hosts
+
+
 def die_with_parent():
     """For preexec_fn: no test run, however it ends, leaves the program behind."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -420,7 +430,7 @@ def serve():
         password_file = os.path.join(server.root, "password")
         with open(os.open(password_file, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="utf-8") as out:
             out.write(PASSWORD + "\n")
-        values = {"port": server.port_tls, "ca": server.ca, "password_file": password_file, "version": "%d.%d" % version(),
+        values = {"host": HOST, "port": server.port_tls, "ca": server.ca, "password_file": password_file, "version": "%d.%d" % version(),
                   "report_sha256": mails.REPORT_SHA256,
                   "large_sha256": hashlib.sha256(mails.sample()["Archive/2025"][0].data).hexdigest()}
         for name, value in values.items():

@@ -5,7 +5,9 @@ bytes from the package; of_server() takes the structure from the server, for mes
 disagree about it, and has the package decode each part.
 """
 
+import base64
 import email
+import email.errors
 import email.policy
 import itertools
 import os
@@ -47,8 +49,18 @@ def _leaf(part, section):
     kind = part.get_content_type()
     if kind == "message/rfc822" and part.is_multipart():
         return Leaf(section, kind, b"", None, _of_root(part.get_payload(0)))
-    data = part.get_payload(decode=True) if not part.is_multipart() else b""
-    return Leaf(section, kind, data or b"", part.get_content_charset(), None)
+    return Leaf(section, kind, _decoded(part), part.get_content_charset(), None)
+
+
+def _decoded(part):
+    if part.is_multipart():
+        return b""
+    data = part.get_payload(decode=True)
+    if any(isinstance(defect, email.errors.InvalidBase64LengthDefect) for defect in part.defects):
+        # Python gives the text back; mail programs, and mailfs, decode all of it but the character that is too many.
+        letters = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
+        data = base64.b64decode(letters[:len(letters) // 4 * 4])
+    return data
 
 
 # --- by the server's structure ---
@@ -110,7 +122,7 @@ def _served(node, section, base, body):
     params = dict(zip([name.lower() for name in (node[2] or [])[::2]], (node[2] or [])[1::2]))
     head = b"Content-Transfer-Encoding: %s\r\n\r\n" % (node[5] or "7bit").encode()
     part = email.message_from_bytes(head + body(base + section), policy=email.policy.compat32)
-    return Leaf(section, kind, part.get_payload(decode=True), params.get("charset"), None)
+    return Leaf(section, kind, _decoded(part), params.get("charset"), None)
 
 
 # --- what is shown ---

@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from fake.imap import Box, Server
+from harness import Mount
 from maildir import Mail
 
 DATE = 1763715300
@@ -106,6 +108,25 @@ def test_statfs_shows_the_quota(mailbox):
         assert info.f_blocks * info.f_frsize == 1000 * 1024 * 1024
         assert 0 < info.f_bavail < info.f_blocks
         assert info.f_files == 1000000
+
+
+def test_statfs_without_a_quota(home):
+    """Plausible figures that are not zero: many programs take zero for a full disk."""
+    with Server({"INBOX": Box([])}) as fake:
+        with Mount(home, "imap://me@127.0.0.1:%d" % fake.port, ["tls=none", "password_file=" + home.password_file]) as mount:
+            info = os.statvfs(mount.path)
+            assert info.f_blocks > 0 and info.f_bavail > 0 and info.f_files > 0 and info.f_namemax >= 255
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("allowed", [True, False])
+def test_allow_other(mailbox, home, allowed):
+    os.chmod(home.path, 0o755)
+    with mailbox.mount(*(["allow_other", "umask=022"] if allowed else ["umask=022"])) as mount:
+        path = mount.by_uid("INBOX")[1]
+        done = subprocess.run(["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "cat", path],
+                              capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == ((0, MAILS[0].data) if allowed else (1, b""))
 
 
 def test_metadata_never_downloads(mailbox):

@@ -9,6 +9,7 @@ import tarfile
 import pytest
 
 import mails
+from harness import EXE
 
 
 @pytest.fixture
@@ -92,6 +93,20 @@ def test_checksum_of_an_attachment(mailbox, home):
         copy = os.path.join(home.path, "report.pdf")
         run("cp", mount.sub("INBOX", ".parts", name, "2-report.pdf"), copy)
         assert run("sha256sum", copy).split()[0] == mails.REPORT_SHA256
+
+
+@pytest.mark.parametrize("prefix, kind", [("", ["-t", "fuse.mailfs"]), ("mailfs#", [])])
+def test_mount_as_in_fstab(mailbox, home, prefix, kind):
+    """fuse.mailfs SOURCE, and the older mailfs#SOURCE: what mount(8) runs for a line of fstab, with its options."""
+    path = home.mountpoint()
+    os.mkdir(os.path.join(home.path, "bin"))
+    os.symlink(os.path.abspath(EXE), os.path.join(home.path, "bin", "mailfs"))
+    env = home.env(PATH=os.path.join(home.path, "bin") + ":/usr/sbin:/usr/bin:/sbin:/bin")
+    options = ",".join(["ro", "noauto", "_netdev", "x-systemd.automount", *mailbox.options()])
+    run("mount.fuse3", prefix + mailbox.url(), path, *kind, "-o", options, env=env)
+    assert "INBOX" in os.listdir(path)
+    assert run("findmnt", "-n", "-o", "OPTIONS", path).startswith("ro,")
+    run("fusermount3", "-u", path)
 
 
 def test_df_and_mount_table(mailbox):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from dovecot import PASSWORD, Dovecot, Settings
+from dovecot import HOST, PASSWORD, Dovecot, Settings
 from fake.imap import Box, Server
 from harness import Mount, escape, is_mounted
 
@@ -34,8 +34,8 @@ def test_netrc(server, account, home):
     (name, password), = server.settings.passwords.items()
     server.add_user(name)
     home.write(".netrc", "machine other.example.org login %s password wrong\n"
-                         "machine localhost login someone password wrong\n"
-                         "machine localhost login %s password %s\n" % (name, name, password))
+                         "machine %s login someone password wrong\n"
+                         "machine %s login %s password %s\n" % (name, HOST, HOST, name, password))
     with Mount(home, account.url().replace(account.name, name), [trust(account)]) as mount:
         assert "INBOX" in mount.names()
 

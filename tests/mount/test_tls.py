@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """TLS as a mount sees it: what is trusted, what STARTTLS may not be tricked into, and resumption."""
 
+import ssl
 import threading
+import warnings
 
 import pytest
 
 import pki
+from dovecot import HOST
 from fake.imap import CAPABILITY, Box, Message, Server
 from harness import Mount, escape
 
@@ -23,7 +26,7 @@ def options(server, home):
 
 
 def imap_url(fake):
-    return "imap://me@localhost:%d" % fake.port
+    return "imap://me@%s:%d" % (HOST, fake.port)
 
 
 def test_fingerprint_alone(account, home):
@@ -86,6 +89,29 @@ def test_none_must_be_asked_for(home):
     with Server({"INBOX": Box([])}) as fake:
         with Mount(home, imap_url(fake), ["tls=none", "password_file=" + home.password_file]) as mount:
             assert mount.names() == ["INBOX"]
+
+
+def test_server_name_is_sent(home, options, pair):
+    """SNI: a host with many names needs it to show the right certificate."""
+    if HOST != "localhost":
+        pytest.skip("localhost can not be resolved, and an address is no server name")
+    with Server({"INBOX": Box([])}, tls=pair, implicit=True) as fake:
+        names = []
+        fake.tls.sni_callback = lambda _socket, name, _context: names.append(name)
+        Mount(home, imap_url(fake).replace("imap:", "imaps:"), options).stop()
+        assert names and set(names) == {"localhost"}
+
+
+def test_old_versions_are_refused(home, options, pair):
+    """TLS 1.2 or later, whatever the server would like."""
+    with Server({"INBOX": Box([])}, tls=pair, implicit=True) as fake:
+        fake.tls.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            fake.tls.minimum_version = fake.tls.maximum_version = ssl.TLSVersion.TLSv1_1
+        code, text = home.run(imap_url(fake).replace("imap:", "imaps:"), home.mountpoint(), options)
+        assert code == TLS and len(text.splitlines()) == 1, text
+        assert fake.logins == []
 
 
 def test_sessions_are_resumed(home, options, pair):

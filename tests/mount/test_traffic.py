@@ -2,6 +2,7 @@
 """What goes over the wire, and when."""
 
 import os
+import re
 import subprocess
 import threading
 import time
@@ -21,6 +22,13 @@ def proxied(account):
     with Proxy(account.server.port_tls) as proxy:
         account.proxy = proxy
         yield account
+
+
+def ranges(account, uid):
+    """The (offset, length) of the partial fetches of a message, in their order."""
+    pattern = re.compile(r"UID FETCH %d \(.*BODY\.PEEK\[\]<(\d+)\.(\d+)>" % uid)
+    found = [pattern.match(command) for command in account.commands("UID FETCH")]
+    return [tuple(map(int, match.groups())) for match in found if match]
 
 
 def ls(mount):
@@ -47,6 +55,22 @@ def test_end_of_a_large_message(proxied):
         proxied.proxy.reset_counts()
         subprocess.run(["tail", "-c", "1000", path], check=True, stdout=subprocess.DEVNULL)
         assert proxied.proxy.total <= 600 * 1024
+
+
+def test_chunks_grow_with_sequential_reading(account):
+    """From the beginning to the end in few commands, none of them twice; one small read in the middle stays small."""
+    account.deliver("INBOX", [mails.to_bytes(mails.large()), mails.to_bytes(mails.large(4))])
+    with account.mount() as mount:
+        paths = mount.by_uid("INBOX")
+        fd = os.open(paths[1], os.O_RDONLY)
+        assert len(os.pread(fd, 4096, 20_000_000)) == 4096
+        os.close(fd)
+        assert sum(length for _, length in ranges(account, 1)) <= 256 * 1024
+        subprocess.run(["cat", paths[2]], check=True, stdout=subprocess.DEVNULL)
+        chunks = ranges(account, 2)
+        assert max(length for _, length in chunks) > 2 * chunks[0][1]
+        assert len(chunks) <= 16
+        assert sum(length for _, length in chunks) <= os.stat(paths[2]).st_size + 256 * 1024
 
 
 def test_second_listing(proxied):

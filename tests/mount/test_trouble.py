@@ -157,6 +157,21 @@ def test_a_connection_cut_again_is_an_error(proxied):
     assert mount.process.poll() is None
 
 
+def test_silence_costs_one_time_out(account):
+    """The kernel asks again for what it could not read ahead; a reader must not wait twice for that."""
+    account.deliver("INBOX", [LARGE])
+    with Proxy(account.server.port_tls) as proxy:
+        with account.mount("timeout=3", port=proxy.port) as mount:
+            path = mount.by_uid("INBOX")[1]
+            proxy.hold()
+            before = time.monotonic()
+            fails((errno.ETIMEDOUT, errno.EIO), lambda: read(path))
+            assert 2 < time.monotonic() - before < 5 * SLOW
+            proxy.release()
+            time.sleep(1)
+            assert read(path) == LARGE
+
+
 def test_the_server_restarts(account):
     """Connections that were idle when the server went are made again, without an error."""
     account.deliver("INBOX", [SMALL, SMALL])
