@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
 
 #include "op.h"
 
@@ -23,7 +24,8 @@ struct fs_file {
 	struct list_node node; /* in fs->open_files */
 	struct fs *fs;
 	struct tree_file *file;
-	atomic_uint references; /* the kernel's, and one for each read */
+	atomic_uint references;       /* the kernel's, and one for each read */
+	atomic_llong silent_until_ms; /* monotonic: reads fail at once until then */
 	pthread_mutex_t lock;
 	struct list_node running; /* reads that are not answered, but for those kept back */
 	struct list_node kept;    /* empty answers; each has a reference to its op */
@@ -135,8 +137,16 @@ static void read_begin(struct fs_op *op)
 	list_push(&op->file->running, &op->order);
 }
 
+/*
+ * The kernel asks again, page by page, for what it could not read ahead. So that a reader waits for one time-out and not for
+ * two, reads fail at once for a moment after one.
+ */
+#define SILENT_MS 500
+
 static int read_run(struct fs_op *op)
 {
+	if (clock_now_ms() < atomic_load(&op->file->silent_until_ms))
+		return -ETIMEDOUT;
 	if (op_buffer(op) < 0)
 		return -ENOMEM;
 	ssize_t n = tree_file_read(op->file->file, op->buf, op->size, op->offset, &op->call);
@@ -185,6 +195,8 @@ static void read_end(struct fs_op *op)
 	struct list_node free_ones, *node;
 	if (op->kept)
 		return;
+	if (op->result == -ETIMEDOUT && clock_now_ms() >= op->call.waiter.deadline_ms)
+		atomic_store(&op->file->silent_until_ms, clock_now_ms() + SILENT_MS);
 	list_init(&free_ones);
 	read_leave(op, &free_ones);
 	while ((node = list_pop(&free_ones))) {

@@ -47,6 +47,7 @@ void op_unref(struct fs_op *op)
 /* By the owner, in the interrupt function or after it was taken out. */
 static void deliver(struct fs_op *op, int r)
 {
+	op->result = r;
 	if (r < 0)
 		fuse_reply_err(op->req, -r);
 	else

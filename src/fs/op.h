@@ -19,7 +19,7 @@ struct fs_op_class {
 	int (*run)(struct fs_op *op);
 	/* Answers the request, which is gone afterwards. */
 	void (*reply)(struct fs_op *op);
-	/* After any answer, also one of an error. NULL: nothing is to be done. */
+	/* After any answer, also one of an error (op->result). NULL: nothing is to be done. */
 	void (*end)(struct fs_op *op);
 };
 
@@ -41,6 +41,7 @@ struct fs_op {
 	struct fs_dir *dir;   /* likewise */
 
 	/* the answer */
+	int result; /* a negative errno, or 0 and more */
 	struct tree_entry entry;
 	struct str out;
 	char *buf;

@@ -40,7 +40,8 @@ static int select_untagged(
 static int select_fail(struct imap_engine *engine, const char *what, struct source_error *error)
 {
 	const struct imap_answer *answer = &engine->answer;
-	int err = answer->err == -EACCES || answer->err == -ENOENT ? answer->err : -EIO;
+	/* Not -ENOENT, even of a folder that is gone: to a backup what is listed and then absent was deleted. */
+	int err = answer->err == -EACCES ? -EACCES : -EIO;
 	return source_fail(error, SOURCE_SCOPE_MAILBOX, answer->retry, SOURCE_CAUSE_MAILBOX, err,
 		"%s: the server says: %s", what, answer->text[0] ? answer->text : "(nothing)");
 }

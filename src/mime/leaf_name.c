@@ -148,7 +148,7 @@ static const char *default_stem(const struct mime_part *part)
 {
 	if (mime_part_is_message(part) || is_message_file(part))
 		return "message";
-	return is_text(part) ? "text" : "part";
+	return "text"; /* DESIGN section 2 */
 }
 
 /* What the sender calls it; NULL: nothing. */
@@ -191,8 +191,9 @@ static int append_given(
 	_cleanup_str_ struct str extension = STR_INIT;
 	size_t before = out->len;
 
-	mime_name_sanitise(name.extension, name.extension_len, EXTENSION_MAX, "_", &extension);
-	mime_name_sanitise(name.stem, name.stem_len, limit - EXTENSION_MAX - 1, "_", out);
+	mime_name_sanitise(
+		name.extension, name.extension_len, EXTENSION_MAX, "_", "-.", &extension);
+	mime_name_sanitise(name.stem, name.stem_len, limit - EXTENSION_MAX - 1, "_", "-.", out);
 	if (out->len == before && extension.len > 0)
 		str_append_cstr(out, default_stem(part));
 	if (extension.len > 0) {

@@ -9,7 +9,8 @@
 #include "name.h"
 
 #define FROM_MAX 64
-/* 9999-12-31 23:59:59: years have four digits. */
+/* 0001-01-01 00:00:00 to 9999-12-31 23:59:59: years have four digits. */
+#define DATE_MIN_S (-INT64_C(62135596800))
 #define DATE_MAX_S INT64_C(253402300799)
 
 struct date {
@@ -19,11 +20,12 @@ struct date {
 /* The civil date in UTC. Years are counted from March, so that the leap day is the last; 400 of them are an era. */
 static struct date date_of(int64_t s)
 {
-	if (s < 0)
-		s = 0;
+	if (s < DATE_MIN_S)
+		s = DATE_MIN_S;
 	if (s > DATE_MAX_S)
 		s = DATE_MAX_S;
-	unsigned days = (unsigned)(s / 86400) + 719468, rest = (unsigned)(s % 86400);
+	s += INT64_C(719468) * 86400; /* from 0000-03-01 on: never negative */
+	unsigned days = (unsigned)(s / 86400), rest = (unsigned)(s % 86400);
 	unsigned era = days / 146097, of_era = days % 146097;
 	unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
 	unsigned of_year = of_era - (365 * year + year / 4 - year / 100);
@@ -172,6 +174,9 @@ static void write_name(
 		name->failed = true;
 	for (size_t i = 0; i < t->count; i++)
 		write_piece(&t->pieces[i], &date, facts->uid, &fields, name);
+	/* No message is hidden by its sender's words. */
+	if (name->len > 0 && name->data[0] == '.')
+		name->data[0] = '-';
 	str_finish(&fields.from);
 	str_finish(&fields.subject);
 }

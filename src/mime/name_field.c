@@ -58,13 +58,13 @@ static bool keeps_ascii(uint32_t c, const char *extra)
 	       (c != 0 && (strchr(".-+@#=,", (int)c) || strchr(extra, (int)c)));
 }
 
-static bool is_trimmed(char c)
+static bool is_trimmed(char c, const char *trimmed)
 {
-	return c == '-' || c == '.';
+	return c != 0 && strchr(trimmed, c);
 }
 
-void mime_name_sanitise(
-	const char *utf8, size_t len, size_t limit_bytes, const char *extra, struct str *out)
+void mime_name_sanitise(const char *utf8, size_t len, size_t limit_bytes, const char *extra,
+	const char *trimmed, struct str *out)
 {
 	size_t start = out->len;
 
@@ -77,16 +77,17 @@ void mime_name_sanitise(
 		if (out->len - start + n > limit_bytes)
 			break;
 		bool first = out->len == start;
-		if (first ? is_trimmed(*text) : *text == '-' && out->data[out->len - 1] == '-')
+		if (first ? is_trimmed(*text, trimmed)
+			  : *text == '-' && out->data[out->len - 1] == '-')
 			continue;
 		str_append(out, text, n);
 	}
-	while (out->len > start && is_trimmed(out->data[out->len - 1]))
+	while (out->len > start && is_trimmed(out->data[out->len - 1], trimmed))
 		str_truncate(out, out->len - 1);
 }
 
 int mime_name_field(const char *utf8, size_t len, size_t limit_bytes, struct str *out)
 {
-	mime_name_sanitise(utf8, len, limit_bytes, "", out);
+	mime_name_sanitise(utf8, len, limit_bytes, "", "-", out);
 	return str_error(out);
 }

@@ -138,9 +138,9 @@ void mime_quoted_end(struct mime_quoted *q, struct str *out);
 
 /* Whether a character beyond ASCII may stand in a name. */
 bool mime_name_keeps(uint32_t c);
-/* As mime_name_field(); extra: more ASCII characters that survive. */
-void mime_name_sanitise(
-	const char *utf8, size_t len, size_t limit_bytes, const char *extra, struct str *out);
+/* As mime_name_field(); extra: more ASCII characters that survive; trimmed: those that do not at either end. */
+void mime_name_sanitise(const char *utf8, size_t len, size_t limit_bytes, const char *extra,
+	const char *trimmed, struct str *out);
 
 /* --- leaf_name.c --- */
 

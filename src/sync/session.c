@@ -217,7 +217,8 @@ static int attempt_run(
 		session_drop(worker, false);
 		if (error->scope == SOURCE_SCOPE_CANCELLED)
 			return -EIO;
-		if (lost) {
+		/* A second time-out would come after those who wait have given up. */
+		if (lost || error->err == -ETIMEDOUT) {
 			log_warning("%s: %s", worker->account->name, error->text);
 			return session_errno(err, error);
 		}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Open files. A size that is not known is settled before open() returns where that is cheap (a
- * message of unknown size, a header, a small part): no reader then sees a file that is shorter than
- * it is. A large part of unknown decoded size is opened with a bound; its reads end where it ends.
+ * small message, one of unknown size, a header, all but large parts): no reader then sees a file that
+ * is shorter than it is. A large part of unknown decoded size is opened with a bound; its reads end where it ends.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -75,8 +75,10 @@ static int open_message(struct tree *tree, uint32_t number, uint32_t uid, struct
 	_cleanup_(closep) struct tree_file *file = file_create(tree, number, uid);
 	if (!file)
 		return -ENOMEM;
-	file->settle = !(message.flags & INDEX_SIZED);
-	uint64_t size = file->settle ? UINT64_MAX : message.size_bytes;
+	/* A small message is fetched whole in any case: then what fstat() says of it is true. */
+	bool sized = message.flags & INDEX_SIZED;
+	file->settle = !sized || message.size_bytes <= SETTLE_MESSAGE_BYTES;
+	uint64_t size = sized ? message.size_bytes : UINT64_MAX;
 	file->shown_bytes = size;
 	r = open_body(file, folder, NULL, size);
 	if (r == 0)
@@ -145,12 +147,15 @@ static int open_node(
 /* The size is there: later stats show it. */
 static void settled(struct tree_file *file, uint64_t size_bytes)
 {
+	bool shrunk = file->shown_bytes != UINT64_MAX && size_bytes < file->shown_bytes;
 	file->settle = false;
 	file->shown_bytes = size_bytes;
 	if (file->section[0])
 		inside_set_size(file->tree, file->folder, file->uid, file->section, size_bytes);
 	else
 		message_set_size(file->tree, file->folder, file->uid, size_bytes);
+	if (shrunk)
+		tell_attributes(file->tree, node_message(file->folder, file->uid, false));
 }
 
 int tree_file_open(struct tree *tree, uint64_t node, struct tree_file **ret, struct tree_call *call)

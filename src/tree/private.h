@@ -22,7 +22,9 @@
 #define HEADERS_NAME "headers.txt"
 
 /* A part that is no larger than this is fetched when it is opened, to know its size. */
-#define SETTLE_BYTES (128 * 1024)
+#define SETTLE_BYTES (4 * 1024 * 1024)
+/* … and a message: what sync fetches whole. */
+#define SETTLE_MESSAGE_BYTES (128 * 1024)
 /* What headers.txt is said to hold before it was fetched. */
 #define HEADERS_BYTES (64 * 1024)
 

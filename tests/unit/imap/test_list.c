@@ -237,7 +237,7 @@ static void test_select_refused(void **state)
 		enum source_retry retry;
 	} cases[] = {
 		{"NO [NOPERM] x", -EACCES, SOURCE_RETRY_NEVER},
-		{"NO [NONEXISTENT] x", -ENOENT, SOURCE_RETRY_NEVER},
+		{"NO [NONEXISTENT] x", -EIO, SOURCE_RETRY_NEVER},
 		{"NO Mailbox doesn't exist", -EIO, SOURCE_RETRY_LATER},
 		{"NO [INUSE] x", -EIO, SOURCE_RETRY_LATER},
 		{"NO [OVERQUOTA] x", -EIO, SOURCE_RETRY_NEVER},

@@ -40,7 +40,7 @@ static void test_single(void **state)
 	assert_leaves(root, NULL, "1 1-text.txt\n");
 	mime_part_destroy(root);
 	root = mime_part_create();
-	assert_leaves(root, NULL, "1 1-part.bin\n");
+	assert_leaves(root, NULL, "1 1-text.bin\n");
 	mime_part_destroy(root);
 	root = message(NULL);
 	part_in(root, plain());
@@ -107,7 +107,7 @@ static void test_message_files(void **state)
 	part_in(encoded, plain());
 	part_in(root, part_new("message/delivery-status", NULL, NULL, "", 1));
 	assert_leaves(root, NULL,
-		"1 1-message.eml\n2 2-old.eml\n3 3-old.msg.eml\n4 4-message.eml\n5 5-part.txt\n");
+		"1 1-message.eml\n2 2-old.eml\n3 3-old.msg.eml\n4 4-message.eml\n5 5-text.txt\n");
 	mime_part_destroy(root);
 }
 
@@ -149,7 +149,7 @@ static const struct name_case names[] = {
 	{"text/plain", "a\xe2\x80\xae.txt\xe2\x80\x8b", "1-a.txt"},
 	{"text/plain", "\xe2\x80\xae", "1-text.txt"},
 	{"text/plain", " ", "1-text.txt"},
-	{"application/pdf", "???.pdf", "1-part.pdf"},
+	{"application/pdf", "???.pdf", "1-text.pdf"},
 	{"text/plain", "???", "1-text.txt"},
 	{"text/plain", "a.???", "1-a"},
 	/* An extension that is none. */
@@ -159,9 +159,9 @@ static const struct name_case names[] = {
 	{"text/html", NULL, "1-text.html"},
 	{"text/calendar", NULL, "1-text.ics"},
 	{"text/x-unheard-of", NULL, "1-text.txt"},
-	{"image/jpeg", NULL, "1-part.jpg"},
-	{"application/octet-stream", NULL, "1-part.bin"},
-	{"x/y", NULL, "1-part.bin"},
+	{"image/jpeg", NULL, "1-text.jpg"},
+	{"application/octet-stream", NULL, "1-text.bin"},
+	{"x/y", NULL, "1-text.bin"},
 };
 
 static char *name_of(const char *type, const char *filename)

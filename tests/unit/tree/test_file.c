@@ -4,6 +4,9 @@
 
 #include "fake.h"
 
+/* Of message 1, which is too large to be settled at open. */
+#define END 201001
+
 static struct sync_folder *box;
 
 static void begin(void)
@@ -12,6 +15,7 @@ static void begin(void)
 	box = fake_folder("Box", '/', 0);
 	assert_int_equal(fake_tree(NULL), 0);
 	fake_listed(box, 5, 1);
+	fake.events.size(fake.events.arg, box, 1, END);
 	str_reset(&fake.told);
 }
 
@@ -23,10 +27,30 @@ static void test_a_known_size_is_not_asked_for(void **state)
 	(void)state;
 	begin();
 	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &file, fake_call()), 0);
-	assert_int_equal(fake.opened_size, 1001);
+	assert_int_equal(fake.opened_size, END);
 	assert_string_equal(fake.opened_section, "");
 	assert_false(tree_file_size_is_bound(file));
 	tree_file_close(file);
+	fake_finish();
+}
+
+/* It is fetched whole in any case; who was shown more is told. */
+static void test_a_small_message_is_settled(void **state)
+{
+	const struct source_row row = {.uid = 2, .have = SOURCE_ROW_SIZE, .size_bytes = 5000};
+	struct tree_file *file;
+	(void)state;
+	begin();
+	fake_row(box, &row);
+	struct tree_call *call = fake_call();
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(2), &file, call), -EINPROGRESS);
+	assert_int_equal(fake.opened_size, 5000);
+	fake.size_settled = true;
+	fake.true_size = 4242;
+	fake_wake(0);
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(2), &file, call), 0);
+	tree_file_close(file);
+	assert_string_equal(str_cstr(&fake.told), "attributes 0x500000002\n");
 	fake_finish();
 }
 
@@ -117,26 +141,26 @@ static void test_the_end_is_confirmed(void **state)
 	begin();
 	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &file, fake_call()), 0);
 	fake.read_result = 10;
-	assert_int_equal(tree_file_read(file, buf, 10, 990, fake_call()), 10);
+	assert_int_equal(tree_file_read(file, buf, 10, END - 11, fake_call()), 10);
 	struct tree_call *call = fake_call();
-	assert_int_equal(tree_file_read(file, buf, 10, 991, call), -EINPROGRESS);
+	assert_int_equal(tree_file_read(file, buf, 10, END - 10, call), -EINPROGRESS);
 	fake.read_result = -EBADF;
 	fake_wake(0);
-	assert_int_equal(tree_file_read(file, buf, 10, 991, call), 10);
+	assert_int_equal(tree_file_read(file, buf, 10, END - 10, call), 10);
 
 	/* both have to be waited for */
 	fake.read_result = -EINPROGRESS;
 	call = fake_call();
-	assert_int_equal(tree_file_read(file, buf, 10, 995, call), -EINPROGRESS);
+	assert_int_equal(tree_file_read(file, buf, 10, END - 6, call), -EINPROGRESS);
 	fake.read_result = -EBADF;
 	fake_wake(6);
-	assert_int_equal(tree_file_read(file, buf, 10, 995, call), -EINPROGRESS);
+	assert_int_equal(tree_file_read(file, buf, 10, END - 6, call), -EINPROGRESS);
 	fake_wake(0);
-	assert_int_equal(tree_file_read(file, buf, 10, 995, call), 6);
+	assert_int_equal(tree_file_read(file, buf, 10, END - 6, call), 6);
 
 	fake.size_settled = true;
 	fake.read_result = 3;
-	assert_int_equal(tree_file_read(file, buf, 10, 998, fake_call()), 3);
+	assert_int_equal(tree_file_read(file, buf, 10, END - 3, fake_call()), 3);
 	tree_file_close(file);
 	fake_finish();
 }
@@ -145,6 +169,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_known_size_is_not_asked_for),
+		cmocka_unit_test(test_a_small_message_is_settled),
 		cmocka_unit_test(test_an_unknown_size_is_settled),
 		cmocka_unit_test(test_an_interrupted_open_leaves_nothing),
 		cmocka_unit_test(test_another_message_is_never_opened),

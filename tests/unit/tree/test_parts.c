@@ -31,7 +31,7 @@ static void make_structure(void)
 	struct mime_part *inner = part("multipart", "mixed", "", 800);
 	mime_part_add_child(root, part("text", "plain", "quoted-printable", 3000));
 	mime_part_add_child(root, part("image", "png", "base64", 40000));
-	mime_part_add_child(root, part("application", "pdf", "base64", 4000000));
+	mime_part_add_child(root, part("application", "pdf", "base64", 8000000));
 	mime_part_add_child(inner, part("text", "plain", "7bit", 100));
 	mime_part_add_child(inner, part("text", "html", "7bit", 200));
 	mime_part_add_child(attached, inner);
@@ -223,7 +223,7 @@ static void test_a_large_part_has_a_bound(void **state)
 	assert_true(tree_file_size_is_bound(file));
 	assert_int_equal(fake.opened_size, UINT64_MAX);
 	tree_file_close(file);
-	fake.events.section_size(fake.events.arg, box, 1, "3", 2923077);
+	fake.events.section_size(fake.events.arg, box, 1, "3", 5846154);
 	assert_int_equal(tree_file_open(fake.tree, node, &file, fake_call()), 0);
 	assert_false(tree_file_size_is_bound(file));
 	tree_file_close(file);
