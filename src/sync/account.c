@@ -107,7 +107,8 @@ static int load_folders(struct sync_account *account, struct source_error *error
 		struct sync_folder *folder = account->folders[i];
 		int err = store_number(account->store, account->name, STORE_NUMBER_DIRECTORY,
 			folder->name, 0, &folder->directory_number);
-		if (err == 0 && !(folder->mailbox.flags & SOURCE_MAILBOX_NOSELECT))
+		/* Those that hold no messages too: a directory has a time. */
+		if (err == 0)
 			err = store_mailbox_get(account->store, folder->name, &folder->state);
 		if (err < 0)
 			return local_failed(error, err, "the store can not be used");
