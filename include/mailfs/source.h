@@ -141,7 +141,7 @@ struct source_ops {
 	int (*quota)(struct source_session *session, struct source_quota *ret,
 		struct source_error *error);
 	/*
-	 * Selects a mailbox for the calls below; readonly: EXAMINE. -ENOENT, -EACCES, -EIO with
+	 * Selects a mailbox for the calls below; readonly: EXAMINE. -EACCES, -EIO with
 	 * SOURCE_SCOPE_MAILBOX when the server refuses. Blocks: network.
 	 */
 	int (*select)(struct source_session *session, const char *mailbox, bool readonly,

@@ -50,7 +50,8 @@ struct sync_events {
 	void *arg;
 	/*
 	 * The folder has this identity from now on and no messages yet; rows() follow. Comes before the first rows of a
-	 * mount and again when the server changed UIDVALIDITY; never when a listing that was cut off goes on.
+	 * mount and again when the server changed UIDVALIDITY; and once more when what is stored could not be announced
+	 * to its end; never when a listing that was cut off on the wire goes on.
 	 */
 	void (*reset)(void *arg, struct sync_folder *folder, uint32_t folder_number);
 	/* Messages that are there (from the store, or new), in the order of arrival: not always ascending. */
@@ -150,7 +151,7 @@ void sync_body_close(struct sync_body *body);
 /*
  * Reads len bytes at offset into buf: the number read at once (fewer than len only at the true end, 0 past it), or
  * -EINPROGRESS, and the result is that number; buf must stay until then. -ENOENT: the message is gone.
- * -EIO: connection lost twice, or an answer that can not be understood. Blocks: disk.
+ * -ETIMEDOUT: no answer in time, which is not tried again. -EIO: connection lost twice, or an answer that can not be understood. Blocks: disk.
  */
 ssize_t sync_body_read(
 	struct sync_body *body, void *buf, size_t len, uint64_t offset, struct sync_waiter *waiter);

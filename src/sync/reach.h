@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PACE_WHOLE                                                                                 \
-	UINT64_C(131072) /* the kernel's largest read; up to it a message is fetched \ whole */
+/* The kernel's largest read; up to it a message is fetched whole. */
+#define PACE_WHOLE UINT64_C(131072)
 #define PACE_SLACK UINT64_C(4096) /* asked for past the announced end, to see whether it is one */
 
 /* The size of the next chunk. Zeroed at the start. */
