@@ -11,6 +11,7 @@ struct imap_params {
 	struct net_context *net;       /* borrowed; outlives the source */
 	const char *user;              /* UTF-8; copied */
 	const struct secret *password; /* borrowed; outlives the source */
+	bool token; /* the password is an OAuth 2 access token: OAUTHBEARER or XOAUTH2, nothing else */
 };
 
 /* Makes an IMAP source; nothing is connected yet. 0: *ret is freed by its ops->destroy. -ENOMEM. Blocks: never. */

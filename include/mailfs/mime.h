@@ -21,6 +21,19 @@
  */
 int mime_header_get(const char *header, size_t len, const char *field, struct str *out);
 
+/* Appends the first field of that name as it stands: name, folds and line end. -ENOENT: no such field. */
+int mime_header_copy(const char *header, size_t len, const char *field, struct str *out);
+/*
+ * Reads a date (RFC 5322 §3.3, with the obsolete forms of §4.3 and what is met in practice: two-digit years, missing
+ * weekday, missing seconds, zone names, comments). Seconds since the epoch, UTC. -EINVAL: it is none.
+ */
+int mime_date_parse(const char *value, size_t len, int64_t *ret);
+/*
+ * When a message arrived: the date of the first Received field (the last hop's), else the Date field; -ENOENT: neither
+ * can be read. A fact of the message alone, the same on every machine.
+ */
+int mime_header_date(const char *header, size_t len, int64_t *ret);
+
 /*
  * Decodes the encoded words (RFC 2047, leniently) of an unstructured value and whatever is raw 8-bit in it. Valid
  * UTF-8 comes out, with a blank for each control character (a sender must not reach somebody's terminal).
@@ -83,6 +96,13 @@ struct mime_part {
 	struct mime_params disposition_params; /* joined */
 	char *encoding;                        /* lower case; "" when not given */
 	uint64_t size_bytes;                   /* of the encoded part, as the server says */
+	/*
+	 * Where it stands in the message, when that is known (mime_walker): its header fields, of the message that
+	 * it is the body of or of the part, up to and with the empty line; and its encoded body.
+	 */
+	bool located;
+	uint64_t header_offset, header_bytes;
+	uint64_t offset;
 	struct mime_part **
 		children; /* multipart: its parts; message/rfc822: one, the message's own body part */
 	size_t child_count;
@@ -107,6 +127,27 @@ bool mime_part_is_message(const struct mime_part *part);
  */
 int mime_part_serialize(const struct mime_part *part, struct str *out);
 int mime_part_parse(const char *data, size_t len, struct mime_part **ret);
+
+/*
+ * Where a section of a located message is: "" (all of it is not asked for here: -EINVAL), "HEADER", "TEXT", "2", "2.MIME",
+ * "2.HEADER", "2.TEXT", numbered as by RFC 3501 §6.4.5. -ENOENT: no such section; -ENODATA: the structure is not located.
+ */
+int mime_part_locate(const struct mime_part *message, const char *section, uint64_t *ret_offset,
+	uint64_t *ret_len);
+
+/*
+ * Finds the structure of a message from its bytes (RFC 2045, 2046), as servers give it by BODYSTRUCTURE: for mail that has no
+ * IMAP server. Linear in the message, whatever it holds; memory is bounded whatever its size (a header beyond 1 MiB counts up
+ * to there). Deeper than MIME_DEPTH_MAX or beyond MIME_PARTS_MAX a part is taken as one leaf.
+ */
+struct mime_walker;
+/* NULL: no memory. */
+struct mime_walker *mime_walker_create(void);
+void mime_walker_destroy(struct mime_walker *walker);
+/* Takes the next bytes, cut anywhere. -ENOMEM, then and ever after. */
+int mime_walker_push(struct mime_walker *walker, const void *data, size_t len);
+/* The message has ended: its structure, all parts located; destroyed by the caller. */
+int mime_walker_end(struct mime_walker *walker, struct mime_part **ret);
 
 /* A leaf, or an attached message, of one directory of the .parts view. */
 struct mime_leaf {

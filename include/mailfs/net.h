@@ -149,8 +149,29 @@ bool sasl_client_sends_first(const struct sasl_client *client);
  */
 int sasl_client_step(
 	struct sasl_client *client, const void *challenge, size_t len, struct str *out);
+/*
+ * Those for an OAuth 2 access token in the password's place (RFC 7628; XOAUTH2 as Google describes it), best first: OAUTHBEARER,
+ * XOAUTH2. sasl_client_create() knows them. A challenge after the initial response is the server's refusal in JSON: the
+ * step answers as the mechanism demands, and the server then says no.
+ */
+extern const char *const sasl_token_mechanisms[];
 /* Whether the mechanism is satisfied: SCRAM demands that the server's signature was seen and right. */
 bool sasl_client_done(const struct sasl_client *client);
+
+/*
+ * The digest of APOP (RFC 1939 §7): MD5 of the greeting's timestamp and the password, in hexadecimal. -EINVAL: timestamp is
+ * not the msg-id "<…@…>" of printable ASCII that RFC 1939 demands, which guards against chosen challenges (CVE-2007-1558).
+ */
+int net_apop_digest(const char *timestamp, const struct secret *password, char out[33]);
+
+/* --- SHA-256, as a stream --- */
+struct net_sha256;
+/* NULL: no memory. */
+struct net_sha256 *net_sha256_create(void);
+void net_sha256_destroy(struct net_sha256 *digest);
+int net_sha256_update(struct net_sha256 *digest, const void *data, size_t len);
+/* Gives the digest and begins anew. */
+int net_sha256_final(struct net_sha256 *digest, unsigned char out[32]);
 
 /* Base64 without line breaks. decode: -EPROTO for anything that is not base64. */
 int net_base64_encode(const void *data, size_t len, struct str *out);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is kept of an account on this machine: mailboxes, listings, structures, sizes (SQLite), and bodies
- * (sparse files beside it). Everything here is cache: it can be had from the server again. The only user of SQLite.
+ * (sparse files beside it). In a STORE_CACHE everything can be had from the server again. A STORE_SPOOL also holds messages
+ * that were downloaded for good (store_spool_*), which may be the only copies: they are never removed, and no message
+ * of this module tells anybody to delete them. The only user of SQLite.
  *
  * All file names derive from numbers, never from server text. Any thread may call; calls serialise inside, but for the
  * reading and writing of bodies, which go side by side. Every call says Blocks: disk, unless it says never; every call can
@@ -23,12 +25,14 @@
 struct store;
 struct store_body;
 
+enum store_kind { STORE_CACHE, STORE_SPOOL };
+
 /*
  * Opens, or creates, the store in directory (made with mode 0700, parents too). why receives one line for a person
  * on failure. -EBUSY: another process has it (why names its pid). -EPROTO: the schema is of a newer mailfs. -EIO: among
  * other things a damaged one, then why says that the directory may be deleted. Does not depend on the number of messages.
  */
-int store_open(const char *directory, struct store **ret, struct str *why);
+int store_open(const char *directory, enum store_kind kind, struct store **ret, struct str *why);
 /* Writes what is pending and closes; every body was closed before. NULL is allowed. */
 void store_close(struct store *store);
 
@@ -119,5 +123,80 @@ bool store_body_size(const struct store_body *body, uint64_t *ret);
 uint64_t store_body_held(const struct store_body *body, uint64_t offset);
 /* Forgets all bytes, and the true length. */
 int store_body_drop(struct store_body *body);
+
+/* --- Messages that were downloaded for good (a maildrop's), in a STORE_SPOOL --- */
+
+#define STORE_DIGEST_BYTES 32 /* SHA-256 */
+
+/* What is recorded of such a message, beside its row. uid is a number of our own, the same for ever. */
+struct store_spool {
+	uint32_t uid;
+	const char *uidl;      /* the server's unique-id: any bytes; valid during a callback only */
+	size_t uidl_len;       /* 0: it had none */
+	uint64_t size_bytes;   /* of the file */
+	uint64_t listed_bytes; /* as the server's LIST said; UINT64_MAX: it did not */
+	unsigned char sha256[STORE_DIGEST_BYTES]; /* of the message */
+	bool has_top;
+	unsigned char top[STORE_DIGEST_BYTES]; /* of what TOP n 0 answered */
+	int64_t stored_s;                      /* wall clock: when it was downloaded */
+	int64_t deleted_s; /* when the server confirmed that it has deleted it; 0: it did not */
+	bool lost;         /* its file is missing or damaged: it is to be fetched again */
+};
+
+/*
+ * A message being written. One thread at a time. The file does not count before store_spool_commit(): a crash leaves
+ * a file that store_spool_clean() removes.
+ */
+struct store_spool_file;
+int store_spool_create(
+	struct store *store, uint32_t folder, uint32_t uid, struct store_spool_file **ret);
+int store_spool_append(struct store_spool_file *file, const void *data, size_t len);
+/* Removes what was written, and frees; NULL is allowed. */
+void store_spool_discard(struct store_spool_file *file);
+
+struct store_spool_item {
+	struct store_spool_file *file;
+	struct store_spool record;
+	struct source_row row; /* of the listing; uid and size are the record's */
+	const char *structure; /* mime_part_serialize(); NULL: none */
+	size_t structure_len;
+};
+/*
+ * Makes the bytes of all files durable (they survive the loss of power), then records all of them in one durable transaction.
+ * 0: they count, and the files are freed. Else none counts: the caller discards them. A uid that is recorded already is
+ * replaced (a lost one that was fetched again). Blocks: disk, for long; the store can be used meanwhile.
+ */
+int store_spool_commit(
+	struct store *store, uint32_t folder, struct store_spool_item *items, size_t count);
+
+typedef int store_spool_fn(void *arg, const struct store_spool *record);
+/* Calls fn for each recorded message, ascending. fn may not call the store. */
+int store_spool_load(struct store *store, uint32_t folder, store_spool_fn *fn, void *arg);
+/* Appends the unique-id of a message. -ENOENT: no such message; -ENODATA: it had none. */
+int store_spool_uidl(struct store *store, uint32_t folder, uint32_t uid, struct str *out);
+/* Notes, durably, that the server has deleted these messages (when_s), or that it still has them (0). */
+int store_spool_deleted(
+	struct store *store, uint32_t folder, const uint32_t *uids, size_t count, int64_t when_s);
+/* Notes what LIST and TOP say of a message now. top NULL: as before. */
+int store_spool_listed(struct store *store, uint32_t folder, uint32_t uid, uint64_t listed_bytes,
+	const unsigned char *top);
+/*
+ * Reads a message's file and compares it with what was written: 0; -EBADMSG: it is another one, or missing, and is
+ * from now on recorded as lost.
+ */
+int store_spool_verify(struct store *store, uint32_t folder, uint32_t uid);
+/* Opens a message's file for reading: a descriptor that the caller closes. -ENOENT: not recorded, or its file is missing. */
+int store_spool_open(struct store *store, uint32_t folder, uint32_t uid);
+/* Removes files that nothing is recorded of, and decoded sections: what a crash has left. For the start. */
+int store_spool_clean(struct store *store, uint32_t folder);
+
+/* How the last looks at the server ended. */
+struct store_spool_state {
+	int64_t complete_s; /* wall clock: when all that the server had was here; 0: never yet */
+	uint64_t missing; /* messages that the server had at the last look and that are not here */
+};
+int store_spool_state_get(struct store *store, uint32_t folder, struct store_spool_state *ret);
+int store_spool_state_put(
+	struct store *store, uint32_t folder, const struct store_spool_state *state);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "mailfs/maildrop.h"
 #include "mailfs/mime.h"
 #include "mailfs/source.h"
 #include "mailfs/store.h"
@@ -78,10 +79,40 @@ struct sync_params {
 	int refresh_ms;        /* how old a listing may be when a directory is opened */
 };
 
+/* How far a download is. */
+struct sync_progress {
+	uint64_t messages, messages_total; /* of those that were not here before */
+	uint64_t bytes, bytes_total;       /* as received; total as listed */
+	bool done;                         /* the last call */
+};
+
+/* What becomes of messages on the server once they are durable here. */
+enum sync_after { SYNC_AFTER_KEEP, SYNC_AFTER_DELETE };
+
+/* An account that is a maildrop: one folder, INBOX, that is downloaded for good. */
+struct sync_drop_params {
+	struct maildrop *maildrop; /* borrowed */
+	struct store *store;       /* borrowed; a STORE_SPOOL */
+	const char *account;       /* identity for store_number; copied */
+	int timeout_ms;
+	bool background; /* start() returns when the server has listed, not when all is here */
+	bool uidl_hash;  /* a server without UIDL is taken: messages are known by their content */
+	unsigned poll_s; /* looks again after so long; 0: never */
+	enum sync_after after;
+	unsigned after_days; /* SYNC_AFTER_DELETE: so many days after the download */
+	/* Told of the first look, at most ten times a second, on any thread of sync; NULL: nobody. */
+	void (*progress)(void *arg, const struct sync_progress *progress);
+	void *progress_arg;
+};
+
 /* Copies params. Blocks: never. */
 int sync_account_create(const struct sync_params *params, struct sync_account **ret);
+/* As above, for a maildrop. The other calls are the same for both kinds. */
+int sync_account_create_drop(const struct sync_drop_params *params, struct sync_account **ret);
 /*
  * Connects, logs in, lists the mailboxes and asks for the quota, in the calling thread, then starts the workers.
+ * Of a maildrop: looks at the server and downloads (background: lists) what is new. If that fails and messages are here from
+ * before, it says so in one warning with their age, and returns 0.
  * Blocks: network.
  */
 int sync_account_start(struct sync_account *account, struct source_error *error);
@@ -133,6 +164,15 @@ enum sync_listing {
 /* Where the listing stands; *ret_seen changes with each announcement. Blocks: never. */
 enum sync_listing sync_folder_progress(
 	struct sync_folder *folder, uint64_t *ret_seen, int *ret_err);
+
+/*
+ * Of a maildrop in its background: whether the message with this number is on its way. 0: it is not (it is here, or nobody
+ * knows of it). -EINPROGRESS: result 0 once it is here and was announced, or the error that kept it away; it is fetched next.
+ * For other folders: 0.
+ */
+int sync_folder_expected(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter);
+/* Whether the account is a maildrop: store_spool_uidl() then knows its messages. */
+bool sync_account_is_drop(const struct sync_account *account);
 
 /*
  * Sees to it that the structure of a message is in the store (no event: the caller reads it there). 0: it is.

@@ -136,11 +136,11 @@ static int step_net(struct session *session)
 static int open_store(const char *directory, struct store **ret, struct str *why)
 {
 	int64_t give_up_ms = clock_now_ms() + STORE_BUSY_MS;
-	int r = store_open(directory, ret, why);
+	int r = store_open(directory, STORE_CACHE, ret, why);
 	while (r == -EBUSY && clock_now_ms() < give_up_ms) {
 		usleep(STORE_RETRY_MS * 1000);
 		str_reset(why);
-		r = store_open(directory, ret, why);
+		r = store_open(directory, STORE_CACHE, ret, why);
 	}
 	return r;
 }

@@ -25,6 +25,7 @@
 
 struct store {
 	char *directory; /* absolute */
+	enum store_kind kind;
 	int dir_fd;
 	int lock_fd;
 	int bodies_fd;

@@ -168,11 +168,12 @@ static struct store *create(void)
 	return store;
 }
 
-int store_open(const char *directory, struct store **ret, struct str *why)
+int store_open(const char *directory, enum store_kind kind, struct store **ret, struct str *why)
 {
 	struct store *store = create();
 	if (!store)
 		return -ENOMEM;
+	store->kind = kind;
 	int rc = open_directory(store, directory, why);
 	if (rc == 0)
 		rc = take_lock(store, why);

@@ -143,6 +143,8 @@ struct sync_folder {
 	bool walking;      /* lock: somebody goes from message to message */
 };
 
+struct drop;
+
 struct sync_account {
 	struct source *source;
 	struct store *store;
@@ -152,6 +154,7 @@ struct sync_account {
 	int timeout_ms;
 	int refresh_ms;
 	struct sync_events events;
+	struct drop *drop;             /* NULL: a mailbox account */
 	atomic_bool ranges_distrusted; /* the server's partial FETCH gives other bytes */
 	struct sync_folder **folders;
 	size_t folder_count, folder_cap;

@@ -50,7 +50,7 @@ void fixture_reopen(struct fixture *fixture)
 	_cleanup_str_ struct str why = STR_INIT;
 	store_close(fixture->store);
 	fixture->store = NULL;
-	int rc = store_open(fixture->directory, &fixture->store, &why);
+	int rc = store_open(fixture->directory, STORE_CACHE, &fixture->store, &why);
 	if (rc < 0)
 		fail_msg("store_open: %d %s", rc, str_cstr(&why));
 	assert_string_equal(str_cstr(&why), "");

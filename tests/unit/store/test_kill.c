@@ -72,7 +72,7 @@ static void kill_in_the_middle(struct fixture *fixture, int round)
 	if (pid == 0) {
 		_cleanup_str_ struct str why = STR_INIT;
 		struct store *store;
-		if (store_open(fixture->directory, &store, &why) < 0)
+		if (store_open(fixture->directory, STORE_CACHE, &store, &why) < 0)
 			_exit(1);
 		write_for_ever(store, (uint64_t)round, ready[1]);
 	}
@@ -147,7 +147,7 @@ static void test_kill_after_whole(void **state)
 		_cleanup_str_ struct str why = STR_INIT;
 		struct store *store;
 		struct store_body *whole, *large;
-		if (store_open(fixture->directory, &store, &why) < 0 ||
+		if (store_open(fixture->directory, STORE_CACHE, &store, &why) < 0 ||
 			store_body_open(store, 5, 1, "", &whole) < 0 ||
 			store_body_open(store, 5, 2, "", &large) < 0)
 			_exit(1);

@@ -78,7 +78,7 @@ static void mount_small(struct fixture *fixture)
 static void open_store(struct fixture *fixture)
 {
 	_cleanup_str_ struct str why = STR_INIT;
-	int rc = store_open(fixture->directory, &fixture->store, &why);
+	int rc = store_open(fixture->directory, STORE_CACHE, &fixture->store, &why);
 	if (rc < 0)
 		fprintf(stderr, "# %d %s\n", rc, str_cstr(&why));
 	check(rc == 0);
@@ -202,7 +202,7 @@ static void open_on_full_disk(struct fixture *fixture)
 		;
 	_cleanup_str_ struct str why = STR_INIT;
 	struct store *store = NULL;
-	check(store_open(fixture->directory, &store, &why) == -ENOSPC);
+	check(store_open(fixture->directory, STORE_CACHE, &store, &why) == -ENOSPC);
 	check(strstr(str_cstr(&why), fixture->directory));
 	check(unlink(path) == 0);
 	close(fd);

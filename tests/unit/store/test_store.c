@@ -24,7 +24,7 @@ static void expect_refused(struct fixture *fixture, int rc, const char *const *w
 {
 	_cleanup_str_ struct str why = STR_INIT;
 	struct store *store = NULL;
-	assert_int_equal(store_open(fixture->directory, &store, &why), rc);
+	assert_int_equal(store_open(fixture->directory, STORE_CACHE, &store, &why), rc);
 	assert_null(store);
 	for (; *words; words++)
 		if (!strstr(str_cstr(&why), *words))
@@ -83,7 +83,7 @@ static void test_relative_directory(void **state)
 	int home = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(chdir(fixture->root), 0);
 	_cleanup_str_ struct str why = STR_INIT;
-	int rc = store_open("cache//mailfs/account/", &fixture->store, &why);
+	int rc = store_open("cache//mailfs/account/", STORE_CACHE, &fixture->store, &why);
 	/* As a process does that goes to the background. */
 	assert_int_equal(chdir("/"), 0);
 	assert_int_equal(rc, 0);
@@ -119,7 +119,7 @@ static void test_directory_too_long(void **state)
 	for (int i = 0; i < 5; i++)
 		str_printf(&path, "/%0100d", i);
 	struct store *store = NULL;
-	assert_int_equal(store_open(str_cstr(&path), &store, &why), -EIO);
+	assert_int_equal(store_open(str_cstr(&path), STORE_CACHE, &store, &why), -EIO);
 	assert_non_null(strstr(str_cstr(&why), strerror(ENAMETOOLONG)));
 }
 
@@ -159,7 +159,7 @@ static pid_t hold_in_child(struct fixture *fixture)
 	if (pid == 0) {
 		struct store *store;
 		_cleanup_str_ struct str why = STR_INIT;
-		if (store_open(fixture->directory, &store, &why) < 0)
+		if (store_open(fixture->directory, STORE_CACHE, &store, &why) < 0)
 			_exit(1);
 		if (write(ready[1], "x", 1) != 1)
 			_exit(1);

@@ -175,7 +175,7 @@ void fixture_start(struct fixture *f)
 		.section_size = on_section_size,
 		.changed = on_changed};
 	if (!f->store)
-		assert_int_equal(store_open(f->directory, &f->store, &why), 0);
+		assert_int_equal(store_open(f->directory, STORE_CACHE, &f->store, &why), 0);
 	str_finish(&why);
 	f->params.store = f->store;
 	assert_int_equal(sync_account_create(&f->params, &f->account), 0);

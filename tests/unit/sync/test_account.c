@@ -72,7 +72,7 @@ static void test_start_fails(void **state)
 	struct source_error error;
 	struct str why = STR_INIT;
 	fake_mailbox_add(&f->fake, "INBOX", 1);
-	assert_int_equal(store_open(f->directory, &f->store, &why), 0);
+	assert_int_equal(store_open(f->directory, STORE_CACHE, &f->store, &why), 0);
 	f->params.store = f->store;
 	f->fake.connect_failures = 1;
 	f->fake.connect_cause = SOURCE_CAUSE_LOGIN;
