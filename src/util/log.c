@@ -13,6 +13,7 @@
 
 static _Atomic enum log_level level_max = LOG_LEVEL_WARNING;
 static atomic_bool use_syslog;
+static void (*_Atomic before_line)(void);
 
 void log_set_level(enum log_level level)
 {
@@ -28,6 +29,11 @@ void log_to_syslog(void)
 {
 	openlog("mailfs", LOG_PID, LOG_DAEMON);
 	use_syslog = true;
+}
+
+void log_set_before(void (*before)(void))
+{
+	atomic_store(&before_line, before);
 }
 
 /* A server's text may hold escape sequences for the terminal: no control byte passes. */
@@ -57,6 +63,9 @@ void log_line(enum log_level level, const char *format, ...)
 		syslog(priorities[level], "%s", text);
 		return;
 	}
+	void (*before)(void) = atomic_load(&before_line);
+	if (before)
+		before();
 	size_t len = strlen(line);
 	line[len++] = '\n';
 	ssize_t ignored = write(STDERR_FILENO, line, len);

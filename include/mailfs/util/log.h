@@ -17,6 +17,9 @@ bool log_enabled(enum log_level level);
 /* From now on to syslog (facility daemon) instead of stderr. */
 void log_to_syslog(void);
 
+/* Called before each line that goes to stderr, on its thread: whoever draws there takes the drawing away. NULL: nobody. */
+void log_set_before(void (*before)(void));
+
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
