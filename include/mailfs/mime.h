@@ -98,7 +98,7 @@ struct mime_part {
 	uint64_t size_bytes;                   /* of the encoded part, as the server says */
 	/*
 	 * Where it stands in the message, when that is known (mime_walker): its header fields, of the message that
-	 * it is the body of or of the part, up to and with the empty line; and its encoded body.
+	 * it is the body of or of the part, up to and with the empty line; and its encoded body (size_bytes then also of a multipart).
 	 */
 	bool located;
 	uint64_t header_offset, header_bytes;
@@ -130,7 +130,8 @@ int mime_part_parse(const char *data, size_t len, struct mime_part **ret);
 
 /*
  * Where a section of a located message is: "" (all of it is not asked for here: -EINVAL), "HEADER", "TEXT", "2", "2.MIME",
- * "2.HEADER", "2.TEXT", numbered as by RFC 3501 §6.4.5. -ENOENT: no such section; -ENODATA: the structure is not located.
+ * "2.HEADER", "2.TEXT", numbered as by RFC 3501 §6.4.5. -EINVAL: that is no section; -ENOENT: there is none of
+ * that number; -ENODATA: the structure is not located.
  */
 int mime_part_locate(const struct mime_part *message, const char *section, uint64_t *ret_offset,
 	uint64_t *ret_len);
@@ -138,7 +139,8 @@ int mime_part_locate(const struct mime_part *message, const char *section, uint6
 /*
  * Finds the structure of a message from its bytes (RFC 2045, 2046), as servers give it by BODYSTRUCTURE: for mail that has no
  * IMAP server. Linear in the message, whatever it holds; memory is bounded whatever its size (a header beyond 1 MiB counts up
- * to there). Deeper than MIME_DEPTH_MAX or beyond MIME_PARTS_MAX a part is taken as one leaf.
+ * to there). A multipart that can not be taken apart (no boundary, deeper than MIME_DEPTH_MAX) is an
+ * application/octet-stream leaf; beyond MIME_PARTS_MAX the rest belongs to the last part.
  */
 struct mime_walker;
 /* NULL: no memory. */

@@ -73,3 +73,21 @@ int mime_header_get(const char *header, size_t len, const char *field, struct st
 	}
 	return -ENOENT;
 }
+
+int mime_header_copy(const char *header, size_t len, const char *field, struct str *out)
+{
+	struct lines lines = {header, len > 0 ? header + len : header};
+	const char *line;
+	size_t line_len;
+
+	while (lines_next(&lines, &line, &line_len) && line_len > 0) {
+		const char *start = line;
+		if (ascii_is_blank(*line) || line_value(line, line_len, field) == 0)
+			continue;
+		while (lines.p < lines.end && ascii_is_blank(*lines.p))
+			lines_next(&lines, &line, &line_len);
+		str_append(out, start, (size_t)(lines.p - start));
+		return str_error(out);
+	}
+	return -ENOENT;
+}

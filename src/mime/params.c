@@ -139,19 +139,23 @@ static void scan_quoted(struct scan *s, struct str *value)
 	skip_to_semicolon(s);
 }
 
-static void scan_bare(struct scan *s, struct str *value)
+/* A value without quotes: all up to the semicolon; tokens: as it is right, up to a blank or a comment. */
+static void scan_bare(struct scan *s, bool tokens, struct str *value)
 {
 	const char *text = s->p;
 
 	skip_to_semicolon(s);
 	size_t len = (size_t)(s->p - text);
 	ascii_trim(&text, &len);
+	for (size_t i = 0; tokens && i < len; i++)
+		if (ascii_is_space(text[i]) || text[i] == '(')
+			len = i;
 	for (size_t i = 0; i < len; i++)
 		if (text[i] != '\r' && text[i] != '\n')
 			str_putc(value, text[i]);
 }
 
-int mime_params_parse(const char *text, size_t len, struct mime_params *params)
+static int params_parse(const char *text, size_t len, bool tokens, struct mime_params *params)
 {
 	struct scan s = {text, text + len};
 	_cleanup_str_ struct str value = STR_INIT;
@@ -170,7 +174,7 @@ int mime_params_parse(const char *text, size_t len, struct mime_params *params)
 		if (s.p < s.end && *s.p == '"')
 			scan_quoted(&s, &value);
 		else
-			scan_bare(&s, &value);
+			scan_bare(&s, tokens, &value);
 		int r = str_error(&value);
 		if (r == 0 && name_len > 0)
 			r = mime_params_add(params, name, name_len, str_cstr(&value), value.len);
@@ -178,6 +182,16 @@ int mime_params_parse(const char *text, size_t len, struct mime_params *params)
 			return r;
 	}
 	return 0;
+}
+
+int mime_params_parse(const char *text, size_t len, struct mime_params *params)
+{
+	return params_parse(text, len, false, params);
+}
+
+int mime_params_parse_tokens(const char *text, size_t len, struct mime_params *params)
+{
+	return params_parse(text, len, true, params);
 }
 
 /* --- Joining (RFC 2231 §3 and §4) --- */

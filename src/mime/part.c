@@ -3,7 +3,8 @@
  * The structure of a message, and its compact form for the store.
  *
  * The form: a version byte, then the root part. A part is its strings (type, subtype, encoding, disposition),
- * its two parameter lists, its size, its number of children, and these. A string is its length plus one (0: NULL) and
+ * its two parameter lists, its size, where it stands in the message (0: not known, or 1 and three numbers), its number of
+ * children, and these. A string is its length plus one (0: NULL) and
  * its bytes; numbers have 7 bits to the byte, lowest first, no longer than needed: so that each tree
  * has one form, and a form that was tampered with is either refused or another tree's own.
  *
@@ -15,9 +16,9 @@
 
 #include "private.h"
 
-#define VERSION 1
-/* The least bytes of a part: four strings, two lists, size and number of children. */
-#define PART_BYTES_MIN 8
+#define VERSION 2 /* 1 did not say where a part stands */
+/* The least bytes of a part: four strings, two lists, size, place and number of children. */
+#define PART_BYTES_MIN 9
 
 struct mime_part *mime_part_create(void)
 {
@@ -124,6 +125,16 @@ static void put_params(struct str *out, const struct mime_params *params)
 	}
 }
 
+static void put_place(struct str *out, const struct mime_part *part)
+{
+	put_number(out, part->located);
+	if (!part->located)
+		return;
+	put_number(out, part->header_offset);
+	put_number(out, part->header_bytes);
+	put_number(out, part->offset);
+}
+
 /* Writes part and what is below it; left: how many more parts the limit allows. */
 static void put_part(struct str *out, const struct mime_part *part, unsigned depth, size_t *left)
 {
@@ -139,6 +150,7 @@ static void put_part(struct str *out, const struct mime_part *part, unsigned dep
 	put_params(out, &part->params);
 	put_params(out, &part->disposition_params);
 	put_number(out, part->size_bytes);
+	put_place(out, part);
 	put_number(out, count);
 	for (size_t i = 0; i < count; i++)
 		put_part(out, part->children[i], depth + 1, left);
@@ -226,6 +238,28 @@ static int get_params(struct reader *r, struct mime_params *params)
 	return e;
 }
 
+static bool overflows(uint64_t offset, uint64_t bytes)
+{
+	return bytes > UINT64_MAX - offset;
+}
+
+static int get_place(struct reader *r, struct mime_part *part)
+{
+	uint64_t located;
+
+	if (get_number(r, &located) < 0 || located > 1)
+		return -EINVAL;
+	part->located = located;
+	if (!located)
+		return 0;
+	if (get_number(r, &part->header_offset) < 0 || get_number(r, &part->header_bytes) < 0 ||
+		get_number(r, &part->offset) < 0 ||
+		overflows(part->header_offset, part->header_bytes) ||
+		overflows(part->offset, part->size_bytes))
+		return -EINVAL;
+	return 0;
+}
+
 static int get_fields(struct reader *r, struct mime_part *part)
 {
 	char **texts[] = {&part->type, &part->subtype, &part->encoding, &part->disposition};
@@ -239,6 +273,8 @@ static int get_fields(struct reader *r, struct mime_part *part)
 		e = get_params(r, &part->disposition_params);
 	if (e == 0)
 		e = get_number(r, &part->size_bytes);
+	if (e == 0)
+		e = get_place(r, part);
 	return e;
 }
 

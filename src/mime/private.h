@@ -106,6 +106,11 @@ void mime_converters_finish(struct mime_converters *converters);
 int mime_charset_convert(struct mime_converters *converters, const struct mime_charset *charset,
 	const char *data, size_t len, struct str *out);
 
+/* --- params.c --- */
+
+/* As mime_params_parse(), but a value without quotes ends at a blank or a comment. */
+int mime_params_parse_tokens(const char *text, size_t len, struct mime_params *params);
+
 /* --- words.c --- */
 
 /* The length of the encoded word at p (which begins with "=?"); 0 when there is none. */

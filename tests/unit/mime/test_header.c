@@ -78,6 +78,40 @@ static void test_every_cut(void **state)
 	}
 }
 
+static void test_copies(void **state)
+{
+	static const struct {
+		const char *header, *field, *want;
+	} cases[] = {
+		{"Subject: one\r\n\r\n", "subject", "Subject: one\r\n"},
+		{"To: x\nSUBJECT :  one \n two\n\tthree\nFrom: y\n\n", "Subject",
+			"SUBJECT :  one \n two\n\tthree\n"},
+		{"Subject: one\r\n \r\n two\r\n\r\n", "Subject", "Subject: one\r\n \r\n two\r\n"},
+		{"Subject: one", "Subject", "Subject: one"},
+		{"Subject: one\n two", "Subject", "Subject: one\n two"},
+		{"Subject:", "Subject", "Subject:"},
+		{"Subject: one\nSubject: two\n", "Subject", "Subject: one\n"},
+		{"X: y\n Subject: folded\nSubject: x\n", "Subject", "Subject: x\n"},
+		{"SubjectX: y\n\nSubject: body\n", "Subject", NULL},
+		{"", "Subject", NULL},
+	};
+	struct str out = STR_INIT;
+	(void)state;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		size_t len = strlen(cases[i].header);
+		char *copy = malloc(len ? len : 1);
+		memcpy(copy, cases[i].header, len);
+		str_reset(&out);
+		str_append_cstr(&out, "before:");
+		int r = mime_header_copy(copy, len, cases[i].field, &out);
+		assert_int_equal(r, cases[i].want ? 0 : -ENOENT);
+		assert_string_equal(str_cstr(&out) + 7, cases[i].want ? cases[i].want : "");
+		free(copy);
+	}
+	str_finish(&out);
+}
+
 static int get_missing(const char *value, size_t len, struct str *out)
 {
 	return mime_header_get(value, len, "Subject", out) == -ENOENT ? 0 : -1;
@@ -93,6 +127,16 @@ static int get_folded(const char *value, size_t len, struct str *out)
 	return r;
 }
 
+static int copy_folded(const char *value, size_t len, struct str *out)
+{
+	struct str header = STR_INIT;
+	str_append_cstr(&header, "Subject:");
+	str_append(&header, value, len);
+	int r = mime_header_copy(header.data, header.len, "Subject", out);
+	str_finish(&header);
+	return r;
+}
+
 static void test_linear(void **state)
 {
 	(void)state;
@@ -100,6 +144,7 @@ static void test_linear(void **state)
 	assert_linear(get_missing, " ");
 	assert_linear(get_missing, "Subjec");
 	assert_linear(get_folded, "\r\n x");
+	assert_linear(copy_folded, "\r\n x");
 }
 
 int main(void)
@@ -108,6 +153,7 @@ int main(void)
 		cmocka_unit_test(test_finds),
 		cmocka_unit_test(test_nul_is_data),
 		cmocka_unit_test(test_every_cut),
+		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_linear),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

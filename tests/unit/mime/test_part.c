@@ -17,6 +17,10 @@ static struct mime_part *sample(void)
 	message = part_in(root, part_new("message/rfc822", NULL, NULL, "7bit", 300));
 	part_in(message, part_new("text/plain", NULL, NULL, "", 128));
 	part_in(root, mime_part_create());
+	message->located = true;
+	message->header_offset = 70000;
+	message->header_bytes = 129;
+	message->offset = UINT64_MAX - 300;
 	return root;
 }
 
@@ -45,6 +49,9 @@ static void assert_same_part(const struct mime_part *a, const struct mime_part *
 	assert_same_params(&a->params, &b->params);
 	assert_same_params(&a->disposition_params, &b->disposition_params);
 	assert_true(a->size_bytes == b->size_bytes);
+	assert_int_equal(a->located, b->located);
+	assert_true(a->header_offset == b->header_offset && a->header_bytes == b->header_bytes);
+	assert_true(a->offset == b->offset);
 	assert_int_equal(a->child_count, b->child_count);
 	for (size_t i = 0; i < a->child_count; i++)
 		assert_same_part(a->children[i], b->children[i]);
@@ -145,30 +152,42 @@ static void assert_refused(const char *form, size_t len)
 
 static void test_refused(void **state)
 {
-	static const char least[] = "\x01\0\0\0\0\0\0\0\0";
+	static const char least[] = "\x02\0\0\0\0\0\0\0\0\0";
 	struct mime_part *read = NULL;
 	(void)state;
 
-	assert_int_equal(mime_part_parse(least, 9, &read), 0);
+	assert_int_equal(mime_part_parse(least, 10, &read), 0);
 	mime_part_destroy(read);
 	assert_refused(NULL, 0);
-	assert_refused("\x02\0\0\0\0\0\0\0\0", 9);
+	/* The form of before, which had no place; one to come. */
+	assert_refused("\x01\0\0\0\0\0\0\0\0", 9);
+	assert_refused("\x01\0\0\0\0\0\0\0\0\0", 10);
+	assert_refused("\x03\0\0\0\0\0\0\0\0\0", 10);
 	/* A number longer than it needs to be, one that overflows, one that never ends. */
-	assert_refused("\x01\x80\0\0\0\0\0\0\0\0", 10);
-	assert_refused("\x01\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\0", 18);
-	assert_refused("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 15);
+	assert_refused("\x02\x80\0\0\0\0\0\0\0\0\0", 11);
+	assert_refused("\x02\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0", 19);
+	assert_refused("\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 15);
 	/* Lengths and counts that promise more than there is. */
-	assert_refused("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0\0\0\0\0", 18);
-	assert_refused("\x01\0\0\0\0\xff\xff\x03\0\0\0", 11);
-	assert_refused("\x01\0\0\0\0\0\0\0\xff\xff\xff\x7f", 12);
+	assert_refused("\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0\0\0\0\0\0", 19);
+	assert_refused("\x02\0\0\0\0\xff\xff\x03\0\0\0\0", 12);
+	assert_refused("\x02\0\0\0\0\0\0\0\0\xff\xff\xff\x7f", 13);
 	/* A NUL in a text; a parameter without a name; one with capitals. */
-	assert_refused("\x01\x03"
-		       "a\0\0\0\0\0\0\0\0",
-		11);
-	assert_refused("\x01\0\0\0\0\x01\0\x01\0\0\0", 11);
-	assert_refused("\x01\0\0\0\0\x01\x02"
-		       "A\x01\0\0\0",
+	assert_refused("\x02\x03"
+		       "a\0\0\0\0\0\0\0\0\0",
 		12);
+	assert_refused("\x02\0\0\0\0\x01\0\x01\0\0\0\0", 12);
+	assert_refused("\x02\0\0\0\0\x01\x02"
+		       "A\x01\0\0\0\0",
+		13);
+	/* A place that is neither known nor not; a header and a body that end beyond all bytes. */
+	assert_int_equal(mime_part_parse("\x02\0\0\0\0\0\0\x01\x01\0\0\x05\0", 13, &read), 0);
+	mime_part_destroy(read);
+	read = NULL;
+	assert_refused("\x02\0\0\0\0\0\0\x01\x02\0\0\x05\0", 13);
+	assert_refused(
+		"\x02\0\0\0\0\0\0\0\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0", 22);
+	assert_refused(
+		"\x02\0\0\0\0\0\0\x01\x01\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0", 22);
 }
 
 static size_t count_parts(const struct mime_part *part)
@@ -221,10 +240,10 @@ static void test_too_deep_refused(void **state)
 	struct str form = STR_INIT;
 	(void)state;
 
-	str_putc(&form, 1);
+	str_putc(&form, 2);
 	for (int i = 0; i < 100000; i++)
-		str_append(&form, "\0\0\0\0\0\0\0\x01", 8);
-	str_append(&form, "\0\0\0\0\0\0\0\0", 8);
+		str_append(&form, "\0\0\0\0\0\0\0\0\x01", 9);
+	str_append(&form, "\0\0\0\0\0\0\0\0\0", 9);
 	assert_refused(form.data, form.len);
 	str_finish(&form);
 }
