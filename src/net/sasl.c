@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "bearer.h"
 #include "mailfs/net.h"
 #include "mailfs/util/cleanup.h"
 #include "scram.h"
@@ -18,7 +19,8 @@ struct mechanism {
 	const char *name;
 	const char *digest; /* of SCRAM; else NULL */
 	bool sends_first;
-	unsigned steps;
+	unsigned steps;     /* at most */
+	unsigned satisfied; /* after so many of them */
 	int (*step)(struct sasl_client *client, const char *challenge, size_t len, struct str *out);
 };
 
@@ -81,14 +83,39 @@ static int step_scram(
 	}
 }
 
+/* The second step answers the server's refusal, which comes as a challenge (RFC 7628 §3.2.3). */
+static int step_oauthbearer(
+	struct sasl_client *client, const char *challenge, size_t len, struct str *out)
+{
+	(void)challenge;
+	if (client->steps_done == 0)
+		return len > 0 ? -EPROTO
+		               : sasl_oauthbearer_first(client->user, client->password, out);
+	str_putc(out, 0x01);
+	return str_error(out);
+}
+
+/* Likewise, and the second answer is empty. */
+static int step_xoauth2(
+	struct sasl_client *client, const char *challenge, size_t len, struct str *out)
+{
+	(void)challenge;
+	if (client->steps_done == 0)
+		return len > 0 ? -EPROTO : sasl_xoauth2_first(client->user, client->password, out);
+	return 0;
+}
+
 static const struct mechanism mechanisms[] = {
-	{"SCRAM-SHA-256", "SHA256", true, 3, step_scram},
-	{"SCRAM-SHA-1", "SHA1", true, 3, step_scram},
-	{"CRAM-MD5", NULL, false, 1, step_cram_md5},
-	{"PLAIN", NULL, true, 1, step_plain},
+	{"SCRAM-SHA-256", "SHA256", true, 3, 3, step_scram},
+	{"SCRAM-SHA-1", "SHA1", true, 3, 3, step_scram},
+	{"CRAM-MD5", NULL, false, 1, 1, step_cram_md5},
+	{"PLAIN", NULL, true, 1, 1, step_plain},
+	{"OAUTHBEARER", NULL, true, 2, 1, step_oauthbearer},
+	{"XOAUTH2", NULL, true, 2, 1, step_xoauth2},
 };
 
 const char *const sasl_mechanisms[] = {"SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", NULL};
+const char *const sasl_token_mechanisms[] = {"OAUTHBEARER", "XOAUTH2", NULL};
 
 static const struct mechanism *find_mechanism(const char *name)
 {
@@ -149,5 +176,5 @@ int sasl_client_step(struct sasl_client *client, const void *challenge, size_t l
 
 bool sasl_client_done(const struct sasl_client *client)
 {
-	return !client->failed && client->steps_done == client->mechanism->steps;
+	return !client->failed && client->steps_done >= client->mechanism->satisfied;
 }

@@ -78,8 +78,7 @@ void sasl_scram_finish(struct sasl_scram *scram)
 	secret_wipe(scram->server_signature, sizeof(scram->server_signature));
 }
 
-/* saslname: the comma divides attributes, and the equals sign escapes. */
-static void append_saslname(struct str *out, const char *name)
+void sasl_append_saslname(struct str *out, const char *name)
 {
 	for (; *name; name++) {
 		if (*name == ',')
@@ -96,7 +95,7 @@ int sasl_scram_first(struct sasl_scram *scram, const char *user, struct str *out
 	struct str *bare = &scram->first_bare;
 	str_reset(bare);
 	str_append_cstr(bare, "n=");
-	append_saslname(bare, user);
+	sasl_append_saslname(bare, user);
 	str_append_cstr(bare, ",r=");
 	str_append(bare, scram->nonce.data, scram->nonce.len);
 	str_append_cstr(out, GS2_HEADER);

@@ -19,6 +19,9 @@ struct sasl_scram {
 int sasl_scram_init(struct sasl_scram *scram, const char *digest, const char *nonce);
 void sasl_scram_finish(struct sasl_scram *scram);
 
+/* Appends name as a saslname (RFC 5801 §4): the comma divides attributes, and the equals sign escapes. */
+void sasl_append_saslname(struct str *out, const char *name);
+
 /* client-first-message into out. */
 int sasl_scram_first(struct sasl_scram *scram, const char *user, struct str *out);
 /* client-final-message, the answer to server-first-message. -EPROTO when that is malformed. */

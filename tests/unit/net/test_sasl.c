@@ -285,6 +285,96 @@ static void plain(void **state)
 	secret_destroy(password);
 }
 
+/* --- An access token in the password's place --- */
+
+static struct sasl_client *token_client(
+	const char *mechanism, const char *user, const char *token, struct secret **ret)
+{
+	*ret = secret_create(token, strlen(token));
+	struct sasl_client *client = sasl_client_create(mechanism, user, *ret);
+	assert_non_null(client);
+	assert_true(sasl_client_sends_first(client));
+	assert_false(sasl_client_done(client));
+	return client;
+}
+
+/* The initial response is want; a challenge after it, which is a refusal, is answered with reply, and then it is over. */
+static void expect_token(const char *mechanism, const char *user, const char *token,
+	const char *want, const char *reply)
+{
+	static const char refusal[] = "{\"status\":\"invalid_token\"}";
+	_cleanup_str_ struct str out = STR_INIT;
+	struct secret *secret;
+	struct sasl_client *client = token_client(mechanism, user, token, &secret);
+	assert_int_equal(sasl_client_step(client, NULL, 0, &out), 0);
+	assert_string_equal(str_cstr(&out), want);
+	assert_true(sasl_client_done(client));
+	assert_int_equal(sasl_client_step(client, refusal, strlen(refusal), &out), 0);
+	assert_string_equal(str_cstr(&out), reply);
+	assert_int_equal(sasl_client_step(client, refusal, strlen(refusal), &out), -EPROTO);
+	sasl_client_destroy(client);
+	secret_destroy(secret);
+}
+
+/* RFC 7628 §4.1, without host and port. */
+static void oauthbearer(void **state)
+{
+	(void)state;
+	expect_token("OAUTHBEARER", "user@example.com",
+		"vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==",
+		"n,a=user@example.com,\1auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\1\1",
+		"\1");
+	expect_token("oauthbearer", "a,b=c\xc3\xbc", "t",
+		"n,a=a=2Cb=3Dc\xc3\xbc,\1auth=Bearer t\1\1", "\1");
+}
+
+/* The example of Google's description. */
+static void xoauth2(void **state)
+{
+	(void)state;
+	expect_token("XOAUTH2", "someuser@example.com",
+		"ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg",
+		"user=someuser@example.com\1auth=Bearer ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg\1\1",
+		"");
+	expect_token("XOAUTH2", "a,b", "t", "user=a,b\1auth=Bearer t\1\1", "");
+}
+
+/* What could end a field early, or is no token at all. */
+static void token_refuses_what_can_not_be_sent(void **state)
+{
+	static const char *const bad[][2] = {{"u", "a\1b"}, {"u", "a\n"}, {"u", "a b"}, {"u", ""},
+		{"u", "a\x7f"}, {"u", "a\xc3\xbc"}, {"u\1", "t"}, {"u\n", "t"}, {"u\x7f", "t"}};
+	(void)state;
+	for (size_t m = 0; sasl_token_mechanisms[m]; m++)
+		for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+			_cleanup_str_ struct str out = STR_INIT;
+			struct secret *secret;
+			struct sasl_client *client = token_client(
+				sasl_token_mechanisms[m], bad[i][0], bad[i][1], &secret);
+			assert_int_equal(sasl_client_step(client, NULL, 0, &out), -EINVAL);
+			assert_int_equal(out.len, 0);
+			assert_false(sasl_client_done(client));
+			sasl_client_destroy(client);
+			secret_destroy(secret);
+		}
+}
+
+/* Where the server must ask for the initial response, it asks with nothing. */
+static void token_before_the_first_step(void **state)
+{
+	(void)state;
+	for (size_t m = 0; sasl_token_mechanisms[m]; m++) {
+		_cleanup_str_ struct str out = STR_INIT;
+		struct secret *secret;
+		struct sasl_client *client =
+			token_client(sasl_token_mechanisms[m], "u", "t", &secret);
+		assert_int_equal(sasl_client_step(client, "x", 1, &out), -EPROTO);
+		assert_false(sasl_client_done(client));
+		sasl_client_destroy(client);
+		secret_destroy(secret);
+	}
+}
+
 static void mechanisms(void **state)
 {
 	static const char *const order[] = {"SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN"};
@@ -298,6 +388,9 @@ static void mechanisms(void **state)
 		sasl_client_destroy(client);
 	}
 	assert_int_equal(i, 4);
+	assert_string_equal(sasl_token_mechanisms[0], "OAUTHBEARER");
+	assert_string_equal(sasl_token_mechanisms[1], "XOAUTH2");
+	assert_null(sasl_token_mechanisms[2]);
 	assert_null(sasl_client_create("GSSAPI", "u", pencil));
 	assert_null(sasl_client_create("", "u", pencil));
 	sasl_client_destroy(NULL);
@@ -315,6 +408,10 @@ int main(void)
 		cmocka_unit_test(nonces_differ),
 		cmocka_unit_test(cram_md5),
 		cmocka_unit_test(plain),
+		cmocka_unit_test(oauthbearer),
+		cmocka_unit_test(xoauth2),
+		cmocka_unit_test(token_refuses_what_can_not_be_sent),
+		cmocka_unit_test(token_before_the_first_step),
 		cmocka_unit_test(mechanisms),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
