@@ -31,16 +31,23 @@ static unsigned capability_find(struct imap_slice word)
 	return 0;
 }
 
-static unsigned mechanism_find(struct imap_slice word)
+/* The bit of the mechanism among names; 0: it is none of them. */
+static unsigned mechanism_find(struct imap_slice mechanism, const char *const *names)
 {
-	if (word.len < 5 || strncasecmp(word.data, "AUTH=", 5) != 0)
-		return 0;
-	word.data += 5;
-	word.len -= 5;
-	for (unsigned i = 0; sasl_mechanisms[i]; i++)
-		if (imap_slice_is(word, sasl_mechanisms[i]))
+	for (unsigned i = 0; names[i]; i++)
+		if (imap_slice_is(mechanism, names[i]))
 			return 1U << i;
 	return 0;
+}
+
+static void mechanism_add(struct imap_capabilities *caps, struct imap_slice word)
+{
+	if (word.len < 5 || strncasecmp(word.data, "AUTH=", 5) != 0)
+		return;
+	word.data += 5;
+	word.len -= 5;
+	caps->mechanisms |= mechanism_find(word, sasl_mechanisms);
+	caps->token_mechanisms |= mechanism_find(word, sasl_token_mechanisms);
 }
 
 void imap_capabilities_parse(struct imap_capabilities *caps, struct imap_slice words)
@@ -51,6 +58,6 @@ void imap_capabilities_parse(struct imap_capabilities *caps, struct imap_slice w
 		if (word.len == 0)
 			break;
 		caps->set |= capability_find(word);
-		caps->mechanisms |= mechanism_find(word);
+		mechanism_add(caps, word);
 	}
 }

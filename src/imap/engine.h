@@ -60,9 +60,10 @@ enum imap_capability {
 	IMAP_CAP_GMAIL = 1 << 11,        /* X-GM-EXT-1 */
 };
 struct imap_capabilities {
-	bool known;          /* the server has told them since the last change of state */
-	unsigned set;        /* enum imap_capability */
-	unsigned mechanisms; /* bit n: AUTH=sasl_mechanisms[n] */
+	bool known;                /* the server has told them since the last change of state */
+	unsigned set;              /* enum imap_capability */
+	unsigned mechanisms;       /* bit n: AUTH=sasl_mechanisms[n] */
+	unsigned token_mechanisms; /* bit n: AUTH=sasl_token_mechanisms[n] */
 };
 /* Replaces the set by that of a list of words. */
 void imap_capabilities_parse(struct imap_capabilities *caps, struct imap_slice words);

@@ -4,7 +4,7 @@
  *
  * Invariants: no credential goes over a stream that is not secured, unless plain text was asked for by name; what
  * was heard before TLS counts for nothing after it; a password is tried once: the next mechanism is tried only where the
- * server says that it does not know the one before.
+ * server says that it does not know the one before; an access token goes nowhere but into a mechanism for tokens.
  */
 #include <errno.h>
 #include <string.h>
@@ -196,7 +196,8 @@ static int sasl_begin(struct imap_engine *engine, struct sasl_client *client,
 	if (r < 0)
 		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NEVER,
 			SOURCE_CAUSE_LOGIN, -EACCES,
-			"the user name or the password can not be sent: %s", strerror(-r));
+			"the user name or the password (or token) can not be sent: %s",
+			strerror(-r));
 	return imap_engine_send(engine, command->text.data, command->text.len, error);
 }
 
@@ -262,25 +263,55 @@ static int login_plain(struct imap_engine *engine, const struct imap_login_param
 
 /* --- All of it --- */
 
-static int log_in(struct imap_engine *engine, const struct imap_login_params *params,
-	struct source_error *error)
+/*
+ * Tries those of names that the server offers (bits of offered), best first, until it says yes, or no for another reason than
+ * that it does not know the mechanism. *ret_in false, with 0: none is left.
+ */
+static int try_mechanisms(struct imap_engine *engine, const struct imap_login_params *params,
+	const char *const *names, unsigned offered, bool *ret_in, struct source_error *error)
 {
 	const struct imap_capabilities caps = engine->caps;
-	for (unsigned i = 0; sasl_mechanisms[i]; i++) {
-		if (!(caps.mechanisms & 1U << i))
+	*ret_in = false;
+	for (unsigned i = 0; names[i]; i++) {
+		if (!(offered & 1U << i))
 			continue;
-		int r = authenticate(engine, params, sasl_mechanisms[i], error);
-		if (r < 0 || engine->answer.status == IMAP_OK)
+		int r = authenticate(engine, params, names[i], error);
+		*ret_in = r == 0 && engine->answer.status == IMAP_OK;
+		if (r < 0 || *ret_in)
 			return r;
 		if (!engine->answer.unsupported)
 			return login_fail(engine, error);
 		engine->caps = caps;
 	}
-	if (caps.set & IMAP_CAP_LOGINDISABLED)
+	return 0;
+}
+
+static int log_in_by_token(struct imap_engine *engine, const struct imap_login_params *params,
+	struct source_error *error)
+{
+	bool in;
+	int r = try_mechanisms(
+		engine, params, sasl_token_mechanisms, engine->caps.token_mechanisms, &in, error);
+	if (r < 0 || in)
+		return r;
+	return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NEVER, SOURCE_CAUSE_LOGIN,
+		-EACCES, "the server takes access tokens neither by OAUTHBEARER nor by XOAUTH2");
+}
+
+static int log_in(struct imap_engine *engine, const struct imap_login_params *params,
+	struct source_error *error)
+{
+	bool in;
+	unsigned set = engine->caps.set;
+	int r = try_mechanisms(
+		engine, params, sasl_mechanisms, engine->caps.mechanisms, &in, error);
+	if (r < 0 || in)
+		return r;
+	if (set & IMAP_CAP_LOGINDISABLED)
 		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NEVER,
 			SOURCE_CAUSE_LOGIN, -EACCES,
 			"the server offers no way to log in that mailfs knows (LOGINDISABLED)");
-	int r = login_plain(engine, params, error);
+	r = login_plain(engine, params, error);
 	return r < 0 || engine->answer.status == IMAP_OK ? r : login_fail(engine, error);
 }
 
@@ -298,7 +329,8 @@ int imap_login(struct imap_engine *engine, const struct imap_login_params *param
 	if (greeting != IMAP_PREAUTH) {
 		r = capabilities_ask(engine, error);
 		if (r == 0)
-			r = log_in(engine, params, error);
+			r = params->token ? log_in_by_token(engine, params, error)
+			                  : log_in(engine, params, error);
 	}
 	if (r == 0)
 		r = capabilities_ask(engine, error);

@@ -13,6 +13,7 @@ struct imap_login_params {
 	enum net_tls tls;
 	const char *user;
 	const struct secret *password;
+	bool token; /* the password is an OAuth 2 access token */
 };
 /*
  * From the greeting to a session that is logged in. The stream's deadline is set. No credential is sent unless the stream is

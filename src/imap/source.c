@@ -20,6 +20,7 @@ struct imap_source {
 	struct net_context *net;
 	char *user;
 	const struct secret *password;
+	bool token;
 };
 
 /* What a struct source_session is here. */
@@ -46,7 +47,8 @@ static int source_login(
 {
 	const struct imap_login_params params = {.tls = net_context_params(source->net)->tls,
 		.user = source->user,
-		.password = source->password};
+		.password = source->password,
+		.token = source->token};
 	return imap_login(engine, &params, error);
 }
 
@@ -179,6 +181,7 @@ int imap_source_create(const struct imap_params *params, struct source **ret)
 	source->base.ops = &imap_ops;
 	source->net = params->net;
 	source->password = params->password;
+	source->token = params->token;
 	source->user = strdup(params->user);
 	if (!source->user)
 		return -ENOMEM;

@@ -160,8 +160,8 @@ const char *script_finish(struct script *script)
 	return wrong[0] ? wrong : NULL;
 }
 
-void peer_connect_as(struct peer *peer, enum net_tls tls, const char *user, const char *password,
-	const char *const *steps)
+static void peer_login(struct peer *peer, enum net_tls tls, const char *user, const char *password,
+	bool token, const char *const *steps)
 {
 	*peer = (struct peer){.script = script_start(steps)};
 	struct net_params net = {
@@ -169,10 +169,22 @@ void peer_connect_as(struct peer *peer, enum net_tls tls, const char *user, cons
 	assert_int_equal(net_context_create(&net, &peer->net, &peer->error), 0);
 	peer->password = secret_create(password, strlen(password));
 	assert_non_null(peer->password);
-	struct imap_params params = {.net = peer->net, .user = user, .password = peer->password};
+	struct imap_params params = {
+		.net = peer->net, .user = user, .password = peer->password, .token = token};
 	assert_int_equal(imap_source_create(&params, &peer->source), 0);
 	peer->result = peer->source->ops->connect(
 		peer->source, clock_now_ms() + 8000, &peer->session, &peer->error);
+}
+
+void peer_connect_as(struct peer *peer, enum net_tls tls, const char *user, const char *password,
+	const char *const *steps)
+{
+	peer_login(peer, tls, user, password, false, steps);
+}
+
+void peer_connect_token(struct peer *peer, const char *token, const char *const *steps)
+{
+	peer_login(peer, NET_TLS_NONE, "alice", token, true, steps);
 }
 
 void peer_connect(struct peer *peer, enum net_tls tls, const char *const *steps)

@@ -38,6 +38,8 @@ void peer_connect(struct peer *peer, enum net_tls tls, const char *const *steps)
 /* As above with another user and password. */
 void peer_connect_as(struct peer *peer, enum net_tls tls, const char *user, const char *password,
 	const char *const *steps);
+/* As above with an access token for the password. */
+void peer_connect_token(struct peer *peer, const char *token, const char *const *steps);
 /* Disconnects (without LOGOUT) and fails the test if the script was not followed to its end. */
 void peer_finish(struct peer *peer);
 

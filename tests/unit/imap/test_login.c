@@ -386,6 +386,94 @@ static void test_endless_challenges(void **state)
 	peer_finish(&peer);
 }
 
+/* --- An access token --- */
+
+#define OAUTHBEARER "bixhPWFsaWNlLAFhdXRoPUJlYXJlciB0MGtlbgEB"
+#define XOAUTH2     "dXNlcj1hbGljZQFhdXRoPUJlYXJlciB0MGtlbgEB"
+#define REFUSED                                                                                    \
+	">+ eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIiwic2NvcGUiOiJtYWlsIn0=\r\n" /* {"status":"invalid_token","scope":"mail"} */
+
+static void expect_token_success(const char *const *steps)
+{
+	struct peer peer;
+	peer_connect_token(&peer, "t0ken", steps);
+	if (peer.result < 0)
+		fail_msg("connect: %s", peer.error.text);
+	peer_finish(&peer);
+}
+
+static void expect_token_failure(const char *token, const char *const *steps, const char *words)
+{
+	struct peer peer;
+	peer_connect_token(&peer, token, steps);
+	assert_int_equal(peer.result, -EACCES);
+	if (!strstr(peer.error.text, words))
+		fail_msg("'%s' is not in '%s'", words, peer.error.text);
+	assert_int_equal(peer.error.cause, SOURCE_CAUSE_LOGIN);
+	assert_int_equal(peer.error.retry, SOURCE_RETRY_NEVER);
+	peer_finish(&peer);
+}
+
+static void test_token(void **state)
+{
+	(void)state;
+	expect_token_success(SCRIPT(
+		">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 AUTH=OAUTHBEARER SASL-IR] hi\r\n",
+		"<C1 AUTHENTICATE OAUTHBEARER " OAUTHBEARER,
+		">C1 OK [CAPABILITY IMAP4rev1] in\r\n"));
+	expect_token_success(
+		SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 LOGINDISABLED] hi\r\n",
+			"<C1 AUTHENTICATE XOAUTH2", ">+ \r\n", "<" XOAUTH2,
+			">C1 OK [CAPABILITY IMAP4rev1] in\r\n"));
+}
+
+static void test_token_next_mechanism(void **state)
+{
+	(void)state;
+	expect_token_success(SCRIPT(
+		">* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 AUTH=OAUTHBEARER SASL-IR] hi\r\n",
+		"<C1 AUTHENTICATE OAUTHBEARER " OAUTHBEARER,
+		">C1 NO [CANNOT] Unsupported authentication mechanism\r\n",
+		"<C2 AUTHENTICATE XOAUTH2 " XOAUTH2, ">C2 OK [CAPABILITY IMAP4rev1] in\r\n"));
+}
+
+/* The refusal is answered as the mechanism demands; a refused token is sent once. */
+static void test_token_refused(void **state)
+{
+	(void)state;
+	expect_token_failure("t0ken",
+		SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 AUTH=OAUTHBEARER SASL-IR] hi\r\n",
+			"<C1 AUTHENTICATE OAUTHBEARER " OAUTHBEARER, REFUSED,
+			"<AQ==", ">C1 NO [AUTHENTICATIONFAILED] the token is too old\r\n"),
+		"the token is too old");
+	expect_token_failure("t0ken",
+		SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 SASL-IR] hi\r\n",
+			"<C1 AUTHENTICATE XOAUTH2 " XOAUTH2, REFUSED, "<",
+			">C1 NO SASL authentication failed\r\n"),
+		"SASL authentication failed");
+}
+
+/* Where nobody takes tokens, it is not sent: not as a password either. */
+static void test_token_not_offered(void **state)
+{
+	(void)state;
+	expect_token_failure("t0ken",
+		SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=CRAM-MD5 SASL-IR] hi\r\n"),
+		"neither by OAUTHBEARER nor by XOAUTH2");
+	expect_token_failure("t0ken\n",
+		SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER SASL-IR] hi\r\n"),
+		"can not be sent");
+}
+
+/* Nor is a password sent as a token. */
+static void test_password_is_no_token(void **state)
+{
+	(void)state;
+	expect_success(NET_TLS_NONE,
+		SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER AUTH=XOAUTH2 SASL-IR] hi\r\n",
+			"<C1 LOGIN alice s3cret", ">C1 OK [CAPABILITY IMAP4rev1] in\r\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -417,6 +505,11 @@ int main(void)
 		cmocka_unit_test(test_scram_without_proof),
 		cmocka_unit_test(test_bad_challenge),
 		cmocka_unit_test(test_endless_challenges),
+		cmocka_unit_test(test_token),
+		cmocka_unit_test(test_token_next_mechanism),
+		cmocka_unit_test(test_token_refused),
+		cmocka_unit_test(test_token_not_offered),
+		cmocka_unit_test(test_password_is_no_token),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,7 +82,7 @@ static void test_not_responses(void **state)
 
 static struct imap_capabilities caps_of(const char *words)
 {
-	struct imap_capabilities caps = {.set = ~0U, .mechanisms = ~0U};
+	struct imap_capabilities caps = {.set = ~0U, .mechanisms = ~0U, .token_mechanisms = ~0U};
 	imap_capabilities_parse(&caps, (struct imap_slice){words, strlen(words)});
 	return caps;
 }
@@ -102,9 +102,14 @@ static void test_capabilities(void **state)
 		            !strcmp(sasl_mechanisms[i], "SCRAM-SHA-256");
 		assert_int_equal(caps.mechanisms >> i & 1, want);
 	}
+	assert_int_equal(caps.token_mechanisms, 0);
+	caps = caps_of("AUTH=XOAUTH2 XOAUTH2 AUTH=OAUTHBEARERS");
+	assert_int_equal(caps.mechanisms, 0);
+	assert_int_equal(caps.token_mechanisms, 2);
+	assert_string_equal(sasl_token_mechanisms[1], "XOAUTH2");
 	caps = caps_of("");
 	assert_true(caps.known);
-	assert_int_equal(caps.set | caps.mechanisms, 0);
+	assert_int_equal(caps.set | caps.mechanisms | caps.token_mechanisms, 0);
 }
 
 static void test_answers(void **state)
