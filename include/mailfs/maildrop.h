@@ -93,7 +93,7 @@ struct maildrop_sink {
 	int (*end)(void *arg, void *cookie, const struct maildrop_result *result);
 };
 
-/* For each message of remove(): err 0: +OK; -EACCES, -EIO: the server refuses (text: its words). */
+/* For each message of remove(): err 0: +OK; -EIO: refused for now; -EACCES: refused (text: the server's words). */
 typedef void maildrop_removed_fn(void *arg, uint32_t number, int err, const char *text);
 
 struct maildrop_ops {
@@ -112,8 +112,15 @@ struct maildrop_ops {
 	void (*cancel)(struct maildrop_session *session);
 	/* The time-out of the calls below. Blocks: never. */
 	void (*set_timeout)(struct maildrop_session *session, int timeout_ms);
+	/*
+	 * Final after list(): what holds after the login is asked together with the lists, and uidl is then whether UIDL was
+	 * answered. Blocks: never.
+	 */
 	void (*abilities)(struct maildrop_session *session, struct maildrop_abilities *ret);
-	/* STAT, LIST and, where it is there, UIDL. ret is filled on success. Blocks: network. */
+	/*
+	 * STAT, LIST and, where it is there, UIDL. ret is filled on success. Refused: SOURCE_SCOPE_MAILBOX. What is left of a login may
+	 * come with it, and fail. Blocks: network.
+	 */
 	int (*list)(struct maildrop_session *session, struct maildrop_listing *ret,
 		struct source_error *error);
 	/*

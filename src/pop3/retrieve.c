@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * RETR and TOP through a sliding window: commands go out in batches while answers come in, in their order. Without
+ * PIPELINING the window is one command wide, and the rest is the same.
+ *
+ * The window counts commands and the announced bytes that have not come yet, so that the next command is on its way before the
+ * end of a large message. It is refilled when half of it is free: a write carries many commands. What is in flight is far less than
+ * what a peer's socket takes, and net_write() reads while it waits, so the two can not block each other.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+#include "private.h"
+
+#define SIZE_UNKNOWN_BYTES ((uint64_t)1 << 20) /* what a message of unknown size counts */
+
+struct flight {
+	void *cookie;
+	uint64_t size_bytes;    /* as listed */
+	uint64_t counted_bytes; /* what it still takes of the window */
+};
+
+struct window {
+	struct pop3_session *session;
+	const struct maildrop_sink *sink;
+	bool header;
+	struct flight flights[POP3_WINDOW_COUNT]; /* a ring, oldest at first */
+	size_t first, count, count_max;
+	uint64_t bytes;
+	struct maildrop_want held; /* asked for by the sink, does not fit yet */
+	bool is_held;
+	struct str commands;
+};
+
+/* --- The sink: its time is not the server's --- */
+
+static bool sink_next(struct window *window, struct maildrop_want *ret)
+{
+	int64_t since = clock_now_ms();
+	bool more = window->sink->next(window->sink->arg, ret);
+	pop3_excuse(window->session, since);
+	return more;
+}
+
+static int sink_data(
+	struct window *window, void *cookie, struct pop3_slice run, struct source_error *error)
+{
+	int64_t since = clock_now_ms();
+	int r = window->sink->data(window->sink->arg, cookie, run.data, run.len);
+	pop3_excuse(window->session, since);
+	return r < 0 ? pop3_stopped(window->session, r, error) : 0;
+}
+
+static int sink_end(struct window *window, void *cookie, const struct maildrop_result *result,
+	struct source_error *error)
+{
+	int r = window->sink->end(window->sink->arg, cookie, result);
+	pop3_renew(window->session);
+	return r < 0 ? pop3_stopped(window->session, r, error) : 0;
+}
+
+/* --- Asking --- */
+
+static uint64_t want_bytes(const struct window *window, const struct maildrop_want *want)
+{
+	/* A header's size is not known, but hardly ever large. */
+	if (window->header)
+		return 4096;
+	return want->size_bytes == UINT64_MAX ? SIZE_UNKNOWN_BYTES : want->size_bytes;
+}
+
+static bool is_due(const struct window *window)
+{
+	return window->count == 0 ||
+	       (window->count <= window->count_max / 2 && window->bytes <= POP3_WINDOW_BYTES / 2);
+}
+
+static bool is_fitting(const struct window *window, uint64_t bytes)
+{
+	if (window->count == 0)
+		return true;
+	return window->count < window->count_max && window->bytes <= POP3_WINDOW_BYTES &&
+	       bytes <= POP3_WINDOW_BYTES - window->bytes;
+}
+
+static void window_push(struct window *window, const struct maildrop_want *want)
+{
+	size_t at = (window->first + window->count) % POP3_WINDOW_COUNT;
+	uint64_t bytes = want_bytes(window, want);
+	window->flights[at] = (struct flight){want->cookie, want->size_bytes, bytes};
+	window->count++;
+	window->bytes += bytes;
+	str_printf(
+		&window->commands, window->header ? "TOP %u 0\r\n" : "RETR %u\r\n", want->number);
+}
+
+static int window_send(struct window *window, size_t before, struct source_error *error)
+{
+	if (str_error(&window->commands) < 0)
+		return pop3_no_memory(window->session, error);
+	int r = before == 0 ? pop3_in_step(window->session, error) : 0;
+	log_debug(
+		"pop3: %s, %zu messages", window->header ? "TOP" : "RETR", window->count - before);
+	if (r == 0)
+		r = pop3_send(window->session, window->commands.data, window->commands.len, error);
+	str_reset(&window->commands);
+	return r;
+}
+
+/* Fills the window, if it is time to. */
+static int window_fill(struct window *window, struct source_error *error)
+{
+	size_t before = window->count;
+	if (!is_due(window))
+		return 0;
+	while (window->count < window->count_max) {
+		if (!window->is_held)
+			window->is_held = sink_next(window, &window->held);
+		if (!window->is_held || !is_fitting(window, want_bytes(window, &window->held)))
+			break;
+		window_push(window, &window->held);
+		window->is_held = false;
+	}
+	return window->count > before ? window_send(window, before, error) : 0;
+}
+
+/* --- Taking --- */
+
+/* So much less is to come of a flight. */
+static void window_received(struct window *window, struct flight *flight, uint64_t bytes)
+{
+	if (bytes > flight->counted_bytes)
+		bytes = flight->counted_bytes;
+	flight->counted_bytes -= bytes;
+	window->bytes -= bytes;
+}
+
+static void window_pop(struct window *window)
+{
+	struct flight *flight = &window->flights[window->first];
+	window_received(window, flight, flight->counted_bytes);
+	window->first = (window->first + 1) % POP3_WINDOW_COUNT;
+	window->count--;
+}
+
+static int run_take(struct window *window, struct flight *flight, struct pop3_slice run,
+	struct source_error *error)
+{
+	struct pop3_session *session = window->session;
+	if (run.len == 0)
+		return 0;
+	int r = net_sha256_update(session->digest, run.data, run.len);
+	if (r < 0)
+		return pop3_stopped(session, r, error);
+	window_received(window, flight, run.len);
+	return sink_data(window, flight->cookie, run, error);
+}
+
+/* Takes what lies in the buffer. 1: the message has ended; 0: more must come. */
+static int buffer_take(struct window *window, struct flight *flight,
+	struct pop3_multiline *multiline, struct source_error *error)
+{
+	struct pop3_session *session = window->session;
+	for (;;) {
+		struct pop3_slice run;
+		size_t taken = pop3_multiline_take(multiline, session->buffer + session->begin,
+			session->end - session->begin, &run);
+		session->begin += taken;
+		int r = run_take(window, flight, run, error);
+		if (r < 0)
+			return r;
+		if (multiline->ended || taken == 0)
+			return multiline->ended;
+	}
+}
+
+static int body_read(struct window *window, struct flight *flight, bool bare, uint64_t *ret_bytes,
+	struct source_error *error)
+{
+	struct pop3_multiline multiline;
+	pop3_multiline_init(&multiline, bare, window->header ? UINT64_MAX : flight->size_bytes);
+	for (;;) {
+		int r = buffer_take(window, flight, &multiline, error);
+		if (r != 0) {
+			*ret_bytes = multiline.given;
+			return r < 0 ? r : 0;
+		}
+		r = window_fill(window, error);
+		if (r == 0)
+			r = pop3_fill(window->session, error);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int message_refused(struct window *window, struct flight *flight,
+	const struct pop3_reply *reply, struct source_error *error)
+{
+	struct source_error own;
+	struct maildrop_result result = {.error = &own};
+	result.err =
+		pop3_refused(reply, SOURCE_SCOPE_MESSAGE, -ENOENT, "a message is not given", &own);
+	return sink_end(window, flight->cookie, &result, error);
+}
+
+static int message_take(
+	struct window *window, struct flight *flight, bool bare, struct source_error *error)
+{
+	struct maildrop_result result = {0};
+	int r = body_read(window, flight, bare, &result.size_bytes, error);
+	if (r < 0)
+		return r;
+	r = net_sha256_final(window->session->digest, result.sha256);
+	if (r < 0)
+		return pop3_stopped(window->session, r, error);
+	return sink_end(window, flight->cookie, &result, error);
+}
+
+/* The oldest command's answer. */
+static int answer_take(struct window *window, struct source_error *error)
+{
+	struct flight *flight = &window->flights[window->first];
+	struct pop3_reply reply;
+	int r = pop3_answer(window->session, &reply, error);
+	if (r == 0 && reply.status == POP3_OK)
+		r = message_take(window, flight, reply.bare, error);
+	else if (r == 0)
+		r = message_refused(window, flight, &reply, error);
+	window_pop(window);
+	return r;
+}
+
+static int window_run(struct window *window, struct source_error *error)
+{
+	int r = window_fill(window, error);
+	while (r == 0 && window->count > 0) {
+		r = answer_take(window, error);
+		if (r == 0)
+			r = window_fill(window, error);
+	}
+	return r;
+}
+
+int pop3_retrieve(struct pop3_session *session, bool header, const struct maildrop_sink *sink,
+	struct source_error *error)
+{
+	int r = pop3_begin(session, error);
+	if (r == 0)
+		r = pop3_capa_settle(session, error);
+	if (r < 0)
+		return r;
+	_cleanup_free_ struct window *window = calloc(1, sizeof(*window));
+	if (!window)
+		return pop3_no_memory(session, error);
+	window->session = session;
+	window->sink = sink;
+	window->header = header;
+	window->count_max = session->caps.pipelining ? POP3_WINDOW_COUNT : 1;
+	r = window_run(window, error);
+	str_finish(&window->commands);
+	return r;
+}
