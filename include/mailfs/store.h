@@ -124,7 +124,12 @@ uint64_t store_body_held(const struct store_body *body, uint64_t offset);
 /* Forgets all bytes, and the true length. */
 int store_body_drop(struct store_body *body);
 
-/* --- Messages that were downloaded for good (a maildrop's), in a STORE_SPOOL --- */
+/*
+ * --- Messages that were downloaded for good (a maildrop's), in a STORE_SPOOL ---
+ *
+ * The calls above leave such a message alone: what would remove or change it is refused with -EPERM, and a read of one whose file
+ * is missing or cut is -EIO. The calls below are refused with -EINVAL by a STORE_CACHE.
+ */
 
 #define STORE_DIGEST_BYTES 32 /* SHA-256 */
 
@@ -144,8 +149,8 @@ struct store_spool {
 };
 
 /*
- * A message being written. One thread at a time. The file does not count before store_spool_commit(): a crash leaves
- * a file that store_spool_clean() removes.
+ * A message being written. One thread at a time; uid is where its place will probably be. It does not count before store_spool_commit(): what
+ * a crash leaves, store_spool_clean() removes. It is committed or discarded before store_close().
  */
 struct store_spool_file;
 int store_spool_create(
@@ -164,7 +169,7 @@ struct store_spool_item {
 /*
  * Makes the bytes of all files durable (they survive the loss of power), then records all of them in one durable transaction.
  * 0: they count, and the files are freed. Else none counts: the caller discards them. A uid that is recorded already is
- * replaced (a lost one that was fetched again). Blocks: disk, for long; the store can be used meanwhile.
+ * replaced if it was lost, else -EEXIST. record.uid counts; record.size_bytes is taken from the file. Blocks: disk, for long; the store can be used meanwhile.
  */
 int store_spool_commit(
 	struct store *store, uint32_t folder, struct store_spool_item *items, size_t count);
@@ -185,8 +190,11 @@ int store_spool_listed(struct store *store, uint32_t folder, uint32_t uid, uint6
  * from now on recorded as lost.
  */
 int store_spool_verify(struct store *store, uint32_t folder, uint32_t uid);
-/* Opens a message's file for reading: a descriptor that the caller closes. -ENOENT: not recorded, or its file is missing. */
-int store_spool_open(struct store *store, uint32_t folder, uint32_t uid);
+/*
+ * Opens for reading the file in which a message lies, perhaps among others: a descriptor that the caller closes. *ret_offset: where
+ * it begins; its length is the record's. -ENOENT: not recorded, or its file is missing; -EIO: also a lost one.
+ */
+int store_spool_open(struct store *store, uint32_t folder, uint32_t uid, uint64_t *ret_offset);
 /* Removes files that nothing is recorded of, and decoded sections: what a crash has left. For the start. */
 int store_spool_clean(struct store *store, uint32_t folder);
 

@@ -11,6 +11,10 @@
  * its name (a recorded body without a file holds nothing), the handle goes on with the nameless one.
  *
  * Recording is done as well as it can be: when it fails, the bytes are still served while the body is open.
+ *
+ * In a spool there are two kinds only. A message that is recorded there (spooled) is whole and never written here; where
+ * its file is missing or too short the message is lost, which is an error and never a hole. Everything else has a
+ * file without a name and is never recorded (disowned from the start), so that nothing here opens a message's file to write.
  */
 #include "private.h"
 
@@ -29,6 +33,8 @@ struct store_body {
 	uint64_t id;
 	struct list_node node; /* in store->open; guarded by store->lock */
 	bool disowned;         /* written with store->lock and io (exclusive), read with either */
+	bool spooled;          /* never changes, as little as place */
+	struct spool_place place; /* of a spooled message */
 
 	pthread_rwlock_t
 		io; /* shared: a pread or pwrite runs; exclusive: to exchange or cut the file */
@@ -40,6 +46,7 @@ struct store_body {
 	bool size_known;
 	bool dirty; /* differs from what is recorded */
 	uint64_t unrecorded_bytes;
+	bool lost; /* spooled, and not to be had */
 
 	char section[];
 };
@@ -124,9 +131,21 @@ static bool due(const struct store_body *body)
 
 /* ---- the file ---- */
 
+/* One whose message was replaced has the old bytes, if it has opened its file, or none. */
+static int open_spooled(struct store_body *body)
+{
+	int fd = body->disowned ? -ENOENT : body_file_open_whole(body->store, &body->place);
+	if (fd < 0)
+		return fd;
+	body->fd = fd;
+	return 0;
+}
+
 /* Opens the file and forgets what lies past its end. body->io is held exclusively. */
 static int open_file(struct store_body *body)
 {
+	if (body->spooled)
+		return open_spooled(body);
 	pthread_mutex_lock(&body->lock);
 	bool empty = body->held.count == 0;
 	pthread_mutex_unlock(&body->lock);
@@ -206,6 +225,10 @@ static void disown_locked(struct store_body *body)
 {
 	if (body->disowned)
 		return;
+	if (body->spooled) {
+		body->disowned = true;
+		return;
+	}
 	pthread_mutex_lock(&body->lock);
 	bool empty = body->held.count == 0;
 	pthread_mutex_unlock(&body->lock);
@@ -287,10 +310,30 @@ static bool is_open(struct store *store, uint64_t id, const char *section)
 	return false;
 }
 
+/* What a spool holds of it: all of a message, or nothing. */
+static int load_spooled(struct store_body *body)
+{
+	struct spool_known known;
+	int rc = *body->section ? 0 : spool_find(body->store, body->id, &known);
+	if (rc < 0)
+		return rc;
+	body->spooled = rc > 0;
+	body->disowned = rc == 0;
+	if (rc == 0)
+		return 0;
+	body->lost = known.lost;
+	body->place = known.place;
+	body->size = known.place.size_bytes;
+	body->size_known = true;
+	return ranges_add(&body->held, 0, body->size);
+}
+
 /* Reads the map. One that can not be understood holds nothing. */
 static int load(struct store_body *body)
 {
 	struct db *db = &body->store->db;
+	if (body->store->kind == STORE_SPOOL)
+		return load_spooled(body);
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, DB_BODY_GET);
 	bind_id(statement, 1, body->id);
 	db_bind_text(db, statement, 2, body->section);
@@ -322,10 +365,33 @@ static int attach(struct store_body *body)
 	return rc;
 }
 
+/* A spooled message's file could not be had: if it is to blame, the message is lost from now on. No lock is held. */
+static int note_lost(struct store_body *body, int rc)
+{
+	if (rc != -ENOENT && rc != -EBADMSG)
+		return rc;
+	pthread_mutex_lock(&body->lock);
+	body->lost = true;
+	pthread_mutex_unlock(&body->lock);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->store->lock);
+	if (!body->disowned)
+		spool_lose(body->store, &body->place, rc);
+	return -EIO;
+}
+
+static void check_spooled(struct store_body *body)
+{
+	int rc = body->lost ? 0 : body_file_check_whole(body->store, &body->place);
+	if (rc < 0)
+		note_lost(body, rc);
+}
+
 /* Forgets what is past the end of the file. Exclusively, because somebody may remove the message meanwhile. */
 static void check_file(struct store_body *body)
 {
-	if (body->held.count == 0)
+	if (body->spooled)
+		check_spooled(body);
+	if (body->spooled || body->held.count == 0)
 		return;
 	pthread_rwlock_wrlock(&body->io);
 	if (!body->disowned) {
@@ -372,6 +438,8 @@ void store_body_close(struct store_body *body)
 static ssize_t readable(struct store_body *body, size_t len, uint64_t offset)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->lock);
+	if (body->lost)
+		return -EIO;
 	if (body->size_known && offset >= body->size)
 		return 0;
 	uint64_t held = ranges_held(&body->held, offset);
@@ -398,16 +466,16 @@ ssize_t store_body_read(struct store_body *body, void *buf, size_t len, uint64_t
 		return n;
 	int rc = io_begin(body);
 	if (rc < 0)
-		return rc;
+		return body->spooled ? note_lost(body, rc) : rc;
 	n = readable(body, len, offset);
-	if (n > 0) {
-		ssize_t want = n;
-		n = read_fully(body->fd, buf, (size_t)want, offset);
-		if (n >= 0 && n < want)
-			n = read_cut(body, n, offset);
-	}
+	ssize_t want = n;
+	if (want > 0)
+		n = read_fully(body->fd, buf, (size_t)want, body->place.position + offset);
+	bool was_cut = n >= 0 && n < want;
+	if (was_cut && !body->spooled)
+		n = read_cut(body, n, offset);
 	io_end(body);
-	return n;
+	return was_cut && body->spooled ? note_lost(body, -EBADMSG) : n;
 }
 
 /* The bytes of [offset, offset + len) that lie before the known end. */
@@ -444,6 +512,8 @@ static int count_held(struct store_body *body, size_t len, uint64_t offset, bool
 
 int store_body_write(struct store_body *body, const void *data, size_t len, uint64_t offset)
 {
+	if (body->spooled)
+		return -EPERM;
 	if (offset > INT64_MAX || len > INT64_MAX - offset)
 		return -EINVAL;
 	len = writable(body, len, offset);
@@ -499,6 +569,8 @@ static void shrink_to(struct store_body *body, uint64_t size)
 
 int store_body_set_size(struct store_body *body, uint64_t size_bytes)
 {
+	if (body->spooled)
+		return size_bytes == body->size ? 0 : -EPERM;
 	if (size_bytes > INT64_MAX)
 		return -EINVAL;
 	bool record_now = false;
@@ -523,12 +595,14 @@ uint64_t store_body_held(const struct store_body *body, uint64_t offset)
 {
 	struct store_body *unconst = (struct store_body *)body;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&unconst->lock);
-	return ranges_held(&body->held, offset);
+	return body->lost ? 0 : ranges_held(&body->held, offset);
 }
 
 int store_body_drop(struct store_body *body)
 {
 	struct store *store = body->store;
+	if (body->spooled)
+		return -EPERM;
 	_cleanup_unlock_ pthread_mutex_t *store_guard = lock(&store->lock);
 	pthread_rwlock_wrlock(&body->io);
 	pthread_mutex_lock(&body->lock);

@@ -2,7 +2,7 @@
 /*
  * The files below bodies/: FOLDER/UID or FOLDER/UID-SECTION, FOLDER as eight hexadecimal digits. Names consist of
  * numbers and of sections that were checked, so that a server has no say in them; directories are 0700, files 0600, and
- * symbolic links are not followed.
+ * symbolic links are not followed. The files of spooled messages: body_file_spool.c.
  */
 #include "private.h"
 
@@ -39,20 +39,26 @@ static int open_in_bodies(struct store *store, const char *path, int flags)
 		store->bodies_fd, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
 }
 
+int body_file_open_in_folder(struct store *store, uint32_t folder, const char *path, int flags)
+{
+	char name[16];
+	snprintf(name, sizeof(name), "%08x", (unsigned)folder);
+	int fd = open_in_bodies(store, path, flags);
+	/* More than once, because the folder may be removed at the same time. */
+	for (int i = 0; fd < 0 && errno == ENOENT && i < 16; i++) {
+		if (mkdirat(store->bodies_fd, name, 0700) < 0 && errno != EEXIST)
+			break;
+		fd = open_in_bodies(store, path, flags);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
 int body_file_open(struct store *store, uint64_t id, const char *section, bool truncate)
 {
 	struct body_path path = body_path(id, section);
-	int flags = truncate ? O_TRUNC : 0;
-	char folder[16];
-	snprintf(folder, sizeof(folder), "%08x", (unsigned)(id >> 32));
-	int fd = open_in_bodies(store, path.text, flags);
-	/* More than once, because the folder may be removed at the same time. */
-	for (int i = 0; fd < 0 && errno == ENOENT && i < 16; i++) {
-		if (mkdirat(store->bodies_fd, folder, 0700) < 0 && errno != EEXIST)
-			break;
-		fd = open_in_bodies(store, path.text, flags);
-	}
-	return fd < 0 ? store_errno(errno) : fd;
+	int fd = body_file_open_in_folder(
+		store, (uint32_t)(id >> 32), path.text, truncate ? O_TRUNC : 0);
+	return fd < 0 ? store_errno(-fd) : fd;
 }
 
 int body_file_open_nameless(struct store *store)
@@ -89,10 +95,7 @@ int body_file_remove(struct store *store, uint64_t id, const char *section)
 	return remove_at(store->bodies_fd, path.text);
 }
 
-typedef int entry_fn(struct store *store, int dir_fd, const char *name);
-
-/* Calls fn for each entry of a directory; goes on after a failure and returns the first one. */
-static int for_each_entry(struct store *store, const char *directory, entry_fn *fn)
+int body_file_for_each(struct store *store, const char *directory, body_file_fn *fn, void *arg)
 {
 	int fd = openat(
 		store->bodies_fd, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -107,22 +110,22 @@ static int for_each_entry(struct store *store, const char *directory, entry_fn *
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		int err = fn(store, fd, entry->d_name);
+		int err = fn(arg, fd, entry->d_name);
 		rc = rc == 0 ? err : rc;
 	}
 	closedir(dir);
 	return rc;
 }
 
-static int remove_file(struct store *store, int dir_fd, const char *name)
+static int remove_file(void *arg, int dir_fd, const char *name)
 {
-	(void)store;
+	(void)arg;
 	return remove_at(dir_fd, name);
 }
 
 static int remove_folder(struct store *store, const char *name)
 {
-	int rc = for_each_entry(store, name, remove_file);
+	int rc = body_file_for_each(store, name, remove_file, NULL);
 	/* It stays where somebody has begun a new body meanwhile; an empty one does no harm. */
 	unlinkat(store->bodies_fd, name, AT_REMOVEDIR);
 	return rc;
@@ -136,14 +139,14 @@ int body_file_remove_folder(struct store *store, uint32_t folder)
 }
 
 /* A directory of bodies, or a nameless file that a killed process left its name. */
-static int remove_any(struct store *store, int dir_fd, const char *name)
+static int remove_any(void *arg, int dir_fd, const char *name)
 {
 	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
 		return 0;
-	return remove_folder(store, name);
+	return remove_folder(arg, name);
 }
 
 int body_file_remove_all(struct store *store)
 {
-	return for_each_entry(store, ".", remove_any);
+	return body_file_for_each(store, ".", remove_any, store);
 }

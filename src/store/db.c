@@ -48,7 +48,12 @@ static int fail(struct db *db, int rc)
 	if (db->logged & kind)
 		return err;
 	db->logged |= kind;
-	if (is_damage(rc))
+	if (is_damage(rc) && db->spool)
+		log_error(
+			"the store in %s is damaged (%s); its messages are plain files under %s/bodies (small ones together, as mbox files): "
+			"unmount, move the directory away and mount again to download anew what the server still has",
+			db->directory, sqlite3_errmsg(db->handle), db->directory);
+	else if (is_damage(rc))
 		log_error(
 			"the store in %s is damaged (%s); it is only a cache: unmount, delete it, mount again",
 			db->directory, sqlite3_errmsg(db->handle));
@@ -62,7 +67,13 @@ static int fail_open(struct db *db, int rc, struct str *why)
 {
 	int err = to_errno(rc);
 	const char *text = db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc);
-	if (is_damage(rc) || (rc & 0xff) == SQLITE_ERROR)
+	bool damage = is_damage(rc) || (rc & 0xff) == SQLITE_ERROR;
+	if (damage && db->spool)
+		str_printf(why,
+			"the store in %s is damaged (%s); its messages are plain files under %s/bodies (small ones together, as mbox files): "
+			"move the directory away and try again to download anew what the server still has",
+			db->directory, text, db->directory);
+	else if (damage)
 		str_printf(why,
 			"the store in %s is damaged (%s); it is only a cache: delete that directory and try again",
 			db->directory, text);
@@ -98,8 +109,15 @@ static int check_version(struct db *db, int version, struct str *why)
 		return 0;
 	str_printf(why,
 		"the store in %s is of a newer mailfs (its schema is version %d, this mailfs knows up to %d): "
-		"use that mailfs, or delete the directory, which is only a cache",
+		"use that mailfs, or ",
 		db->directory, version, SQL_SCHEMA_VERSION);
+	if (db->spool)
+		str_printf(why,
+			"move the directory away (its messages are plain files under %s/bodies, small ones together, as mbox files) "
+			"to download anew what the server still has",
+			db->directory);
+	else
+		str_append_cstr(why, "delete the directory, which is only a cache");
 	return -EPROTO;
 }
 
@@ -157,16 +175,17 @@ static int start_checkpoints(struct db *db, const char *path, struct str *why)
 	return rc == SQLITE_OK ? 0 : fail_open(db, rc, why);
 }
 
-int db_open(
-	struct db *db, const char *path, const char *directory, bool *ret_fresh, struct str *why)
+int db_open(struct db *db, const struct db_params *params, struct str *why)
 {
-	*db = (struct db){.directory = directory};
+	*db = (struct db){.directory = params->directory, .spool = params->spool};
 	int version = 0;
-	int rc = open_handle(db, path, why);
+	int rc = open_handle(db, params->path, why);
 	if (rc == 0)
 		rc = read_version(db, &version, why);
 	if (rc == 0)
 		rc = check_version(db, version, why);
+	if (rc == 0 && version == 0)
+		rc = params->fresh(params->arg, why);
 	if (rc == 0)
 		rc = exec(db, sql_pragmas, why);
 	if (rc == 0)
@@ -174,11 +193,9 @@ int db_open(
 	if (rc == 0)
 		rc = prepare(db, why);
 	if (rc == 0)
-		rc = start_checkpoints(db, path, why);
+		rc = start_checkpoints(db, params->path, why);
 	if (rc < 0)
 		db_close(db);
-	else
-		*ret_fresh = version == 0;
 	return rc;
 }
 
@@ -245,5 +262,31 @@ int db_end(struct db *db, int rc)
 	/* After some errors, a full disk among them, SQLite has rolled back by itself. */
 	if (rc < 0 && !sqlite3_get_autocommit(db->handle))
 		run(db, DB_ROLLBACK);
+	return rc;
+}
+
+/* No statement can be prepared once for this: it takes effect when it is compiled. Not within a transaction. */
+static int set_synchronous(struct db *db, const char *sql)
+{
+	errno = 0;
+	int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+	return rc == SQLITE_OK ? 0 : fail(db, rc);
+}
+
+/*
+ * FULL syncs the log at the commit. What a checkpoint takes out of the log later is safe too: with NORMAL, which both
+ * connections have at least, SQLite syncs the database before the log is begun anew.
+ */
+int db_begin_durable(struct db *db)
+{
+	int rc = set_synchronous(db, "PRAGMA synchronous=FULL");
+	return rc < 0 ? rc : db_begin(db);
+}
+
+int db_end_durable(struct db *db, int rc)
+{
+	rc = db_end(db, rc);
+	/* It stays FULL where this fails, which is slow, not wrong. */
+	(void)set_synchronous(db, "PRAGMA synchronous=NORMAL");
 	return rc;
 }

@@ -38,6 +38,20 @@ enum db_statement {
 	DB_BODY_GET,
 	DB_BODY_REMOVE,
 	DB_BODY_SECTIONS,
+	DB_SPOOL_ADD,
+	DB_SPOOL_REMOVE,
+	DB_SPOOL_FIND,
+	DB_SPOOL_ANY,
+	DB_SPOOL_LOAD,
+	DB_SPOOL_OWN_FILES,
+	DB_SPOOL_UIDL,
+	DB_SPOOL_DELETED,
+	DB_SPOOL_LISTED,
+	DB_SPOOL_LOSE,
+	DB_PACK_PUT,
+	DB_PACKS,
+	DB_SPOOL_STATE_GET,
+	DB_SPOOL_STATE_PUT,
 	DB_REMOVE_ROWS,
 	DB_REMOVE_STRUCTURES,
 	DB_REMOVE_SECTION_SIZES,
@@ -49,18 +63,29 @@ struct db {
 	sqlite3 *handle;
 	sqlite3_stmt *statements[DB_STATEMENTS];
 	const char *directory; /* of the store, for messages; borrowed */
+	bool spool;            /* what to do about damage is another thing there */
 	unsigned logged;       /* kinds of failure that were logged */
 	int bind_rc;           /* of a binding that failed, for db_step() to give */
 	struct checkpoint checkpoint;
 };
 
+struct db_params {
+	const char *path;      /* exists; an empty file is a new database */
+	const char *directory; /* of the store, for messages; stays */
+	bool spool;            /* its messages may be the only copies */
+	/*
+	 * Called for a new database, before it becomes one: if it fails, or the process dies in it, the database is new again
+	 * next time.
+	 */
+	int (*fresh)(void *arg, struct str *why);
+	void *arg;
+};
+
 /*
- * Opens the database at path, which exists (an empty file is a new database), and brings its schema up to date.
- * *ret_fresh: it was made just now. -EPROTO: of a newer mailfs. On failure why has a line, and db needs no close. db stays
- * where it is: a thread knows it.
+ * Opens the database and brings its schema up to date. -EPROTO: of a newer mailfs. On failure why has a line, and db needs
+ * no close. db stays where it is: a thread knows it.
  */
-int db_open(
-	struct db *db, const char *path, const char *directory, bool *ret_fresh, struct str *why);
+int db_open(struct db *db, const struct db_params *params, struct str *why);
 void db_close(struct db *db);
 
 /* The statement, ready to be bound. Blocks: never. */
@@ -85,5 +110,8 @@ int db_run(struct db *db, sqlite3_stmt *statement);
 int db_begin(struct db *db);
 /* Commits when rc is 0, else takes everything back; returns rc, or what the commit failed with. */
 int db_end(struct db *db, int rc);
+/* The same for a transaction that is on the disk, and survives the loss of power, when db_end_durable() returns 0. */
+int db_begin_durable(struct db *db);
+int db_end_durable(struct db *db, int rc);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * What the files of the store share.
  *
- * Locks, in the order in which they are taken: store->lock (database, registry of open bodies), body->io (shared while a
+ * Locks, in the order in which they are taken: store->commit_lock (spool_commit.c), store->lock (database, registry of open bodies), body->io (shared while a
  * pread or pwrite runs, exclusive while the file is exchanged or cut), body->lock (the map; never across
  * disk I/O). A body's bytes go past the store's lock, so that a large copy does not stop the others.
  */
@@ -30,7 +30,12 @@ struct store {
 	int lock_fd;
 	int bodies_fd;
 	atomic_uint nameless; /* numbers the files of disowned bodies */
-	pthread_mutex_t lock; /* guards what follows */
+	atomic_uint spooling; /* numbers the files of messages that are being written */
+	/* Held by the one who commits messages to the spool, for as long as that takes; taken before lock. */
+	pthread_mutex_t commit_lock;
+	bool sync_failed;        /* and that was logged; guarded by commit_lock */
+	uint32_t durable_folder; /* whose directory's name is on the disk; guarded by commit_lock */
+	pthread_mutex_t lock;    /* guards what follows */
 	struct db db;
 	struct list_node open[STORE_OPEN_BUCKETS]; /* open bodies, by id */
 };
@@ -49,6 +54,37 @@ static inline void bind_id(sqlite3_stmt *statement, int index, uint64_t id)
 /* A positive errno as a call of the store returns it: -ENOSPC, -ENOMEM or -EIO. */
 int store_errno(int err);
 
+/* Adds or replaces one row, or structure; store->lock is held. */
+int row_put(struct store *store, uint32_t folder, const struct source_row *row);
+int row_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t size_bytes);
+int structure_put(struct store *store, uint64_t id, const void *data, size_t len);
+/* Removes what hangs on a message beside its row and what the spool records of it. store->lock is held. */
+int remove_attached(struct store *store, uint64_t id);
+
+/* Where a spooled message lies. */
+struct spool_place {
+	uint64_t id;
+	uint32_t
+		pack; /* the number of the file that it shares with others; 0: it has one of its own */
+	uint64_t position; /* in the file */
+	uint64_t size_bytes;
+};
+/* What is recorded of its bytes. */
+struct spool_known {
+	struct spool_place place;
+	uint64_t checksum;
+	bool lost;
+	unsigned char sha256[STORE_DIGEST_BYTES];
+};
+/* 1: *ret is filled; 0: no such message. store->lock is held. */
+int spool_find(struct store *store, uint64_t id, struct spool_known *ret);
+/* 1: messages of the folder are in the spool. store->lock is held. */
+int spool_any(struct store *store, uint32_t folder);
+/* Records, durably, that a message is lost, and says so when that is new. why: -ENOENT: its file is missing; else damaged. store->lock is held. */
+int spool_lose(struct store *store, const struct spool_place *place, int why);
+/* Compares a message's bytes with what is known: 0; -ENOENT: missing; -EBADMSG: others. No lock is held. */
+int spool_compare(struct store *store, const struct spool_known *known);
+
 /*
  * Takes the open bodies of a message, or of a whole folder, away from their files: the handles go on with their
  * bytes, nothing of them is recorded any more. store->lock is held.
@@ -60,6 +96,47 @@ void body_disown_folder(struct store *store, uint32_t folder);
 bool body_file_section_valid(const char *section);
 /* Opens a body's file, made where it does not exist; truncate: emptied. The descriptor, or an error of the store. */
 int body_file_open(struct store *store, uint64_t id, const char *section, bool truncate);
+/*
+ * Opens for reading the file in which a spooled message lies. The descriptor; -ENOENT: there is none, or something else
+ * stands in its place; -EBADMSG: it ends before the message does; or an error of the store. Never makes one.
+ */
+int body_file_open_whole(struct store *store, const struct spool_place *place);
+/* 0, or an error as above, without opening. */
+int body_file_check_whole(struct store *store, const struct spool_place *place);
+/* A path below bodies/: of the file of a message, of a pack, of a folder. */
+struct body_file_name {
+	char text[48];
+};
+struct body_file_name body_file_name(uint64_t id);
+struct body_file_name body_file_pack_name(uint32_t folder, uint32_t pack);
+struct body_file_name body_file_place_name(const struct spool_place *place);
+struct body_file_name body_file_folder_name(uint32_t folder);
+/* Makes a new file for the bytes of a message, with a name that no body has. The descriptor, or an error of the store. */
+int body_file_create_new(struct store *store, uint64_t id, struct body_file_name *ret);
+/* Gives a file made by the above the name of its message's; what stands there is replaced. */
+int body_file_adopt(struct store *store, uint64_t id, const struct body_file_name *name);
+/* Removes a file made by body_file_create_new(). */
+void body_file_remove_new(struct store *store, const struct body_file_name *name);
+/* What of a folder's files is to stay. */
+struct body_file_pack {
+	uint32_t number;
+	uint64_t length;
+};
+struct body_file_keep {
+	uint32_t *uids; /* ascending: of messages with files of their own */
+	size_t uid_count, uid_cap;
+	struct body_file_pack *packs; /* descending */
+	size_t pack_count, pack_cap;
+};
+/* Removes all other files, cuts off what packs have too much, and removes what nameless files were left. */
+int body_file_keep(struct store *store, uint32_t folder, const struct body_file_keep *keep);
+/* 1: there are files; 0: none, or nothing but empty directories. */
+int body_file_any(struct store *store);
+/* Opens, or makes, a file in a folder that is made where it does not exist. The descriptor, or a negative errno. */
+int body_file_open_in_folder(struct store *store, uint32_t folder, const char *path, int flags);
+/* Calls fn for each entry of a directory below bodies/; goes on after a failure and returns the first one. */
+typedef int body_file_fn(void *arg, int dir_fd, const char *name);
+int body_file_for_each(struct store *store, const char *directory, body_file_fn *fn, void *arg);
 /* Opens an empty file without a name. The descriptor, or an error of the store. */
 int body_file_open_nameless(struct store *store);
 /* The length of the file; 0 when there is none. */

@@ -3,10 +3,23 @@
  * Removing messages and folders with all that hangs on them. Files go before the rows that know of them: whoever is
  * killed in between leaves a row without a file, which body.c takes for nothing held, and never a file that nobody knows.
  * Many are removed in batches, each of them whole, with the lock released in between.
+ *
+ * A message that the spool records is never removed, whoever asks: -EPERM, for the whole batch, before anything is touched.
  */
 #include "private.h"
 
 #include <errno.h>
+
+/* 0, or -EPERM: a message among them may be the only copy. */
+static int check_unspooled(struct store *store, uint32_t folder, const uint32_t *uids, size_t count)
+{
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		struct spool_known known;
+		rc = spool_find(store, store_id(folder, uids[i]), &known);
+	}
+	return rc > 0 ? -EPERM : rc;
+}
 
 static int remove_recorded_files(struct store *store, uint64_t id)
 {
@@ -23,13 +36,13 @@ static int remove_recorded_files(struct store *store, uint64_t id)
 	return rc;
 }
 
-/* Removes the rows of all tables with first ≤ id ≤ last. */
-static int remove_range(struct db *db, uint64_t first, uint64_t last)
+/* Removes the rows of all tables with first ≤ id ≤ last; attached: but for the listing's. */
+static int remove_range(struct db *db, uint64_t first, uint64_t last, bool attached)
 {
 	static const enum db_statement statements[] = {
 		DB_REMOVE_ROWS, DB_REMOVE_STRUCTURES, DB_REMOVE_SECTION_SIZES, DB_REMOVE_BODIES};
 	int rc = 0;
-	for (size_t i = 0; rc == 0 && i < sizeof(statements) / sizeof(*statements); i++) {
+	for (size_t i = attached; rc == 0 && i < sizeof(statements) / sizeof(*statements); i++) {
 		_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, statements[i]);
 		bind_id(statement, 1, first);
 		bind_id(statement, 2, last);
@@ -42,13 +55,21 @@ static int remove_message(struct store *store, uint64_t id)
 {
 	body_disown_message(store, id);
 	int rc = remove_recorded_files(store, id);
-	return rc < 0 ? rc : remove_range(&store->db, id, id);
+	return rc < 0 ? rc : remove_range(&store->db, id, id, false);
+}
+
+int remove_attached(struct store *store, uint64_t id)
+{
+	return remove_range(&store->db, id, id, true);
 }
 
 static int remove_batch(struct store *store, uint32_t folder, const uint32_t *uids, size_t count)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
-	int rc = db_begin(&store->db);
+	int rc = check_unspooled(store, folder, uids, count);
+	if (rc < 0)
+		return rc;
+	rc = db_begin(&store->db);
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = remove_message(store, store_id(folder, uids[i]));
 	return db_end(&store->db, rc);
@@ -86,24 +107,30 @@ static int remove_folder_batch(struct store *store, uint64_t *first, uint64_t la
 	if (rc == 0)
 		rc = batch_bound(&store->db, *first, last, &bound);
 	if (rc == 0)
-		rc = remove_range(&store->db, *first, bound);
+		rc = remove_range(&store->db, *first, bound, false);
 	*first = bound + 1;
 	return db_end(&store->db, rc);
 }
 
-static int remove_folder_files(struct store *store, uint32_t folder)
+/* 0, or -EPERM: there are messages in it that may be the only copies. */
+static int disown_folder(struct store *store, uint32_t folder)
 {
-	pthread_mutex_lock(&store->lock);
-	body_disown_folder(store, folder);
-	pthread_mutex_unlock(&store->lock);
-	return body_file_remove_folder(store, folder);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
+	int rc = spool_any(store, folder);
+	if (rc == 0)
+		body_disown_folder(store, folder);
+	return rc > 0 ? -EPERM : rc;
 }
 
 int store_folder_remove(struct store *store, uint32_t folder)
 {
 	uint64_t first = store_id(folder, 0), last = store_id(folder, UINT32_MAX);
-	int files_rc = remove_folder_files(store, folder);
-	int rc = 0;
+	/* Nothing comes into the spool meanwhile. */
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->commit_lock);
+	int rc = disown_folder(store, folder);
+	if (rc < 0)
+		return rc;
+	int files_rc = body_file_remove_folder(store, folder);
 	while (rc == 0 && first <= last)
 		rc = remove_folder_batch(store, &first, last);
 	return rc == 0 ? files_rc : rc;

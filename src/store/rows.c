@@ -46,8 +46,9 @@ static bool flags_seen(const char *flags)
 	return false;
 }
 
-static int row_put(struct db *db, uint32_t folder, const struct source_row *row)
+int row_put(struct store *store, uint32_t folder, const struct source_row *row)
 {
+	struct db *db = &store->db;
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, DB_ROW_PUT);
 	const char *flags = row->have & SOURCE_ROW_FLAGS && row->flags ? row->flags : "";
 	bind_id(statement, 1, store_id(folder, row->uid));
@@ -73,7 +74,7 @@ int store_rows_put(
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
 	int rc = db_begin(&store->db);
 	for (size_t i = 0; rc == 0 && i < count; i++)
-		rc = row_put(&store->db, folder, &rows[i]);
+		rc = row_put(store, folder, &rows[i]);
 	return db_end(&store->db, rc);
 }
 
@@ -194,13 +195,18 @@ int store_flags_put(
 	return db_end(&store->db, rc);
 }
 
-int store_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t size_bytes)
+int row_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t size_bytes)
 {
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_SIZE_PUT);
 	bind_id(statement, 1, store_id(folder, uid));
 	sqlite3_bind_int64(statement, 2, (sqlite3_int64)size_bytes);
 	return db_run(&store->db, statement);
+}
+
+int store_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t size_bytes)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
+	return row_size_put(store, folder, uid, size_bytes);
 }
 
 static int count_seen(struct db *db, uint32_t folder, bool seen, uint64_t *ret)

@@ -13,7 +13,7 @@
 
 /*
  * NORMAL with WAL: a commit survives the death of the process, not always that of the machine, which is right for what
- * can be had from the server again. Checkpoints are made by checkpoint.c. No mmap_size: an I/O error would be a SIGBUS.
+ * can be had from the server again; db_begin_durable() is for the rest. Checkpoints are made by checkpoint.c. No mmap_size: an I/O error would be a SIGBUS.
  */
 const char *const sql_pragmas = "PRAGMA journal_mode=WAL;"
 				"PRAGMA synchronous=NORMAL;"
@@ -67,6 +67,34 @@ const char *const sql_schema[SQL_SCHEMA_VERSION] = {
 	"  ranges BLOB NOT NULL,"          /* ranges_serialize() */
 	"  PRIMARY KEY(id, section)"
 	") STRICT, WITHOUT ROWID;",
+	/* 1 → 2 */
+	"CREATE TABLE spool("
+	"  id INTEGER PRIMARY KEY,"
+	"  uidl BLOB,"                     /* NULL: it had none */
+	"  size INTEGER NOT NULL,"         /* it is whole: such a message has no row in body */
+	"  pack INTEGER,"                  /* number of the file in which it lies among others; NULL: it has one of its own */
+	"  position INTEGER NOT NULL,"     /* in that file */
+	"  listed INTEGER,"                /* NULL: the server did not say */
+	"  sha256 BLOB NOT NULL,"
+	"  top BLOB,"                      /* NULL: TOP was not asked for */
+	"  checksum INTEGER NOT NULL,"     /* hash64 of the file */
+	"  stored_s INTEGER NOT NULL,"
+	"  deleted_s INTEGER NOT NULL,"
+	"  lost INTEGER NOT NULL"
+	") STRICT;"
+	"CREATE TABLE spool_pack("
+	"  folder INTEGER NOT NULL,"
+	"  pack INTEGER NOT NULL,"
+	"  length INTEGER NOT NULL,"       /* what lies behind is nothing */
+	"  PRIMARY KEY(folder, pack)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE TABLE spool_state("
+	"  folder INTEGER PRIMARY KEY,"
+	"  complete_s INTEGER NOT NULL,"
+	"  missing INTEGER NOT NULL"
+	") STRICT;"
+	/* Their serialised form has changed. */
+	"DELETE FROM structure;",
 	/* clang-format on */
 };
 
@@ -120,6 +148,29 @@ const char *const sql_statements[DB_STATEMENTS] = {
 	[DB_BODY_GET] = "SELECT size, ranges FROM body WHERE id = ?1 AND section = ?2",
 	[DB_BODY_REMOVE] = "DELETE FROM body WHERE id = ?1 AND section = ?2",
 	[DB_BODY_SECTIONS] = "SELECT section FROM body WHERE id = ?1",
+
+	[DB_SPOOL_ADD] =
+		"INSERT INTO spool(id, uidl, size, listed, sha256, top, checksum, stored_s, deleted_s, pack, position, lost)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0)",
+	[DB_SPOOL_REMOVE] = "DELETE FROM spool WHERE id = ?1",
+	[DB_SPOOL_FIND] = "SELECT size, checksum, lost, sha256, pack, position FROM spool WHERE id = ?1",
+	[DB_SPOOL_ANY] = "SELECT 1 FROM spool WHERE id BETWEEN ?1 AND ?2 LIMIT 1",
+	[DB_SPOOL_LOAD] =
+		"SELECT id, uidl, size, listed, sha256, top, stored_s, deleted_s, lost FROM spool"
+		" WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
+	[DB_SPOOL_OWN_FILES] = "SELECT id FROM spool WHERE id BETWEEN ?1 AND ?2 AND pack IS NULL ORDER BY id",
+	[DB_SPOOL_UIDL] = "SELECT uidl FROM spool WHERE id = ?1",
+	[DB_SPOOL_DELETED] = "UPDATE spool SET deleted_s = ?2 WHERE id = ?1",
+	[DB_SPOOL_LISTED] = "UPDATE spool SET listed = ?2, top = coalesce(?3, top) WHERE id = ?1",
+	[DB_SPOOL_LOSE] = "UPDATE spool SET lost = 1 WHERE id = ?1 AND lost = 0",
+	[DB_PACK_PUT] =
+		"INSERT INTO spool_pack(folder, pack, length) VALUES(?1, ?2, ?3)"
+		" ON CONFLICT(folder, pack) DO UPDATE SET length = excluded.length",
+	[DB_PACKS] = "SELECT pack, length FROM spool_pack WHERE folder = ?1 ORDER BY pack DESC",
+	[DB_SPOOL_STATE_GET] = "SELECT complete_s, missing FROM spool_state WHERE folder = ?1",
+	[DB_SPOOL_STATE_PUT] =
+		"INSERT INTO spool_state(folder, complete_s, missing) VALUES(?1, ?2, ?3)"
+		" ON CONFLICT(folder) DO UPDATE SET complete_s = excluded.complete_s, missing = excluded.missing",
 
 	[DB_REMOVE_ROWS] = "DELETE FROM message WHERE id BETWEEN ?1 AND ?2",
 	[DB_REMOVE_STRUCTURES] = "DELETE FROM structure WHERE id BETWEEN ?1 AND ?2",

@@ -5,6 +5,7 @@
  *   lock       flock()ed as long as the store is open, with the owner's pid in it; never removed
  *   store.db   and its -wal and -shm
  *   bodies/    the bytes, see body_file.c
+ *   bodies.N/  in a spool: files that were there while the database was missing or empty; nobody touches them
  *
  * The lock comes first: nothing else is touched by a process that does not have it. flock() and not fcntl(), because an
  * fcntl() lock is lost when any descriptor of the file is closed, and would not keep out a second store in the same process.
@@ -18,6 +19,8 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+
+#include "mailfs/util/log.h"
 
 /* SQLite's limit for a path is 512 bytes, with "/store.db-journal" in it. */
 #define DIRECTORY_MAX 480
@@ -139,6 +142,69 @@ static int open_bodies(struct store *store, struct str *why)
 	return 0;
 }
 
+/* The first name bodies.N that is free. The lock keeps others out. */
+static int free_name(struct store *store, char *name, size_t size)
+{
+	struct stat st;
+	for (unsigned n = 1; n < UINT_MAX; n++) {
+		snprintf(name, size, "bodies.%u", n);
+		if (fstatat(store->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return errno == ENOENT ? 0 : -errno;
+	}
+	return -EEXIST;
+}
+
+/* Messages without a database are nobody's to remove: they may be the only copies. */
+static int set_bodies_aside(struct store *store, struct str *why)
+{
+	char name[32];
+	int rc = free_name(store, name, sizeof(name));
+	if (rc == 0 && renameat(store->dir_fd, "bodies", store->dir_fd, name) < 0)
+		rc = -errno;
+	if (rc == 0 && fsync(store->dir_fd) < 0)
+		rc = -errno;
+	if (rc < 0)
+		return fail(why, "can not set aside the messages in", store->directory, -rc);
+	log_warning(
+		"%s/store.db, which says what was downloaded, is missing or empty: the messages that are "
+		"there are kept as plain files in %s/%s (small ones together, as mbox files), and what the "
+		"server still has is downloaded anew",
+		store->directory, store->directory, name);
+	cleanup_close(&store->bodies_fd);
+	store->bodies_fd = -1;
+	return open_bodies(store, why);
+}
+
+/* Bodies of a database that is gone are not known to anybody. */
+static int clear_bodies(void *arg, struct str *why)
+{
+	struct store *store = arg;
+	if (store->kind != STORE_SPOOL) {
+		body_file_remove_all(store);
+		return 0;
+	}
+	int rc = body_file_any(store);
+	if (rc < 0)
+		return fail(why, "can not look through the messages in", store->directory, -rc);
+	return rc > 0 ? set_bodies_aside(store, why) : 0;
+}
+
+/* Makes sure that the directory can be found after the power was lost. One that can not be opened was there before. */
+static void sync_parents(struct store *store)
+{
+	_cleanup_free_ char *path = strdup(store->directory);
+	while (path) {
+		_cleanup_close_ int fd =
+			open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0 && fsync(fd) < 0)
+			log_debug("store: %s: %s", path, strerror(errno));
+		char *slash = strrchr(path, '/');
+		if (!slash)
+			break;
+		*slash = 0;
+	}
+}
+
 static int open_database(struct store *store, struct str *why)
 {
 	/* SQLite would make it readable as the umask allows; -wal and -shm take over its mode. */
@@ -146,14 +212,17 @@ static int open_database(struct store *store, struct str *why)
 	int rc = open_file(store, "store.db", &fd, why);
 	if (rc < 0)
 		return rc;
+	struct stat st;
+	if (store->kind == STORE_SPOOL && fstat(fd, &st) == 0 && st.st_size == 0)
+		sync_parents(store);
 	char path[PATH_MAX];
 	snprintf(path, sizeof(path), "%s/store.db", store->directory);
-	bool fresh = false;
-	rc = db_open(&store->db, path, store->directory, &fresh, why);
-	/* Bodies of a database that is gone are not known to anybody. */
-	if (rc == 0 && fresh)
-		body_file_remove_all(store);
-	return rc;
+	const struct db_params params = {.path = path,
+		.directory = store->directory,
+		.spool = store->kind == STORE_SPOOL,
+		.fresh = clear_bodies,
+		.arg = store};
+	return db_open(&store->db, &params, why);
 }
 
 static struct store *create(void)
@@ -163,6 +232,7 @@ static struct store *create(void)
 		return NULL;
 	store->dir_fd = store->lock_fd = store->bodies_fd = -1;
 	pthread_mutex_init(&store->lock, NULL);
+	pthread_mutex_init(&store->commit_lock, NULL);
 	for (size_t i = 0; i < STORE_OPEN_BUCKETS; i++)
 		list_init(&store->open[i]);
 	return store;
@@ -197,6 +267,7 @@ void store_close(struct store *store)
 	cleanup_close(&store->dir_fd);
 	/* Last: whoever gets the lock next finds everything closed. */
 	cleanup_close(&store->lock_fd);
+	pthread_mutex_destroy(&store->commit_lock);
 	pthread_mutex_destroy(&store->lock);
 	free(store->directory);
 	free(store);

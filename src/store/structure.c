@@ -4,14 +4,19 @@
 
 #include <errno.h>
 
+int structure_put(struct store *store, uint64_t id, const void *data, size_t len)
+{
+	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_STRUCTURE_PUT);
+	bind_id(statement, 1, id);
+	db_bind_blob(&store->db, statement, 2, data, len);
+	return db_run(&store->db, statement);
+}
+
 int store_structure_put(
 	struct store *store, uint32_t folder, uint32_t uid, const void *data, size_t len)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
-	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_STRUCTURE_PUT);
-	bind_id(statement, 1, store_id(folder, uid));
-	db_bind_blob(&store->db, statement, 2, data, len);
-	return db_run(&store->db, statement);
+	return structure_put(store, store_id(folder, uid), data, len);
 }
 
 int store_structure_get(struct store *store, uint32_t folder, uint32_t uid, struct str *out)

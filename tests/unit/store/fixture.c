@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -45,15 +46,84 @@ int fixture_destroy(void **state)
 	return 0;
 }
 
+void fixture_close(struct fixture *fixture)
+{
+	store_close(fixture->store);
+	fixture->store = NULL;
+}
+
 void fixture_reopen(struct fixture *fixture)
 {
 	_cleanup_str_ struct str why = STR_INIT;
-	store_close(fixture->store);
-	fixture->store = NULL;
-	int rc = store_open(fixture->directory, STORE_CACHE, &fixture->store, &why);
+	fixture_close(fixture);
+	int rc = store_open(fixture->directory, fixture->kind, &fixture->store, &why);
 	if (rc < 0)
 		fail_msg("store_open: %d %s", rc, str_cstr(&why));
 	assert_string_equal(str_cstr(&why), "");
+}
+
+static int give_away(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return lchown(path, 65534, 65534);
+}
+
+void fixture_drop_rights(const struct fixture *fixture)
+{
+	if (getuid() != 0)
+		return;
+	assert_int_equal(nftw(fixture->root, give_away, 16, FTW_PHYS), 0);
+	assert_int_equal(seteuid(65534), 0);
+}
+
+void fixture_take_rights(void)
+{
+	assert_int_equal(seteuid(getuid()), 0);
+}
+
+void fixture_expect_refused(struct fixture *fixture, int rc, const char *const *words)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	struct store *store = NULL;
+	assert_int_equal(store_open(fixture->directory, fixture->kind, &store, &why), rc);
+	assert_null(store);
+	for (; *words; words++)
+		if (!strstr(str_cstr(&why), *words))
+			fail_msg("\"%s\" is not in: %s", *words, str_cstr(&why));
+	assert_null(strchr(str_cstr(&why), '\n'));
+}
+
+static const char *log_path(const struct fixture *fixture)
+{
+	static char path[128];
+	snprintf(path, sizeof(path), "%s/log", fixture->root);
+	return path;
+}
+
+void fixture_log_begin(struct fixture *fixture)
+{
+	fflush(stderr);
+	fixture->stderr_fd = dup(STDERR_FILENO);
+	int fd = open(log_path(fixture), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fixture->stderr_fd >= 0 && fd >= 0);
+	assert_true(dup2(fd, STDERR_FILENO) >= 0);
+	close(fd);
+}
+
+const char *fixture_log_end(struct fixture *fixture)
+{
+	static char text[16384];
+	fflush(stderr);
+	assert_true(dup2(fixture->stderr_fd, STDERR_FILENO) >= 0);
+	close(fixture->stderr_fd);
+	int fd = open(log_path(fixture), O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	assert_true(n >= 0);
+	text[n] = 0;
+	close(fd);
+	return text;
 }
 
 const char *fixture_path(const struct fixture *fixture, const char *name)

@@ -13,9 +13,11 @@
 #include "mailfs/store.h"
 
 struct fixture {
-	char root[64];       /* a new directory */
-	char directory[128]; /* of the store, below it, not made yet */
-	struct store *store; /* NULL, or open */
+	char root[64];        /* a new directory */
+	char directory[128];  /* of the store, below it, not made yet */
+	enum store_kind kind; /* a cache, if nobody says otherwise */
+	struct store *store;  /* NULL, or open */
+	int stderr_fd;        /* the real one, while what is logged is collected */
 };
 
 /* Setups and teardown for cmocka: *state is the fixture. */
@@ -25,6 +27,16 @@ int fixture_destroy(void **state);
 
 /* Opens the store, or closes and opens it again. */
 void fixture_reopen(struct fixture *fixture);
+/* Closes the store, if it is open. */
+void fixture_close(struct fixture *fixture);
+/* For tests of what may not be done, where it is root who runs them: from now on another user's, who owns the fixture. */
+void fixture_drop_rights(const struct fixture *fixture);
+void fixture_take_rights(void);
+/* Opens the store, expecting rc; what is said must contain each of the words. */
+void fixture_expect_refused(struct fixture *fixture, int rc, const char *const *words);
+/* What is logged from now on, until it is asked for: all of it, valid until the next call. */
+void fixture_log_begin(struct fixture *fixture);
+const char *fixture_log_end(struct fixture *fixture);
 /* The path of a file in the store's directory; valid until the next call. */
 const char *fixture_path(const struct fixture *fixture, const char *name);
 /* Runs SQL on the database behind the store's back. */

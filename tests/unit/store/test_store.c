@@ -19,19 +19,6 @@ static unsigned mode_of(const char *path)
 	return st.st_mode & 07777;
 }
 
-/* Opens the store, expecting rc; what is said must contain each of the words. */
-static void expect_refused(struct fixture *fixture, int rc, const char *const *words)
-{
-	_cleanup_str_ struct str why = STR_INIT;
-	struct store *store = NULL;
-	assert_int_equal(store_open(fixture->directory, STORE_CACHE, &store, &why), rc);
-	assert_null(store);
-	for (; *words; words++)
-		if (!strstr(str_cstr(&why), *words))
-			fail_msg("\"%s\" is not in: %s", *words, str_cstr(&why));
-	assert_null(strchr(str_cstr(&why), '\n'));
-}
-
 /* With a row and a body in it, so that there are all of its files. */
 static void fill(struct fixture *fixture)
 {
@@ -100,7 +87,7 @@ static void test_directory_is_a_file(void **state)
 	char path[128];
 	snprintf(path, sizeof(path), "%s/file", fixture->root);
 	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-	expect_refused(
+	fixture_expect_refused(
 		fixture, -EIO, (const char *const[]){fixture->directory, strerror(ENOTDIR), NULL});
 }
 
@@ -108,7 +95,7 @@ static void test_directory_empty(void **state)
 {
 	struct fixture *fixture = *state;
 	fixture->directory[0] = 0;
-	expect_refused(fixture, -EIO, (const char *const[]){strerror(ENOENT), NULL});
+	fixture_expect_refused(fixture, -EIO, (const char *const[]){strerror(ENOENT), NULL});
 }
 
 static void test_directory_too_long(void **state)
@@ -129,11 +116,11 @@ static void test_symlinks_not_followed(void **state)
 	char target[128];
 	snprintf(target, sizeof(target), "%s/elsewhere", fixture->root);
 	fixture_reopen(fixture);
-	store_close(fixture->store);
-	fixture->store = NULL;
+	fixture_close(fixture);
 	unlink(fixture_path(fixture, "store.db"));
 	assert_int_equal(symlink(target, fixture_path(fixture, "store.db")), 0);
-	expect_refused(fixture, -EIO, (const char *const[]){"store.db", strerror(ELOOP), NULL});
+	fixture_expect_refused(
+		fixture, -EIO, (const char *const[]){"store.db", strerror(ELOOP), NULL});
 	assert_int_equal(access(target, F_OK), -1);
 }
 
@@ -145,7 +132,8 @@ static void test_second_open_in_process(void **state)
 	fixture_reopen(fixture);
 	char pid[32];
 	snprintf(pid, sizeof(pid), "pid %ld)", (long)getpid());
-	expect_refused(fixture, -EBUSY, (const char *const[]){pid, fixture->directory, NULL});
+	fixture_expect_refused(
+		fixture, -EBUSY, (const char *const[]){pid, fixture->directory, NULL});
 	fixture_reopen(fixture);
 }
 
@@ -179,7 +167,8 @@ static void test_other_process_has_it(void **state)
 	pid_t child = hold_in_child(fixture);
 	char pid[32];
 	snprintf(pid, sizeof(pid), "(pid %ld)", (long)child);
-	expect_refused(fixture, -EBUSY, (const char *const[]){pid, fixture->directory, NULL});
+	fixture_expect_refused(
+		fixture, -EBUSY, (const char *const[]){pid, fixture->directory, NULL});
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
 	fixture_reopen(fixture);
@@ -190,7 +179,8 @@ static void test_lock_without_pid(void **state)
 	struct fixture *fixture = *state;
 	fixture_reopen(fixture);
 	assert_int_equal(truncate(fixture_path(fixture, "lock"), 0), 0);
-	expect_refused(fixture, -EBUSY, (const char *const[]){"in use by another mailfs:", NULL});
+	fixture_expect_refused(
+		fixture, -EBUSY, (const char *const[]){"in use by another mailfs:", NULL});
 }
 
 /* ---- schema and damage ---- */
@@ -200,14 +190,13 @@ static void test_newer_schema(void **state)
 	struct fixture *fixture = *state;
 	fixture_reopen(fixture);
 	fill(fixture);
-	store_close(fixture->store);
-	fixture->store = NULL;
+	fixture_close(fixture);
 	fixture_sql(fixture, "PRAGMA user_version=7");
-	expect_refused(fixture, -EPROTO,
+	fixture_expect_refused(fixture, -EPROTO,
 		(const char *const[]){
-			fixture->directory, "newer", "version 7", "up to 1", "delete", NULL});
+			fixture->directory, "newer", "version 7", "up to 2", "delete", NULL});
 	/* Nothing was touched: with its own version back it opens, and has what it had. */
-	fixture_sql(fixture, "PRAGMA user_version=1");
+	fixture_sql(fixture, "PRAGMA user_version=2");
 	fixture_reopen(fixture);
 	struct store_body *body = fixture_body(fixture, 5, 1, "");
 	check_bytes(body, 1, 100, 0);
@@ -229,10 +218,9 @@ static void check_damaged(struct fixture *fixture, off_t offset, size_t len)
 {
 	fixture_reopen(fixture);
 	fill(fixture);
-	store_close(fixture->store);
-	fixture->store = NULL;
+	fixture_close(fixture);
 	overwrite(fixture, offset, len);
-	expect_refused(fixture, -EIO,
+	fixture_expect_refused(fixture, -EIO,
 		(const char *const[]){fixture->directory, "damaged", "delete", "cache", NULL});
 }
 
@@ -250,10 +238,10 @@ static void test_table_missing(void **state)
 {
 	struct fixture *fixture = *state;
 	fixture_reopen(fixture);
-	store_close(fixture->store);
-	fixture->store = NULL;
+	fixture_close(fixture);
 	fixture_sql(fixture, "DROP TABLE section_size");
-	expect_refused(fixture, -EIO, (const char *const[]){"damaged", "section_size", NULL});
+	fixture_expect_refused(
+		fixture, -EIO, (const char *const[]){"damaged", "section_size", NULL});
 }
 
 static int count_row(void *arg, const struct source_row *row)
@@ -272,8 +260,7 @@ static void test_damaged_rows(void **state)
 		struct source_row row = {.uid = uid, .have = SOURCE_ROW_FLAGS, .flags = "\\Seen"};
 		assert_int_equal(store_rows_put(fixture->store, 5, &row, 1), 0);
 	}
-	store_close(fixture->store);
-	fixture->store = NULL;
+	fixture_close(fixture);
 	struct stat st;
 	assert_int_equal(stat(fixture_path(fixture, "store.db"), &st), 0);
 	/* Behind the page of each table, which its creation made first. */
@@ -291,8 +278,7 @@ static void test_database_deleted(void **state)
 	struct fixture *fixture = *state;
 	fixture_reopen(fixture);
 	fill(fixture);
-	store_close(fixture->store);
-	fixture->store = NULL;
+	fixture_close(fixture);
 	assert_int_equal(unlink(fixture_path(fixture, "store.db")), 0);
 	fixture_reopen(fixture);
 	assert_int_equal(access(fixture_path(fixture, "bodies/00000005"), F_OK), -1);
