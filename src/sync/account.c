@@ -4,9 +4,10 @@
  * it does while it runs is in the other files; mailboxes that appear on the server later are not seen until the
  * next mount.
  */
-#include "private.h"
+#include "drop.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,27 +56,62 @@ static void lists_init(struct sync_account *account)
 	}
 }
 
+/* What both kinds have. NULL: no memory. */
+static struct sync_account *account_new(
+	const char *name, struct store *store, unsigned connections, int timeout_ms)
+{
+	struct sync_account *account = calloc(1, sizeof(*account));
+	if (!account)
+		return NULL;
+	account->store = store;
+	account->connections = connections;
+	account->timeout_ms = timeout_ms;
+	account->name = strdup(name);
+	if (!account->name || locks_init(account) < 0) {
+		free(account->name);
+		free(account);
+		return NULL;
+	}
+	lists_init(account);
+	return account;
+}
+
 int sync_account_create(const struct sync_params *params, struct sync_account **ret)
 {
 	if (params->connections < 1 || params->connections > SYNC_CONNECTIONS_MAX)
 		return -EINVAL;
-	struct sync_account *account = calloc(1, sizeof(*account));
+	struct sync_account *account = account_new(
+		params->account, params->store, params->connections, params->timeout_ms);
 	if (!account)
 		return -ENOMEM;
 	account->source = params->source;
-	account->store = params->store;
 	account->readonly = params->readonly;
-	account->connections = params->connections;
-	account->timeout_ms = params->timeout_ms;
 	account->refresh_ms = params->refresh_ms;
-	account->name = strdup(params->account);
-	int err = account->name ? locks_init(account) : -ENOMEM;
+	*ret = account;
+	return 0;
+}
+
+int sync_account_create_drop(const struct sync_drop_params *params, struct sync_account **ret)
+{
+	struct sync_account *account =
+		account_new(params->account, params->store, DROP_WORKERS, params->timeout_ms);
+	if (!account)
+		return -ENOMEM;
+	account->readonly = true;
+	/* Its listing is what is here: who stores keeps it current. */
+	account->refresh_ms = INT_MAX;
+	account->drop = calloc(1, sizeof(*account->drop));
+	int err = account->drop ? 0 : -ENOMEM;
+	if (err == 0) {
+		account->drop->account = account;
+		account->drop->params = *params;
+		account->drop->params.account = account->name;
+		err = intake_create(account->drop);
+	}
 	if (err < 0) {
-		free(account->name);
-		free(account);
+		sync_account_destroy(account);
 		return err;
 	}
-	lists_init(account);
 	*ret = account;
 	return 0;
 }
@@ -144,8 +180,27 @@ static int account_survey(
 	return 0;
 }
 
+/* A maildrop: what is here can be served before the server was looked at. */
+static int start_drop(struct sync_account *account, struct source_error *error)
+{
+	int err = drop_serve_init(account->drop);
+	if (err < 0)
+		return local_failed(error, err, "the store can not be used");
+	account->started = true;
+	err = workers_start(account, NULL);
+	if (err < 0)
+		local_failed(error, err, "threads can not be started");
+	else
+		err = intake_start(account->drop, error);
+	if (err < 0)
+		sync_account_stop(account);
+	return err;
+}
+
 int sync_account_start(struct sync_account *account, struct source_error *error)
 {
+	if (account->drop)
+		return start_drop(account, error);
 	const struct source_ops *ops = account->source->ops;
 	struct source_session *session = NULL;
 
@@ -171,7 +226,11 @@ int sync_account_start(struct sync_account *account, struct source_error *error)
 
 void sync_account_set_events(struct sync_account *account, const struct sync_events *events)
 {
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	account->events = *events;
+	/* Messages of a maildrop come by themselves: they are announced though nobody has asked for a listing. */
+	if (account->drop && account->folder_count > 0 && !account->stopping)
+		folder_start_listing(account->folders[0]);
 }
 
 void sync_account_stop(struct sync_account *account)
@@ -180,8 +239,11 @@ void sync_account_stop(struct sync_account *account)
 	bool first = !account->stopping;
 	account->stopping = true;
 	pthread_mutex_unlock(&account->lock);
-	if (first)
-		workers_stop(account);
+	if (!first)
+		return;
+	if (account->drop && account->drop->intake)
+		intake_stop(account->drop);
+	workers_stop(account);
 }
 
 void sync_account_destroy(struct sync_account *account)
@@ -189,10 +251,15 @@ void sync_account_destroy(struct sync_account *account)
 	if (!account)
 		return;
 	sync_account_stop(account);
+	if (account->drop) {
+		intake_destroy(account->drop);
+		drop_serve_finish(account->drop);
+	}
 	for (size_t i = 0; i < account->folder_count; i++)
 		folder_destroy(account->folders[i]);
 	free(account->folders);
 	locks_finish(account);
+	free(account->drop);
 	free(account->name);
 	free(account);
 }

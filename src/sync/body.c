@@ -107,6 +107,12 @@ static struct sync_body *share(struct sync_account *account, struct sync_body *m
 	return body;
 }
 
+/* A whole message of a maildrop: all of it is in the store, or it is damaged. There is nobody else to ask. */
+static bool is_spooled(const struct sync_body *body)
+{
+	return body->folder->account->drop && !body->section[0];
+}
+
 /* Opens what the store has of it. Without a store the body is kept in memory, chunk by chunk. */
 static void attach_store(struct sync_body *body)
 {
@@ -115,8 +121,8 @@ static void attach_store(struct sync_body *body)
 		folder->account->store, body->number, body->uid, body->section, &body->store);
 	if (err < 0) {
 		body->store = NULL;
-		log_warning(
-			"%s: message %u is not kept: %s", folder->name, body->uid, strerror(-err));
+		log_warning("%s: message %u %s: %s", folder->name, body->uid,
+			is_spooled(body) ? "can not be read" : "is not kept", strerror(-err));
 		return;
 	}
 	uint64_t size;
@@ -170,6 +176,9 @@ void sync_body_close(struct sync_body *body)
 	struct sync_account *account = body->folder->account;
 	if (!drop_ref(body))
 		return;
+	/* The message itself is here: what was decoded of it need not be kept twice. */
+	if (account->drop && body->section[0] && body->store)
+		(void)store_body_drop(body->store);
 	store_body_close(body->store);
 	pthread_mutex_lock(&account->lock);
 	list_remove(&body->link);
@@ -181,10 +190,13 @@ void sync_body_close(struct sync_body *body)
 size_t body_held_read(struct sync_body *body, void *buf, size_t len, uint64_t offset)
 {
 	size_t filled = 0;
-	while (body->store && filled < len && !atomic_load(&body->store_broken)) {
+	/* Of a maildrop it is asked again: there is no other way to the bytes, and what failed may have been for want of descriptors. */
+	bool usable = body->store && (is_spooled(body) || !atomic_load(&body->store_broken));
+	while (usable && filled < len) {
 		ssize_t n = store_body_read(
 			body->store, (char *)buf + filled, len - filled, offset + filled);
-		if (n < 0 && n != -ENODATA && !atomic_exchange(&body->store_broken, true))
+		bool failed = n < 0 && (n != -ENODATA || is_spooled(body));
+		if (failed && !atomic_exchange(&body->store_broken, true))
 			log_warning("%s: message %u in the store can not be read: %s",
 				body->folder->name, body->uid, strerror((int)-n));
 		if (n <= 0)
@@ -272,6 +284,8 @@ ssize_t sync_body_read(
 	feed(&probe, &body->recent, body->recent_start);
 	if (is_served(body, &probe))
 		return (ssize_t)probe.filled;
+	if (is_spooled(body))
+		return -EIO;
 	waiter->buf = buf;
 	waiter->len = len;
 	waiter->filled = probe.filled;
@@ -286,6 +300,8 @@ int sync_body_size(struct sync_body *body, uint64_t *ret, struct sync_waiter *wa
 		*ret = body->bound;
 		return 0;
 	}
+	if (is_spooled(body))
+		return -EIO;
 	waiter->buf = NULL;
 	waiter->len = waiter->filled = 0;
 	waiter->offset = 0;

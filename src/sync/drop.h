@@ -14,24 +14,37 @@
 
 #include "mailfs/maildrop.h"
 #include "private.h"
+#include "spool_source.h"
 
 #define DROP_MAILBOX     "INBOX"
 #define DROP_UIDVALIDITY 1
 /* Workers: nothing blocks on a network here. */
 #define DROP_WORKERS 2
 
-/* The serving half. */
+/* What is said of a message that is, or was, on its way. */
+struct expected {
+	uint32_t uid;
+	int standing; /* -EINPROGRESS: it comes; 0: it is durable here; else why it does not come */
+	bool asked;   /* it was put into urgent */
+};
+
+/* The serving half (drop_serve.c). */
 struct drop_serve {
-	struct source source; /* reads the spool; account->source points here */
-	struct sync_folder *folder;
-	uint32_t number; /* store_number(FOLDER) of it */
-	/* Stored and not announced yet. */
-	uint32_t *fresh; /* lock */
+	struct spool_source source; /* reads the spool; account->source points to it */
+	struct sync_folder *folder; /* account->folders[0] */
+	uint32_t number;            /* store_number(FOLDER) of it */
+	/* Lock, from here on. Durable and not announced yet, the oldest first. */
+	uint32_t *fresh;
 	size_t fresh_count, fresh_cap;
-	/* On their way: a table by uid (struct expected, drop_serve.c). */
-	struct expected_table *expected; /* lock */
-	struct list_node
-		urgent; /* lock: those that somebody waits for and that were not asked for yet */
+	bool reload; /* fresh could not take all: everything that is stored is announced anew */
+	/* What drop_expect() said, by ascending uid. */
+	struct expected *expected;
+	size_t expected_count;
+	/* Those that somebody waits for, in that order; the first urgent_taken were given out. As large as expected. */
+	uint32_t *urgent;
+	size_t urgent_count, urgent_taken;
+	/* Who waits for a message that is on its way; in a waiter, offset is the uid. */
+	struct list_node waiters;
 };
 
 struct intake;
@@ -45,18 +58,25 @@ struct drop {
 
 /* --- The serving half, for the intake and for account.c --- */
 
-/* Makes the folder, the source and what else is needed; the store is open. Blocks: disk. */
+/*
+ * Makes the source and the folder, and puts them into the account, whose name, store and drop are set; before the workers
+ * start. Blocks: disk.
+ */
 int drop_serve_init(struct drop *drop);
+/* Frees what it holds (the folder is the account's); the workers have ended. */
 void drop_serve_finish(struct drop *drop);
-/* These messages are durable: they are announced to the tree (if it has asked for the listing yet), and those who wait are woken after that. Any thread. */
+/*
+ * These messages are durable: they are announced to the tree (if it has asked for the listing yet), and those who wait are
+ * woken after that. Any thread. Blocks: never.
+ */
 void drop_stored(struct drop *drop, const uint32_t *uids, size_t count);
 /* From now on these are on their way, and no others. -ENOMEM. Blocks: never. */
 int drop_expect(struct drop *drop, const uint32_t *uids, size_t count);
-/* One of them will not come in this look: who waits for it gets err. */
+/* One of them will not come in this look: who waits for it, or asks for it before the next drop_expect(), gets err. */
 void drop_unexpect(struct drop *drop, uint32_t uid, int err);
-/* None of the rest will: who waits gets err. */
+/* None of the rest will; likewise. */
 void drop_expect_nothing(struct drop *drop, int err);
-/* One that somebody waits for; each is given once. false: none. */
+/* One that somebody waits for and that has not come; each is given once. false: none. */
 bool drop_urgent(struct drop *drop, uint32_t *ret_uid);
 
 /* --- The intake, for account.c --- */

@@ -65,6 +65,7 @@ void sync_folder_state(struct sync_folder *folder, struct store_mailbox *ret)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
 	*ret = folder->state;
+	folder->time_told = true;
 }
 
 void sync_folder_set_data(struct sync_folder *folder, void *data)
@@ -139,6 +140,8 @@ int folder_message_missing(struct sync_folder *folder, struct worker *worker, ui
 {
 	struct probe probe = {.uid = uid};
 	struct source_error error;
+	if (folder->account->drop)
+		return -EIO;
 	int err = session_call(worker, folder, uidvalidity, call_probe, &probe, &error);
 	if (err == 0 && probe.listed) {
 		log_warning("%s: message %u: the server lists it, but does not give it",
@@ -162,11 +165,24 @@ static bool holds_messages(const struct sync_folder *folder)
 	return !(folder->mailbox.flags & SOURCE_MAILBOX_NOSELECT);
 }
 
-/* Whether the listing need not be looked at again yet. Lock held. */
+/* Whether the listing need not be looked at again yet; a maildrop's is kept current by those who store. Lock held. */
 static bool is_current(const struct sync_folder *folder)
 {
-	return folder->listing == SYNC_LISTING_WHOLE && !folder->stale && folder->checked_ms >= 0 &&
+	if (folder->listing != SYNC_LISTING_WHOLE || folder->stale || folder->checked_ms < 0)
+		return false;
+	return folder->account->drop ||
 	       clock_now_ms() - folder->checked_ms < folder->account->refresh_ms;
+}
+
+void folder_start_listing(struct sync_folder *folder)
+{
+	if (folder->listing_job.busy)
+		return;
+	if (folder->listing != SYNC_LISTING_WHOLE) {
+		folder->listing = SYNC_LISTING_RUNNING;
+		folder->listing_err = 0;
+	}
+	job_queue(folder->account, &folder->listing_job);
 }
 
 /* Lets waiter wait in list for the listing job, which is started if it does not run. Lock held. */
@@ -176,13 +192,7 @@ static int wait_for_listing(
 	if (folder->account->stopping)
 		return -EIO;
 	waiter_add(folder->account, list, waiter);
-	if (folder->listing_job.busy)
-		return -EINPROGRESS;
-	if (folder->listing != SYNC_LISTING_WHOLE) {
-		folder->listing = SYNC_LISTING_RUNNING;
-		folder->listing_err = 0;
-	}
-	job_queue(folder->account, &folder->listing_job);
+	folder_start_listing(folder);
 	return -EINPROGRESS;
 }
 

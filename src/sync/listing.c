@@ -72,8 +72,8 @@ static int on_stored_row(void *arg, const struct source_row *row)
 	return page->listing->batch.count < PAGE_ROWS ? 0 : -ECANCELED;
 }
 
-/* Announces what is stored, page by page: the tree must not be called while the store is reading. */
-static int announce_stored(struct listing *listing)
+/* Page by page: the tree must not be called while the store is reading. */
+int listing_announce_stored(struct listing *listing)
 {
 	struct page page = {.listing = listing};
 	int err;
@@ -209,7 +209,7 @@ static int apply_changes(struct listing *listing, const struct diff *diff)
 	if (err < 0)
 		return err;
 	if (!shown)
-		return announce_stored(listing);
+		return listing_announce_stored(listing);
 	if (diff->gone_count)
 		account->events.gone(account->events.arg, folder, diff->gone, diff->gone_count);
 	return 0;
@@ -299,7 +299,9 @@ static int list_again(struct listing *listing)
 		return err;
 	if (!is_unchanged(listing, count))
 		return list_changes(listing);
-	return listing->folder->announced == listing->known.folder ? 0 : announce_stored(listing);
+	return listing->folder->announced == listing->known.folder
+	               ? 0
+	               : listing_announce_stored(listing);
 }
 
 /* Takes over what was noticed since the last run. */
@@ -336,7 +338,7 @@ static int list(struct listing *listing)
 	return save_state(listing);
 }
 
-static void listing_finish(struct listing *listing)
+void listing_finish(struct listing *listing)
 {
 	uid_set_finish(&listing->seen);
 	row_batch_finish(&listing->batch);
@@ -354,11 +356,8 @@ static void remember_failure(struct listing *listing)
 	listing->folder->touched |= listing->changed;
 }
 
-/* The job is done: those who wait are to hear how it went. */
-static void job_done(
-	struct sync_folder *folder, int64_t checked_ms, int err, struct list_node *done)
+void listing_done(struct sync_folder *folder, int64_t checked_ms, int err, struct list_node *done)
 {
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
 	folder->listing_job.busy = false;
 	if (err == 0) {
 		folder->listing = SYNC_LISTING_WHOLE;
@@ -371,6 +370,13 @@ static void job_done(
 	folder->seen++;
 	waiter_take_all(&folder->refreshers, err, done);
 	waiter_take_all(&folder->watchers, err, done);
+}
+
+static void job_done(
+	struct sync_folder *folder, int64_t checked_ms, int err, struct list_node *done)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
+	listing_done(folder, checked_ms, err, done);
 }
 
 /* A lost connection was logged where it was lost. */

@@ -54,4 +54,11 @@ int listing_settle(struct listing *listing, bool complete);
 /* Stores and announces what is in the batch; not stored again when it came from there. */
 int listing_flush(struct listing *listing, bool from_store);
 
+/* Announces the identity in known, and all rows that are stored. */
+int listing_announce_stored(struct listing *listing);
+/* The job ends: those who wait are put into done, to hear how it went. Lock held. */
+void listing_done(struct sync_folder *folder, int64_t checked_ms, int err, struct list_node *done);
+/* Frees what a run has gathered. */
+void listing_finish(struct listing *listing);
+
 #endif

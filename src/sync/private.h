@@ -132,6 +132,7 @@ struct sync_folder {
 	int64_t checked_ms; /* lock: when the listing was last known to be current; -1: never in this mount */
 	bool stale; /* lock: something showed that the listing is not current */
 	bool touched; /* lock: a message was found gone outside of a listing, changed_s did not move yet */
+	bool time_told; /* lock: somebody was given state.changed_s as it is now */
 	struct list_node refreshers, watchers; /* lock: waiters */
 	struct job listing_job;
 	uint32_t announced; /* job (listing): the folder number whose rows the tree has seen */
@@ -182,9 +183,12 @@ void folder_destroy(struct sync_folder *folder);
 void folder_identity(struct sync_folder *folder, uint32_t *ret_number, uint32_t *ret_uidvalidity);
 /* The listing is to be looked at again by the next refresh. */
 void folder_mark_stale(struct sync_folder *folder);
+/* Starts the listing job if it does not run. Lock held. */
+void folder_start_listing(struct sync_folder *folder);
 /*
  * The server gave nothing for a message: asks whether it lists it. -ENOENT: it does not, and the message is forgotten, if
- * number is still the folder's. -EIO: it does. Else as session_call(). Blocks: network, disk.
+ * number is still the folder's. -EIO: it does; of a maildrop always: nothing of it is ever forgotten. Else as session_call().
+ * Blocks: network, disk.
  */
 int folder_message_missing(struct sync_folder *folder, struct worker *worker, uint32_t number,
 	uint32_t uidvalidity, uint32_t uid);

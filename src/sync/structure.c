@@ -134,13 +134,32 @@ static int fetch_structure(struct ask *ask, struct worker *worker)
 	return err;
 }
 
+/* Whether a stored structure tells where the parts lie: a maildrop's must, or the message is walked again. */
+static bool is_located(const struct str *data)
+{
+	struct mime_part *part;
+	if (mime_part_parse(str_cstr(data), data->len, &part) < 0)
+		return false;
+	bool located = part->located;
+	mime_part_destroy(part);
+	return located;
+}
+
+/* Whether the store has a structure that serves; an error of the store. */
+static int is_stored(struct sync_folder *folder, uint32_t number, uint32_t uid, bool *ret)
+{
+	_cleanup_str_ struct str structure = STR_INIT;
+	int err = store_structure_get(folder->account->store, number, uid, &structure);
+	*ret = err == 0 && (!folder->account->drop || is_located(&structure));
+	return err == -ENOENT ? 0 : err;
+}
+
 /* Another waiter, or the batch of another message, may have brought it meanwhile. */
 static int serve(struct ask *ask, struct worker *worker)
 {
-	_cleanup_str_ struct str structure = STR_INIT;
-	int err =
-		store_structure_get(ask->folder->account->store, ask->number, ask->uid, &structure);
-	return err == -ENOENT ? fetch_structure(ask, worker) : err;
+	bool stored;
+	int err = is_stored(ask->folder, ask->number, ask->uid, &stored);
+	return err < 0 || stored ? err : fetch_structure(ask, worker);
 }
 
 /* --- The job --- */
@@ -224,23 +243,13 @@ static void watch_walker(struct sync_folder *folder, uint32_t uid)
 	folder->walk_ms = now;
 }
 
-/* Whether the store has it; an error of the store. */
-static int is_stored(struct sync_folder *folder, uint32_t uid, bool *ret)
-{
-	_cleanup_str_ struct str structure = STR_INIT;
-	uint32_t number, uidvalidity;
-
-	folder_identity(folder, &number, &uidvalidity);
-	int err = store_structure_get(folder->account->store, number, uid, &structure);
-	*ret = err == 0;
-	return err == -ENOENT ? 0 : err;
-}
-
 int sync_structure(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter)
 {
 	struct sync_account *account = folder->account;
+	uint32_t number, uidvalidity;
 	bool stored;
-	int err = is_stored(folder, uid, &stored);
+	folder_identity(folder, &number, &uidvalidity);
+	int err = is_stored(folder, number, uid, &stored);
 	if (err < 0)
 		return err;
 

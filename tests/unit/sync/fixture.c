@@ -163,17 +163,22 @@ int fixture_setup(void **state)
 	return 0;
 }
 
-void fixture_start(struct fixture *f)
+struct sync_events fixture_events(struct fixture *f)
 {
-	struct source_error error;
-	struct str why = STR_INIT;
-	struct sync_events events = {.arg = f,
+	return (struct sync_events){.arg = f,
 		.reset = on_reset,
 		.rows = on_rows,
 		.gone = on_gone,
 		.size = on_size,
 		.section_size = on_section_size,
 		.changed = on_changed};
+}
+
+void fixture_start(struct fixture *f)
+{
+	struct source_error error;
+	struct str why = STR_INIT;
+	struct sync_events events = fixture_events(f);
 	if (!f->store)
 		assert_int_equal(store_open(f->directory, STORE_CACHE, &f->store, &why), 0);
 	str_finish(&why);

@@ -51,6 +51,8 @@ int fixture_setup(void **state);
 int fixture_teardown(void **state);
 /* Opens the store if need be, makes the account and starts it. */
 void fixture_start(struct fixture *f);
+/* The tree that writes into f->told, which is of the first mailbox. */
+struct sync_events fixture_events(struct fixture *f);
 /* Ends the account and the store, as an unmount does; what the tree knew is forgotten. */
 void fixture_end(struct fixture *f);
 struct sync_folder *fixture_folder(struct fixture *f, const char *name);
