@@ -52,6 +52,12 @@ struct tree_observer {
 	void (*directory)(void *arg, uint64_t node);
 	/* The entry is gone; name is valid during the call only. */
 	void (*gone)(void *arg, uint64_t parent, const char *name);
+	/*
+	 * A message has come that was not there when the folder's listing was first whole. Its name in
+	 * parent; valid during the call only. Told before whoever waits for it is woken. NULL: not
+	 * wanted.
+	 */
+	void (*appeared)(void *arg, uint64_t parent, const char *name);
 };
 
 struct tree_params {
@@ -108,12 +114,18 @@ struct tree_entry {
 };
 
 /*
- * Finds name in a directory. A message of a folder that was not listed yet waits for the listing.
+ * Finds name in a directory. A message of a folder that was not listed yet waits for the listing,
+ * and one that is on its way for its arrival: where it is kept away, that error, not -ENOENT.
  * Counts one reference to the node, for tree_forget(). -ENOENT; -ENOTDIR. Blocks: disk.
  */
 int tree_lookup(struct tree *tree, uint64_t parent, const char *name, struct tree_entry *ret,
 	struct tree_call *call);
 void tree_forget(struct tree *tree, uint64_t node, uint64_t count);
+/*
+ * Appends the path of a folder below the root: components joined by '/', "" for the root itself.
+ * -ENOENT: not a folder of what is shown. Blocks: never.
+ */
+int tree_directory_path(struct tree *tree, uint64_t node, struct str *out);
 /* -ENOENT: the message is gone. Blocks: never. */
 int tree_attributes(struct tree *tree, uint64_t node, struct tree_entry *ret);
 /* The server's quota, or figures that keep clients content. */
@@ -169,7 +181,7 @@ ssize_t tree_file_read(
  */
 int tree_xattr_get(struct tree *tree, uint64_t node, const char *name, struct str *out,
 	struct tree_call *call);
-/* The names, each ended by NUL. Blocks: never. */
+/* The names, each ended by NUL. Blocks: never; of a maildrop's message the first time: disk. */
 int tree_xattr_list(struct tree *tree, uint64_t node, struct str *out);
 
 #endif

@@ -48,6 +48,13 @@ void tell_gone(struct tree *tree, const struct folder *folder, const char *name,
 	observer->gone(observer->arg, folder_node(tree, folder, true), view_name);
 }
 
+static void tell_appeared(struct tree *tree, const struct folder *folder, const char *name)
+{
+	const struct tree_observer *observer = atomic_load(&tree->observer);
+	if (observer && observer->appeared)
+		observer->appeared(observer->arg, folder_node(tree, folder, false), name);
+}
+
 /* --- rows --- */
 
 static unsigned header_facts(const struct source_row *row)
@@ -137,8 +144,9 @@ static int row_update(struct folder *folder, size_t at, const struct index_entry
 	return r;
 }
 
+/* *ret_new: it was not there before. */
 static int row_put(struct folder *folder, const struct index_entry *fresh, const char *name,
-	struct correction *ret)
+	struct correction *ret, bool *ret_new)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	ssize_t at = index_find(&folder->index, fresh->uid);
@@ -146,17 +154,21 @@ static int row_put(struct folder *folder, const struct index_entry *fresh, const
 		return row_update(folder, (size_t)at, fresh, name, ret);
 	folder->version++;
 	at = index_append(&folder->index, fresh, name);
+	*ret_new = at >= 0;
 	return at < 0 ? (int)at : 0;
 }
 
-static void row_announce(struct tree *tree, struct folder *folder, const struct source_row *row)
+/* whole: the folder had been shown whole before. */
+static void row_announce(
+	struct tree *tree, struct folder *folder, const struct source_row *row, bool whole)
 {
 	char name[MIME_NAME_MAX + 1];
 	struct correction correction = {0};
+	bool is_new = false;
 	struct index_entry fresh = row_entry(row);
 	int r = row_name(tree, row, name);
 	if (r == 0)
-		r = row_put(folder, &fresh, name, &correction);
+		r = row_put(folder, &fresh, name, &correction, &is_new);
 	if (r < 0) {
 		log_error("%s: no memory for message %u: its folder can not be listed",
 			folder->name, fresh.uid);
@@ -167,13 +179,18 @@ static void row_announce(struct tree *tree, struct folder *folder, const struct 
 		tell_attributes(tree, node_message(folder->number, fresh.uid, false));
 	if (correction.shown)
 		tell_gone(tree, folder, correction.name, correction.shown);
+	if (is_new && whole)
+		tell_appeared(tree, folder, name);
 }
 
 static void events_rows(
 	void *arg, struct sync_folder *sync, const struct source_row *rows, size_t count)
 {
+	uint64_t seen;
+	int err;
+	bool whole = sync_folder_progress(sync, &seen, &err) == SYNC_LISTING_WHOLE;
 	for (size_t i = 0; i < count; i++)
-		row_announce(arg, sync_folder_data(sync), &rows[i]);
+		row_announce(arg, sync_folder_data(sync), &rows[i], whole);
 }
 
 /* --- the others --- */

@@ -320,6 +320,29 @@ struct folder *folder_of_node(const struct tree *tree, struct node_number n)
 	               : NULL;
 }
 
+/* Up to the root first, which is what a path begins below. */
+static int append_path(const struct tree *tree, const struct folder *folder, struct str *out)
+{
+	if (folder == tree->root)
+		return 0;
+	if (!folder->parent)
+		return -ENOENT;
+	int r = append_path(tree, folder->parent, out);
+	if (r < 0)
+		return r;
+	if (folder->parent != tree->root)
+		str_putc(out, '/');
+	str_append_cstr(out, folder->name);
+	return str_error(out);
+}
+
+int tree_directory_path(struct tree *tree, uint64_t node, struct str *out)
+{
+	struct node_number n = node_parse(node);
+	struct folder *folder = n.kind == NODE_VIEW ? NULL : folder_of_node(tree, n);
+	return folder ? append_path(tree, folder, out) : -ENOENT;
+}
+
 bool folder_announced(struct folder *folder)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);

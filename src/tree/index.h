@@ -27,6 +27,9 @@ enum index_flag {
 	INDEX_TO = 1 << 8,
 	INDEX_SUBJECT = 1 << 9,
 	INDEX_MESSAGE_ID = 1 << 10,
+	/* what the store said when it was first asked, for the same reason */
+	INDEX_UIDL = 1 << 11,
+	INDEX_NO_UIDL = 1 << 12,
 };
 /* What the listing decides; the other flags belong to the tree. */
 #define INDEX_FACTS                                                                                \

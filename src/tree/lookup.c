@@ -24,11 +24,9 @@ static bool all_announced(struct folder *folder, uint64_t epoch)
 /*
  * The listing is waited for only where the name may be one of a message that was not announced yet.
  */
-static int lookup_message(struct tree *tree, struct folder *folder, const char *name, bool view,
+static int lookup_announced(struct tree *tree, struct folder *folder, const char *name, bool view,
 	struct tree_entry *ret, struct tree_call *call)
 {
-	if (!folder_selectable(folder) || !message_name_possible(tree, name, view))
-		return -ENOENT;
 	for (;;) {
 		/*
 		 * In this order: what is announced, or begins anew, after either was asked for must
@@ -45,6 +43,34 @@ static int lookup_message(struct tree *tree, struct folder *folder, const char *
 		if (r < 0)
 			return r;
 	}
+}
+
+/*
+ * What is on its way to a maildrop is waited for. It may have come since it was looked for: then
+ * nobody expects it any more, and it is found now.
+ */
+static int lookup_expected(struct tree *tree, struct folder *folder, const char *name, bool view,
+	struct tree_entry *ret, struct tree_call *call)
+{
+	if (!(call->waited & WAITED_EXPECTED)) {
+		uint32_t uid = message_name_uid(tree, name, view);
+		call->waited |= WAITED_EXPECTED;
+		int r = (int)call_waits(call, WAITED_EXPECTED,
+			sync_folder_expected(folder->sync, uid, &call->waiter));
+		if (r < 0)
+			return r;
+	}
+	return message_lookup(tree, folder, name, view, ret);
+}
+
+static int lookup_message(struct tree *tree, struct folder *folder, const char *name, bool view,
+	struct tree_entry *ret, struct tree_call *call)
+{
+	if (!folder_selectable(folder) || message_name_uid(tree, name, view) == 0)
+		return -ENOENT;
+	int r = lookup_announced(tree, folder, name, view, ret, call);
+	return r == -ENOENT && tree->drop ? lookup_expected(tree, folder, name, view, ret, call)
+	                                  : r;
 }
 
 static int lookup_in_folder(struct tree *tree, struct folder *folder, const char *name, bool view,

@@ -38,7 +38,7 @@ int message_get(struct tree *tree, uint32_t number, uint32_t uid, struct folder 
  * A name of the view leads back to the name of a file with .eml, or, with a template of the user,
  * to itself.
  */
-static uint32_t name_uid(const struct tree *tree, const char *name, bool view)
+uint32_t message_name_uid(const struct tree *tree, const char *name, bool view)
 {
 	char file[NAME_MAX + sizeof(SUFFIX)];
 	size_t len = strlen(name);
@@ -52,11 +52,6 @@ static uint32_t name_uid(const struct tree *tree, const char *name, bool view)
 	return uid ? uid : mime_name_uid(tree->names, name);
 }
 
-bool message_name_possible(const struct tree *tree, const char *name, bool view)
-{
-	return name_uid(tree, name, view) != 0;
-}
-
 static bool name_matches(const char *kept, const char *name, bool view)
 {
 	if (!view)
@@ -68,7 +63,7 @@ static bool name_matches(const char *kept, const char *name, bool view)
 int message_lookup(const struct tree *tree, struct folder *folder, const char *name, bool view,
 	struct tree_entry *ret)
 {
-	uint32_t uid = name_uid(tree, name, view);
+	uint32_t uid = message_name_uid(tree, name, view);
 	if (uid == 0)
 		return -ENOENT;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
@@ -96,6 +91,17 @@ static bool set_size(struct folder *folder, uint32_t number, uint32_t uid, uint6
 		(size_bytes < INDEX_SIZE_MAX ? size_bytes : INDEX_SIZE_MAX) & INDEX_SIZE_MAX;
 	entry->flags |= INDEX_SIZED;
 	return grown;
+}
+
+void message_set_flags(struct tree *tree, uint32_t number, uint32_t uid, unsigned flags)
+{
+	struct folder *folder = folder_of_number(tree, number);
+	if (!folder)
+		return;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
+	if (at >= 0)
+		index_at(&folder->index, (size_t)at)->flags |= (uint16_t)flags;
 }
 
 void message_set_size(struct tree *tree, uint32_t number, uint32_t uid, uint64_t size_bytes)

@@ -55,6 +55,7 @@ struct tree {
 	struct store *store;
 	const struct mime_name_template *names;
 	bool views_listed;
+	bool drop; /* the account is a maildrop */
 	uid_t uid;
 	gid_t gid;
 	mode_t file_mode, directory_mode;
@@ -79,6 +80,7 @@ enum tree_waited {
 	WAITED_STRUCTURE = 1 << 1,
 	WAITED_READ = 1 << 2,
 	WAITED_END = 1 << 3,
+	WAITED_EXPECTED = 1 << 4,
 };
 
 /*
@@ -136,8 +138,8 @@ void entry_inside(const struct tree *tree, const struct inside *inside, int64_t 
 /* --- message.c --- */
 /* The message's name in a directory of the view: without .eml. */
 size_t message_view_len(const char *name);
-/* Whether a message could have that name. */
-bool message_name_possible(const struct tree *tree, const char *name, bool view);
+/* The UID that a message of that name must have; 0: no message could have it. */
+uint32_t message_name_uid(const struct tree *tree, const char *name, bool view);
 /* What the index knows of a message; -ENOENT: there is no such message (any more). */
 int message_get(struct tree *tree, uint32_t number, uint32_t uid, struct folder **ret_folder,
 	struct index_entry *ret);
@@ -147,6 +149,8 @@ int message_get(struct tree *tree, uint32_t number, uint32_t uid, struct folder 
  */
 int message_lookup(const struct tree *tree, struct folder *folder, const char *name, bool view,
 	struct tree_entry *ret);
+/* Remembers flags (enum index_flag) of a message. */
+void message_set_flags(struct tree *tree, uint32_t number, uint32_t uid, unsigned flags);
 /* The true size was learned. */
 void message_set_size(struct tree *tree, uint32_t number, uint32_t uid, uint64_t size_bytes);
 

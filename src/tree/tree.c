@@ -50,6 +50,7 @@ int tree_create(const struct tree_params *params, struct tree **ret)
 	tree->store = params->store;
 	tree->names = params->names;
 	tree->views_listed = params->views_listed;
+	tree->drop = sync_account_is_drop(params->account);
 	set_modes(tree, params);
 	pthread_rwlock_init(&tree->folders_lock, NULL);
 	nodes_init(&tree->nodes);

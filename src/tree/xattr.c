@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Extended attributes. Which ones a message has is in the index, so that listing them (as newer
- * versions of ls do for every file) touches no disk; the values of those that the index does not
- * hold come from the stored listing.
+ * versions of ls do for every file) touches no disk, but for the unique-id of a maildrop's message,
+ * which is asked for once; the values of those that the index does not hold come from the store.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -86,6 +86,40 @@ static int message_id_value(const struct source_row *row, struct str *out)
 	return field_value(row, "Message-ID", mime_words_decode, out);
 }
 
+/* --- The server's unique-id of a message of a maildrop, from the record of its download --- */
+
+#define UIDL_XATTR PREFIX "uidl"
+
+/* Appends it; -ENODATA: it has none. What the store says is remembered: it never changes. */
+static int uidl_value(struct tree *tree, struct node_number n, struct str *out)
+{
+	struct index_entry message;
+	struct folder *folder;
+	int r = message_get(tree, n.number, n.uid, &folder, &message);
+	if (r < 0)
+		return r;
+	if (!tree->drop || message.flags & INDEX_NO_UIDL)
+		return -ENODATA;
+	r = store_spool_uidl(tree->store, n.number, n.uid, out);
+	if (r == -ENOENT)
+		return -ENODATA;
+	if (r == 0 || r == -ENODATA)
+		message_set_flags(tree, n.number, n.uid, r == 0 ? INDEX_UIDL : INDEX_NO_UIDL);
+	return r;
+}
+
+static int uidl_list(
+	struct tree *tree, struct node_number n, const struct index_entry *message, struct str *out)
+{
+	_cleanup_str_ struct str value = STR_INIT;
+	bool has = message->flags & INDEX_UIDL || uidl_value(tree, n, &value) == 0;
+	if (has)
+		str_append(out, UIDL_XATTR, sizeof(UIDL_XATTR));
+	return str_error(out);
+}
+
+/* --- The others --- */
+
 static const struct message_xattr {
 	const char *name;
 	unsigned needs; /* enum index_flag; 0: every message has it */
@@ -138,7 +172,7 @@ static int message_get_xattr(
 	for (size_t i = 0; i < MESSAGE_XATTRS; i++)
 		if (strcmp(message_xattrs[i].name, name) == 0)
 			return message_value(tree, n, &message_xattrs[i], out);
-	return -ENODATA;
+	return strcmp(name, UIDL_XATTR) == 0 ? uidl_value(tree, n, out) : -ENODATA;
 }
 
 static int message_list(struct tree *tree, struct node_number n, struct str *out)
@@ -149,7 +183,7 @@ static int message_list(struct tree *tree, struct node_number n, struct str *out
 	for (size_t i = 0; i < MESSAGE_XATTRS && r == 0; i++)
 		if ((message.flags & message_xattrs[i].needs) == message_xattrs[i].needs)
 			str_append(out, message_xattrs[i].name, strlen(message_xattrs[i].name) + 1);
-	return r < 0 ? r : str_error(out);
+	return r < 0 ? r : uidl_list(tree, n, &message, out);
 }
 
 /* --- Folders --- */

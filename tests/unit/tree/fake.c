@@ -63,8 +63,17 @@ static void told_gone(void *arg, uint64_t parent, const char *name)
 	str_printf(&fake.told, "gone %#jx %s\n", (uintmax_t)parent, name);
 }
 
-static const struct tree_observer observer = {
-	.attributes = told_attributes, .directory = told_directory, .gone = told_gone};
+static void told_appeared(void *arg, uint64_t parent, const char *name)
+{
+	(void)arg;
+	if (fake.tell_appeared)
+		str_printf(&fake.told, "appeared %#jx %s\n", (uintmax_t)parent, name);
+}
+
+static const struct tree_observer observer = {.attributes = told_attributes,
+	.directory = told_directory,
+	.gone = told_gone,
+	.appeared = told_appeared};
 
 int fake_tree_params(const struct tree_params *params)
 {
@@ -306,6 +315,22 @@ enum sync_listing sync_folder_progress(struct sync_folder *folder, uint64_t *ret
 	return folder->listing;
 }
 
+bool sync_account_is_drop(const struct sync_account *account)
+{
+	(void)account;
+	return fake.drop;
+}
+
+int sync_folder_expected(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter)
+{
+	fake.expected_calls++;
+	if (uid == fake.arriving)
+		fake_message(folder, uid);
+	if (uid != fake.expected)
+		return 0;
+	return fake.expected_err ? fake.expected_err : wait_for(waiter);
+}
+
 int sync_structure(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter)
 {
 	(void)folder;
@@ -392,6 +417,18 @@ int store_row_get(struct store *store, uint32_t folder, uint32_t uid, source_row
 		.header_len = strlen(fake.row.header),
 	};
 	return fn(arg, &row);
+}
+
+int store_spool_uidl(struct store *store, uint32_t folder, uint32_t uid, struct str *out)
+{
+	(void)store;
+	(void)folder;
+	(void)uid;
+	fake.uidl_calls++;
+	if (!fake.uidl)
+		return -ENODATA;
+	str_append_cstr(out, fake.uidl);
+	return str_error(out);
 }
 
 int store_folder_count(

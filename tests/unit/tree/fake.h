@@ -44,6 +44,15 @@ struct fake {
 	struct sync_waiter *waiter; /* who waits; NULL: nobody */
 	struct fake_row row;        /* what the store has of one message */
 
+	/* a maildrop */
+	bool drop;
+	uint32_t expected;       /* a UID that is on its way; 0: none */
+	int expected_err;        /* why it does not come; 0: it comes */
+	uint32_t arriving;       /* comes when it is asked for */
+	unsigned expected_calls; /* for any UID */
+	const char *uidl;        /* of every message; NULL: none */
+	unsigned uidl_calls;
+
 	/* structures and bodies */
 	bool structure_stored, structure_empty;
 	unsigned structure_calls;
@@ -57,8 +66,9 @@ struct fake {
 	unsigned bodies; /* open ones */
 	ssize_t read_result;
 
-	/* what the observer was told, as text */
+	/* what the observer was told, as text; of messages that appeared if it is to be */
 	struct str told;
+	bool tell_appeared;
 
 	/* the call that is made; woken: wake() was called with result */
 	struct tree_call call;

@@ -305,6 +305,35 @@ static void test_views_listed(void **state)
 	fake_finish();
 }
 
+/* Messages of a maildrop come in no order, while a directory is open. */
+static void test_new_messages_leave_offsets_alone(void **state)
+{
+	static const uint32_t uids[] = {700, 3, 4000000000, 2};
+	struct tree_dir *dir;
+	struct str names = STR_INIT, again = STR_INIT;
+	(void)state;
+	begin();
+	fake_listed(box, 5, 1);
+	assert_int_equal(tree_dir_open(fake.tree, fake_node("Box"), &dir, fake_call()), 0);
+	for (size_t i = 0; i < 4; i++) {
+		str_reset(&names);
+		assert_int_equal(fake_read_dir(dir, 4 + i, &names), 0);
+		assert_int_equal(names.len, 0);
+		fake_message(box, uids[i]);
+		assert_int_equal(fake_read_dir(dir, 4 + i, &names), 0);
+		str_printf(&again, "%s|", fake_name(uids[i]));
+		assert_true(again.len >= names.len);
+		assert_string_equal(again.data + again.len - names.len, names.data);
+	}
+	str_reset(&names);
+	assert_int_equal(fake_read_dir(dir, 4, &names), 0);
+	assert_string_equal(names.data, again.data);
+	tree_dir_close(dir);
+	str_finish(&names);
+	str_finish(&again);
+	fake_finish();
+}
+
 static void test_after_many_deletions(void **state)
 {
 	uint32_t uid;
@@ -342,6 +371,7 @@ int main(void)
 		cmocka_unit_test(test_what_the_kernel_may_keep),
 		cmocka_unit_test(test_the_view),
 		cmocka_unit_test(test_views_listed),
+		cmocka_unit_test(test_new_messages_leave_offsets_alone),
 		cmocka_unit_test(test_after_many_deletions),
 	};
 	return cmocka_run_group_tests_name("tree/dir", tests, NULL, NULL);

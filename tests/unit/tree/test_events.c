@@ -197,6 +197,25 @@ static void test_a_time_that_moved(void **state)
 	fake_finish();
 }
 
+static void test_appeared(void **state)
+{
+	char expected[300];
+	(void)state;
+	begin(1);
+	fake.tell_appeared = true;
+	fake_message(box, 2);
+	snprintf(expected, sizeof(expected), "appeared " BOX " %s\n", fake_name(2));
+	expect_told(expected);
+	fake_message(box, 2); /* nothing new */
+	expect_told("");
+	/* what the first listing brings has not just come */
+	fake_announce(box, 6);
+	str_reset(&fake.told);
+	fake_message(box, 3);
+	expect_told("");
+	fake_finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_a_row_that_is_announced_better),
 		cmocka_unit_test(test_a_message_that_was_not_gone_after_all),
 		cmocka_unit_test(test_a_time_that_moved),
+		cmocka_unit_test(test_appeared),
 	};
 	return cmocka_run_group_tests_name("tree/events", tests, NULL, NULL);
 }

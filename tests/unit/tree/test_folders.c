@@ -4,6 +4,7 @@
  * root.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "fake.h"
@@ -122,6 +123,66 @@ static void test_root(void **state)
 	check_root("Archive/2026", NULL);
 }
 
+static void expect_path(uint64_t node, const char *expected)
+{
+	struct str path = STR_INIT;
+	int r = tree_directory_path(fake.tree, node, &path);
+	assert_int_equal(r, expected ? 0 : -ENOENT);
+	if (expected)
+		assert_string_equal(str_cstr(&path), expected);
+	str_finish(&path);
+}
+
+static void test_paths(void **state)
+{
+	(void)state;
+	fake_reset();
+	fake_folder("INBOX.Sent.2025", '.', 0);
+	fake_folder("Other", '.', 0);
+	assert_int_equal(fake_tree(NULL), 0);
+	uint64_t year = fake_node("INBOX/Sent/2025"), inbox = fake_node("INBOX"),
+		 other = fake_node("Other");
+	expect_path(TREE_NODE_ROOT, "");
+	expect_path(inbox, "INBOX");
+	expect_path(year, "INBOX/Sent/2025");
+	expect_path(year | TREE_NODE_VIEW, NULL);
+	expect_path(UINT64_C(5) << 32 | 1, NULL);
+	expect_path(UINT64_C(999) << 32, NULL);
+	fake_finish();
+	/* with another root, the numbers are the same */
+	fake_reset();
+	fake_folder("INBOX.Sent.2025", '.', 0);
+	fake_folder("Other", '.', 0);
+	assert_int_equal(fake_tree("INBOX"), 0);
+	expect_path(TREE_NODE_ROOT, "");
+	expect_path(year, "Sent/2025");
+	expect_path(other, NULL);
+	fake_finish();
+}
+
+/* A maildrop: one flat folder, shown as the root. */
+static void test_flat_root(void **state)
+{
+	struct tree_entry entry;
+	char expected[600];
+	(void)state;
+	fake_reset();
+	fake.drop = true;
+	struct sync_folder *inbox = fake_folder("INBOX", 0, SOURCE_MAILBOX_PERSONAL);
+	assert_int_equal(fake_tree("INBOX"), 0);
+	fake_listed(inbox, 5, 0);
+	fake_check_list("", ".|..|");
+	fake_message(inbox, 1);
+	snprintf(expected, sizeof(expected), ".|..|%s|", fake_name(1));
+	fake_check_list("", expected);
+	expect_path(TREE_NODE_ROOT, "");
+	assert_int_equal(tree_attributes(fake.tree, TREE_NODE_ROOT, &entry), 0);
+	assert_int_equal(entry.attr.st_mtim.tv_sec, inbox->state.changed_s);
+	assert_int_equal(entry.attr.st_nlink, 2);
+	fake_node(".parts");
+	fake_finish();
+}
+
 static void test_modes(void **state)
 {
 	static const struct {
@@ -187,6 +248,8 @@ int main(void)
 		cmocka_unit_test(test_twins),
 		cmocka_unit_test(test_a_mailbox_below_a_twin),
 		cmocka_unit_test(test_root),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_flat_root),
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_statfs),
 	};

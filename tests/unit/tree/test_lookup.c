@@ -153,6 +153,123 @@ static void test_nodes_that_are_gone(void **state)
 	fake_finish();
 }
 
+static void begin_drop(void)
+{
+	fake_reset();
+	fake.drop = true;
+	box = fake_folder("INBOX", 0, 0);
+	assert_int_equal(fake_tree("INBOX"), 0);
+}
+
+static void test_a_message_on_its_way_is_waited_for(void **state)
+{
+	struct tree_entry entry;
+	char name[256];
+	(void)state;
+	begin_drop();
+	fake_listed(box, 5, 2);
+	fake.expected = 7;
+	for (int view = 0; view < 2; view++) {
+		uint64_t parent = view ? fake_node(".parts") : TREE_NODE_ROOT;
+		strcpy(name, fake_name(fake.expected));
+		name[strlen(name) - (view ? 4 : 0)] = 0;
+		struct tree_call *call = fake_call();
+		assert_int_equal(tree_lookup(fake.tree, parent, name, &entry, call), -EINPROGRESS);
+		fake_message(box, fake.expected++);
+		fake_wake(0);
+		assert_int_equal(tree_lookup(fake.tree, parent, name, &entry, call), 0);
+		assert_int_equal(fake.expected_calls, view + 1);
+	}
+	/* what is there is not asked for */
+	assert_int_equal(
+		tree_lookup(fake.tree, TREE_NODE_ROOT, fake_name(7), &entry, fake_call()), 0);
+	assert_int_equal(fake.expected_calls, 2);
+	fake_finish();
+}
+
+static void test_a_message_on_its_way_under_another_name(void **state)
+{
+	struct tree_entry entry;
+	const char *other = "2023-11-14_2215_a@b.c_other.7.eml";
+	(void)state;
+	begin_drop();
+	fake_listed(box, 5, 2);
+	fake.expected = 7;
+	struct tree_call *call = fake_call();
+	assert_int_equal(tree_lookup(fake.tree, TREE_NODE_ROOT, other, &entry, call), -EINPROGRESS);
+	fake_message(box, 7);
+	fake_wake(0);
+	assert_int_equal(tree_lookup(fake.tree, TREE_NODE_ROOT, other, &entry, call), -ENOENT);
+	assert_int_equal(fake.expected_calls, 1);
+	fake_finish();
+}
+
+static void test_a_message_that_came_meanwhile(void **state)
+{
+	struct tree_entry entry;
+	(void)state;
+	begin_drop();
+	fake_listed(box, 5, 2);
+	fake.arriving = 7;
+	assert_int_equal(
+		tree_lookup(fake.tree, TREE_NODE_ROOT, fake_name(7), &entry, fake_call()), 0);
+	assert_int_equal(entry.node, UINT64_C(5) << 32 | 7);
+	fake_finish();
+}
+
+static void test_a_message_that_is_kept_away(void **state)
+{
+	struct tree_entry entry;
+	(void)state;
+	begin_drop();
+	fake_listed(box, 5, 2);
+	fake.expected = 7;
+	fake.expected_err = -EACCES;
+	assert_int_equal(
+		tree_lookup(fake.tree, TREE_NODE_ROOT, fake_name(7), &entry, fake_call()), -EACCES);
+	assert_int_equal(
+		tree_lookup(fake.tree, TREE_NODE_ROOT, fake_name(8), &entry, fake_call()), -ENOENT);
+	assert_int_equal(
+		tree_lookup(fake.tree, TREE_NODE_ROOT, ".git", &entry, fake_call()), -ENOENT);
+	assert_int_equal(fake.expected_calls, 2);
+	fake_finish();
+}
+
+static void test_listed_and_then_on_its_way(void **state)
+{
+	struct tree_entry entry;
+	(void)state;
+	begin_drop();
+	fake.expected = 7;
+	struct tree_call *call = fake_call();
+	assert_int_equal(
+		tree_lookup(fake.tree, TREE_NODE_ROOT, fake_name(7), &entry, call), -EINPROGRESS);
+	assert_int_equal(fake.expected_calls, 0);
+	fake_listed(box, 5, 2);
+	fake_wake(0);
+	assert_int_equal(
+		tree_lookup(fake.tree, TREE_NODE_ROOT, fake_name(7), &entry, call), -EINPROGRESS);
+	assert_int_equal(fake.expected_calls, 1);
+	fake_message(box, 7);
+	fake_wake(0);
+	assert_int_equal(tree_lookup(fake.tree, TREE_NODE_ROOT, fake_name(7), &entry, call), 0);
+	fake_finish();
+}
+
+static void test_a_mailbox_account_expects_nothing(void **state)
+{
+	struct tree_entry entry;
+	(void)state;
+	begin();
+	fake_listed(box, 5, 2);
+	fake.expected = 7;
+	assert_int_equal(
+		tree_lookup(fake.tree, fake_node("Box"), fake_name(7), &entry, fake_call()),
+		-ENOENT);
+	assert_int_equal(fake.expected_calls, 0);
+	fake_finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +279,12 @@ int main(void)
 		cmocka_unit_test(test_names_that_are_nobodys_cost_nothing),
 		cmocka_unit_test(test_views),
 		cmocka_unit_test(test_nodes_that_are_gone),
+		cmocka_unit_test(test_a_message_on_its_way_is_waited_for),
+		cmocka_unit_test(test_a_message_on_its_way_under_another_name),
+		cmocka_unit_test(test_a_message_that_came_meanwhile),
+		cmocka_unit_test(test_a_message_that_is_kept_away),
+		cmocka_unit_test(test_listed_and_then_on_its_way),
+		cmocka_unit_test(test_a_mailbox_account_expects_nothing),
 	};
 	return cmocka_run_group_tests_name("tree/lookup", tests, NULL, NULL);
 }

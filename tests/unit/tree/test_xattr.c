@@ -146,6 +146,48 @@ static void test_folders_without_messages(void **state)
 	fake_finish();
 }
 
+static void test_uidl(void **state)
+{
+	const struct source_row row = {.uid = 7, .have = SOURCE_ROW_FLAGS, .flags = ""};
+	uint64_t node = UINT64_C(5) << 32 | 7;
+	(void)state;
+	fake_reset();
+	fake.drop = true;
+	fake.uidl = "odd \x01\xff\"id\" of \tbytes";
+	box = fake_folder("INBOX", 0, 0);
+	assert_int_equal(fake_tree("INBOX"), 0);
+	fake.row = (struct fake_row){.uid = 7, .flags = "", .header = ""};
+	fake_announce(box, 5);
+	fake_row(box, &row);
+	expect_list(node, "user.mailfs.uid user.mailfs.flags user.mailfs.uidl ");
+	expect_list(node, "user.mailfs.uid user.mailfs.flags user.mailfs.uidl ");
+	assert_int_equal(fake.uidl_calls, 1);
+	expect(node, "user.mailfs.uidl", fake.uidl);
+	expect(node | TREE_NODE_VIEW, "user.mailfs.uidl", fake.uidl);
+	expect(TREE_NODE_ROOT, "user.mailfs.uidl", NULL);
+	fake_finish();
+}
+
+static void test_no_uidl(void **state)
+{
+	const struct source_row row = {.uid = 7, .have = SOURCE_ROW_FLAGS, .flags = ""};
+	uint64_t node = UINT64_C(5) << 32 | 7;
+	(void)state;
+	for (int drop = 0; drop < 2; drop++) {
+		fake_reset();
+		fake.drop = drop;
+		fake.uidl = drop ? NULL : "not asked for";
+		box = fake_folder("INBOX", 0, 0);
+		assert_int_equal(fake_tree("INBOX"), 0);
+		fake_announce(box, 5);
+		fake_row(box, &row);
+		expect(node, "user.mailfs.uidl", NULL);
+		expect_list(node, "user.mailfs.uid user.mailfs.flags ");
+		assert_int_equal(fake.uidl_calls, drop);
+		fake_finish();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +195,8 @@ int main(void)
 		cmocka_unit_test(test_what_a_message_does_not_have),
 		cmocka_unit_test(test_folder),
 		cmocka_unit_test(test_folders_without_messages),
+		cmocka_unit_test(test_uidl),
+		cmocka_unit_test(test_no_uidl),
 	};
 	return cmocka_run_group_tests_name("tree/xattr", tests, NULL, NULL);
 }
