@@ -5,7 +5,7 @@
  * The order of a mount's life: sync_account_start, tree_create, fs_create, fs_mount, fs_loop
  * (returns when it is unmounted, or at a signal), sync_account_stop (fails what still waits, so
  * that each request is answered), fs_destroy, tree_destroy, sync_account_destroy. One mount in a
- * process.
+ * process. fs_herald_start comes before all of it, and fs_herald_stop after fs_destroy.
  */
 #ifndef MAILFS_FS_H
 #define MAILFS_FS_H
@@ -17,8 +17,24 @@
 
 struct fs;
 
+/*
+ * A process through which programs that wait with inotify are told (IN_CREATE) of messages that
+ * come while the file system is mounted. A file system that is mounted read-only
+ * (fs_params.readonly) can not have it: the kernel lets no name appear there.
+ */
+struct fs_herald;
+/*
+ * Forks it: to be called before a thread is started or a secret is read, and by the thread that
+ * lives as long as the process; nobody may wait for any child (waitpid(-1)) from then on. It ends
+ * with this process, however that ends. -EAGAIN, -ENOMEM, -EMFILE. Blocks: never.
+ */
+int fs_herald_start(struct fs_herald **ret);
+/* Ends it; after fs_destroy(). NULL is allowed. Blocks: until it has ended, 2 s at most. */
+void fs_herald_stop(struct fs_herald *herald);
+
 struct fs_params {
-	struct tree *tree; /* borrowed */
+	struct tree *tree;        /* borrowed */
+	struct fs_herald *herald; /* borrowed; NULL: inotify is told of nothing */
 	/* What df and /proc/mounts show as the source; control characters are replaced; copied. */
 	const char *fsname;
 	bool allow_other; /* other users may enter, as far as modes let them */

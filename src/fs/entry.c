@@ -31,13 +31,44 @@ static void lookup_reply(struct fs_op *op)
 		tree_forget(op->fs->tree, op->entry.node, 1);
 }
 
-static const struct fs_op_class lookup_class = {.run = lookup_run, .reply = lookup_reply};
+static const struct fs_op_class lookup_class = {
+	.run = lookup_run, .reply = lookup_reply, .locks_directory = true};
+
+static bool announces(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	return herald_announces(fs_of(req)->herald, fuse_req_ctx(req)->pid, parent, name);
+}
 
 void fs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	/* Who is to make a name must not find it. */
+	if (announces(req, parent, name)) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
 	struct fs_op *op = op_create(req, &lookup_class, parent, name);
 	if (op)
 		op_start(op);
+}
+
+/*
+ * The herald's is answered with the message, for the kernel a file that was made just now;
+ * everybody else's is refused.
+ */
+void fs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	(void)mode;
+	(void)rdev;
+	if (!announces(req, parent, name)) {
+		fuse_reply_err(req, EROFS);
+		return;
+	}
+	struct fs_op *op = op_create(req, &lookup_class, parent, name);
+	if (!op)
+		return;
+	/* It never waits: the directory is locked meanwhile. */
+	atomic_store(&op->interrupted, true);
+	op_start(op);
 }
 
 void fs_op_forget(fuse_req_t req, fuse_ino_t node, uint64_t count)

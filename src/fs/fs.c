@@ -19,6 +19,8 @@
 #include "signals.h"
 
 #define IDLE_THREADS 10
+/* Beyond the time-out of an operation that the herald may wait behind. */
+#define HERALD_PATIENCE_MS 5000
 
 /* --- The session with the kernel --- */
 
@@ -50,6 +52,7 @@ static struct fuse_lowlevel_ops operations(void)
 	struct fuse_lowlevel_ops ops = {
 		.init = fs_op_init,
 		.lookup = fs_op_lookup,
+		.mknod = fs_op_mknod,
 		.forget = fs_op_forget,
 		.forget_multi = fs_op_forget_multi,
 		.getattr = fs_op_getattr,
@@ -83,6 +86,11 @@ static void tree_directory_changed(void *arg, uint64_t node)
 static void tree_entry_gone(void *arg, uint64_t parent, const char *name)
 {
 	notify_entry(arg, parent, name);
+}
+
+static void tree_entry_appeared(void *arg, uint64_t parent, const char *name)
+{
+	notify_appeared(arg, parent, name);
 }
 
 /* --- Options --- */
@@ -141,6 +149,7 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 		return -ENOMEM;
 	fs->tree = params->tree;
 	fs->account = tree_account(params->tree);
+	fs->herald = params->herald;
 	fs->timeout_ms = params->timeout_ms;
 	pthread_mutex_init(&fs->open_lock, NULL);
 	list_init(&fs->open_files);
@@ -151,7 +160,7 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 		str_append_cstr(why, "libfuse does not take the mount options");
 		return -EINVAL;
 	}
-	int r = notify_init(&fs->notify, fs->session);
+	int r = notify_init(&fs->notify, fs->session, fs->herald);
 	if (r < 0) {
 		notify_finish(&fs->notify);
 		str_printf(why, "no thread can be started: %s", strerror(-r));
@@ -162,6 +171,7 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 		.attributes = tree_attributes_changed,
 		.directory = tree_directory_changed,
 		.gone = tree_entry_gone,
+		.appeared = tree_entry_appeared,
 	};
 	*ret = steal_ptr(fs);
 	return 0;
@@ -200,7 +210,11 @@ int fs_mount(struct fs *fs, const char *mountpoint, struct str *why)
 	}
 	if (said.len)
 		log_warning("%s", said.data);
+	dirops_make_parallel(fs->session);
 	fs->mounted = true;
+	r = herald_attach(fs->herald, fs->tree, mountpoint, fs->timeout_ms + HERALD_PATIENCE_MS);
+	if (r < 0)
+		log_info("inotify can not be told of new messages: %s", strerror(-r));
 	tree_set_observer(fs->tree, &fs->observer);
 	return 0;
 }
@@ -212,6 +226,7 @@ int fs_loop(struct fs *fs)
 	int r = fuse_session_loop_mt(fs->session, &config);
 	signals_loop_end();
 	notify_quiesce(&fs->notify, 0);
+	herald_kill(fs->herald); /* what it asks now is answered by nobody */
 	return r < 0 ? -EIO : 0;
 }
 
@@ -220,6 +235,7 @@ void fs_destroy(struct fs *fs)
 	if (!fs)
 		return;
 	tree_set_observer(fs->tree, NULL);
+	herald_kill(fs->herald);
 	notify_finish(&fs->notify);
 	if (fs->mounted) {
 		fuse_session_unmount(fs->session);

@@ -7,6 +7,10 @@
  * each other for the same reason: the lookup holds the directory's lock until its entry is there,
  * and the entry is forgotten after that.
  *
+ * New names are announced from here, too, so that the kernel is never told to forget a name while
+ * another is being made in the same directory (see herald.c); one at a time, and only when nothing
+ * is to be forgotten.
+ *
  * To forget attributes alone takes no such lock. That is done at once, because a reader of a file
  * that turned out longer than announced must see the new length before its read returns.
  */
@@ -20,6 +24,11 @@
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/log.h"
+
+#include "herald.h"
+
+/* How often a herald that is late is looked at. */
+#define LATE_MS 100
 
 struct notice {
 	struct list_node node;
@@ -37,25 +46,70 @@ static void notice_send(struct notify *notify, const struct notice *notice)
 		fuse_lowlevel_notify_inval_inode(notify->session, notice->inode, 0, 0);
 }
 
-static struct notice *notice_next(struct notify *notify)
+static void drop_names(struct notify *notify)
+{
+	struct list_node *node;
+	while ((node = list_pop(&notify->names)))
+		free(container_of(node, struct notice, node));
+	notify->name_count = 0;
+}
+
+/* Lock held. NULL: there is none, the herald is late, or would have to wait for a lookup. */
+static struct list_node *pop_name(struct notify *notify)
+{
+	bool ready = herald_ready(notify->herald);
+	if (!herald_is_there(notify->herald))
+		drop_names(notify);
+	if (!ready || notify->held > 0 || list_empty(&notify->names))
+		return NULL;
+	notify->name_count--;
+	notify->flooded = notify->flooded && notify->name_count > 0;
+	return list_pop(&notify->names);
+}
+
+/* Lock held. */
+static void wait_change(struct notify *notify)
+{
+	struct timespec until;
+	if (!herald_is_late(notify->herald)) {
+		pthread_cond_wait(&notify->changed, &notify->lock);
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LATE_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_cond_timedwait(&notify->changed, &notify->lock, &until);
+}
+
+/* NULL: the thread is to end. *ret_name: it is to be announced, not forgotten. */
+static struct notice *notice_next(struct notify *notify, bool *ret_name)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
 	notify->busy = false;
 	pthread_cond_broadcast(&notify->changed);
-	while (!notify->ending && list_empty(&notify->queue))
-		pthread_cond_wait(&notify->changed, &notify->lock);
-	if (notify->ending)
-		return NULL;
-	notify->busy = true;
-	return container_of(list_pop(&notify->queue), struct notice, node);
+	for (; !notify->ending; wait_change(notify)) {
+		struct list_node *node = list_pop(&notify->queue);
+		*ret_name = !node;
+		if (!node)
+			node = pop_name(notify);
+		notify->busy = node;
+		if (node)
+			return container_of(node, struct notice, node);
+	}
+	return NULL;
 }
 
 static void *notify_main(void *arg)
 {
 	struct notify *notify = arg;
 	struct notice *notice;
-	while ((notice = notice_next(notify))) {
-		notice_send(notify, notice);
+	bool name;
+	while ((notice = notice_next(notify, &name))) {
+		if (name)
+			herald_announce(notify->herald, notice->inode, notice->name);
+		else
+			notice_send(notify, notice);
 		free(notice);
 	}
 	return NULL;
@@ -66,6 +120,7 @@ static void drop_queue(struct notify *notify)
 	struct list_node *node;
 	while ((node = list_pop(&notify->queue)))
 		free(container_of(node, struct notice, node));
+	drop_names(notify);
 }
 
 /* Signals are for the thread that serves. */
@@ -80,11 +135,12 @@ static int thread_start(struct notify *notify)
 	return -r;
 }
 
-int notify_init(struct notify *notify, struct fuse_session *session)
+int notify_init(struct notify *notify, struct fuse_session *session, struct fs_herald *herald)
 {
 	pthread_condattr_t monotonic;
-	*notify = (struct notify){.session = session};
+	*notify = (struct notify){.session = session, .herald = herald};
 	list_init(&notify->queue);
+	list_init(&notify->names);
 	pthread_mutex_init(&notify->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -128,22 +184,62 @@ static bool is_repeated(const struct notify *notify, const struct notice *notice
 	return last->inode == notice->inode && !last->name[0];
 }
 
-static void notify_push(struct notify *notify, uint64_t inode, const char *name)
+static struct notice *notice_create(uint64_t inode, const char *name)
 {
 	size_t name_size = strlen(name) + 1;
-	_cleanup_free_ struct notice *notice = malloc(sizeof(*notice) + name_size);
+	struct notice *notice = malloc(sizeof(*notice) + name_size);
+	if (!notice)
+		return NULL;
+	notice->inode = inode;
+	memcpy(notice->name, name, name_size);
+	return notice;
+}
+
+static void notify_push(struct notify *notify, uint64_t inode, const char *name)
+{
+	_cleanup_free_ struct notice *notice = notice_create(inode, name);
 	if (!notice) {
 		log_error("no memory: the kernel goes on showing something that has changed");
 		return;
 	}
-	notice->inode = inode;
-	memcpy(notice->name, name, name_size);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
 	if (notify->quiet || is_repeated(notify, notice))
 		return;
 	list_push(&notify->queue, &notice->node);
 	notice = NULL;
 	pthread_cond_signal(&notify->changed);
+}
+
+/* Takes notice. false: it is one too many, the first of this flood. */
+static bool name_push(struct notify *notify, struct notice *notice)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
+	if (notify->quiet || notify->name_count >= NOTIFY_NAMES_MAX) {
+		bool first = !notify->quiet && !notify->flooded;
+		notify->flooded = true;
+		free(notice);
+		return !first;
+	}
+	list_push(&notify->names, &notice->node);
+	notify->name_count++;
+	pthread_cond_signal(&notify->changed);
+	return true;
+}
+
+void notify_appeared(struct notify *notify, uint64_t parent, const char *name)
+{
+	struct notice *notice =
+		herald_is_there(notify->herald) ? notice_create(parent, name) : NULL;
+	if (notice && !name_push(notify, notice))
+		log_info("too many new messages at once: inotify is not told of all of them");
+}
+
+void notify_hold(struct notify *notify, int change)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
+	notify->held += change;
+	if (notify->held <= 0 && !list_empty(&notify->names))
+		pthread_cond_signal(&notify->changed);
 }
 
 void notify_attributes(struct notify *notify, uint64_t node)

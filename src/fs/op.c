@@ -44,9 +44,25 @@ void op_unref(struct fs_op *op)
 	free(op);
 }
 
+/* The request waits. It may have been answered already: then nothing is told. */
+static void hold_begin(struct fs_op *op)
+{
+	int none = OP_HOLD_NONE;
+	if (op->class->locks_directory &&
+		atomic_compare_exchange_strong(&op->hold, &none, OP_HOLD_TOLD))
+		notify_hold(&op->fs->notify, 1);
+}
+
+static void hold_end(struct fs_op *op)
+{
+	if (atomic_exchange(&op->hold, OP_HOLD_OVER) == OP_HOLD_TOLD)
+		notify_hold(&op->fs->notify, -1);
+}
+
 /* By the owner, in the interrupt function or after it was taken out. */
 static void deliver(struct fs_op *op, int r)
 {
+	hold_end(op);
 	op->result = r;
 	if (r < 0)
 		fuse_reply_err(op->req, -r);
@@ -72,6 +88,8 @@ static void run(struct fs_op *op)
 {
 	op_ref(op);
 	int r = op->class->run(op);
+	if (r == -EINPROGRESS)
+		hold_begin(op);
 	if (r != -EINPROGRESS)
 		answer(op, r);
 	else if (atomic_load(&op->interrupted) && take_back(op))

@@ -21,7 +21,12 @@ struct fs_op_class {
 	void (*reply)(struct fs_op *op);
 	/* After any answer, also one of an error (op->result). NULL: nothing is to be done. */
 	void (*end)(struct fs_op *op);
+	/* The kernel holds the directory's lock until the answer. */
+	bool locks_directory;
 };
+
+/* Whether the notifier has been told that a request waits; each state follows from the one before. */
+enum fs_op_hold { OP_HOLD_NONE, OP_HOLD_TOLD, OP_HOLD_OVER };
 
 struct fs_op {
 	const struct fs_op_class *class;
@@ -30,6 +35,7 @@ struct fs_op {
 	struct tree_call call;
 	atomic_uint references;
 	atomic_bool interrupted;
+	atomic_int hold; /* enum fs_op_hold */
 
 	/* the arguments */
 	uint64_t node;

@@ -14,6 +14,7 @@
 #include "mailfs/tree.h"
 #include "mailfs/util/list.h"
 
+#include "herald.h"
 #include "notify.h"
 
 /* Every change is announced, so that the kernel may keep what it knows. */
@@ -25,6 +26,7 @@ struct fs {
 	struct fuse_session *session;
 	struct tree_observer observer;
 	struct notify notify;
+	struct fs_herald *herald; /* NULL: none */
 	int timeout_ms;
 	bool mounted;
 	pthread_mutex_t open_lock;
@@ -45,6 +47,7 @@ struct fuse_entry_param entry_param(const struct tree_entry *entry);
 
 /* --- entry.c: valid replies are those that fuse_lowlevel.h names for each --- */
 void fs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
 void fs_op_forget(fuse_req_t req, fuse_ino_t node, uint64_t count);
 void fs_op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
 void fs_op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
@@ -67,6 +70,8 @@ void fs_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void fs_op_read(
 	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi);
 void fs_op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+/* --- dirops.c: after the mount, before the loop --- */
+void dirops_make_parallel(struct fuse_session *session);
 /* --- refuse.c: adds what would change something --- */
 void refuse_changes(struct fuse_lowlevel_ops *ops);
 

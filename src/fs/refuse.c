@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What would change the mailbox. Each is answered, so that programs are told EROFS and not that the
- * operation does not exist.
+ * operation does not exist. (MKNOD is in entry.c, because of one who may.)
  */
 #include <errno.h>
+#include <unistd.h>
 
 #include "private.h"
 
@@ -12,12 +13,6 @@
 
 static void fs_op_setattr(
 	fuse_req_t req, fuse_ino_t node, struct stat *attr, int to_set, struct fuse_file_info *fi)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void fs_op_mknod(
-	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	fuse_reply_err(req, EROFS);
 }
@@ -89,10 +84,26 @@ static void fs_op_copy_file_range(fuse_req_t req, fuse_ino_t node_in, off_t offs
 	fuse_reply_err(req, EROFS);
 }
 
+/*
+ * So that access(2) says beforehand what the change would be told. Whether it may be read is told
+ * where it is opened. The kernel asks for each access(2) and chdir(2), but where it checks
+ * permissions itself.
+ */
+static void fs_op_access(fuse_req_t req, fuse_ino_t node, int mask)
+{
+	struct tree_entry entry;
+	int r = mask & W_OK ? -EROFS : 0;
+	if (r == 0)
+		r = tree_attributes(fs_of(req)->tree, node, &entry);
+	if (r == 0 && mask & X_OK && !S_ISDIR(entry.attr.st_mode))
+		r = -EACCES;
+	fuse_reply_err(req, -r);
+}
+
 void refuse_changes(struct fuse_lowlevel_ops *ops)
 {
 	ops->setattr = fs_op_setattr;
-	ops->mknod = fs_op_mknod;
+	ops->access = fs_op_access;
 	ops->mkdir = fs_op_mkdir;
 	ops->unlink = fs_op_unlink;
 	ops->rmdir = fs_op_rmdir;

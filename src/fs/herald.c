@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inotify hears of what is made through the mount, and of nothing that a file system does by
+ * itself; FUSE's protocol has no notification for it. So a process, the herald, makes the name of
+ * each new message: mknod() in the folder's directory. That is a LOOKUP and a MKNOD for us. If
+ * they are the herald's and about the name that it was asked to announce, the first is answered
+ * "no such name" (also where the kernel knows the name: who is to make one asks anew, since Linux
+ * 5.14; before that, a name that was looked at already is not announced), and the second with the
+ * message that is there. The kernel then tells whoever waits: IN_CREATE. It forgets its copy of
+ * the directory, too, so that who looks finds the name in it. Everybody else's MKNOD is refused as
+ * ever. Messages are announced, not the directories of the view.
+ *
+ * The kernel refuses before we are asked where the mount is read-only (ro), and where it checks
+ * permissions itself (allow_other) and the directories have no w for who started mailfs (umask=).
+ * And we do not know the herald where the kernel names it by the pid of another namespace. Then
+ * there is no IN_CREATE.
+ *
+ * Why a process. Whoever makes a name waits inside the kernel for our answer, and can not be
+ * killed as long as we have the request. If it were a thread of ours, or had our descriptor of
+ * /dev/fuse, a mailfs that is killed could not end: only the closing of that descriptor fails the
+ * request, it is closed when the last one that has it has ended, and that one waits for the
+ * request. So the herald is forked before there is a descriptor, and has nothing of us but a
+ * socket.
+ *
+ * Who waits for whom. The herald waits for FUSE threads, and for the lock of the directory. FUSE
+ * threads wait for nothing here: both answers are given at once (the MKNOD never waits for the
+ * network), under a lock of this file that is held for a few instructions. The notifier waits for
+ * the herald, for nobody else while it does, and not for longer than HERALD_ANSWER_MS; then it
+ * lets the name be, goes on with what the kernel is to forget, and looks at times whether the
+ * herald has answered. Nobody waits for the notifier. It asks the kernel to forget a name, which
+ * takes the lock of the directory, when the herald has answered, and so does not hold that lock.
+ * (Only behind a herald that is late do the two meet; what makes it late is that somebody else has
+ * the lock, or that it is stopped.) So, whatever ends:
+ *
+ *   herald killed     Its request is answered into the void. The socket says that it is gone: no
+ *                     more events.
+ *   herald stopped    It never stops inside the kernel, so it has no lock. The notifier goes on
+ *                     after HERALD_ANSWER_MS, and kills it when its patience is over, because it
+ *                     may have the directory open, and then nobody can unmount.
+ *   mailfs killed     No thread of ours waits inside the kernel for the herald: all end, /dev/fuse
+ *                     is closed, the herald's request fails, and it dies with us
+ *                     (PR_SET_PDEATHSIG; else by the end of the socket).
+ *   unmounted         The mount is busy while the herald is in it, which is for some 0.1 ms. A
+ *                     herald that comes later finds another device there, and makes nothing
+ *                     (herald_main.c).
+ *   mailfs ends       The notifier is made quiet while requests are still served. What the herald
+ *                     asks after that is read by nobody; so it is killed before anybody is waited
+ *                     for, and the kernel takes back a request that was not read.
+ */
+#include "herald.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+
+#define REAP_TRIES 200
+#define REAP_MS    10
+
+/* --- Life --- */
+
+static int fork_herald(struct fs_herald *herald)
+{
+	int ends[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	pid_t starter = getpid();
+	herald->pid = fork();
+	if (herald->pid == 0)
+		herald_main(ends[1], starter);
+	int r = herald->pid < 0 ? -errno : 0;
+	close(ends[1]);
+	/* Where the first three are closed, they will be the log's or nobody's. */
+	herald->fd = r < 0 ? -1 : fcntl(ends[0], F_DUPFD_CLOEXEC, 3);
+	if (r == 0 && herald->fd < 0)
+		r = -errno;
+	close(ends[0]);
+	return r;
+}
+
+int fs_herald_start(struct fs_herald **ret)
+{
+	_cleanup_free_ struct fs_herald *herald = calloc(1, sizeof(*herald));
+	if (!herald)
+		return -ENOMEM;
+	/*
+	 * Whoever started us may have had it ignored: then the pid would not stay the herald's
+	 * after its end.
+	 */
+	signal(SIGCHLD, SIG_DFL);
+	int r = fork_herald(herald);
+	if (r < 0)
+		return r;
+	pthread_mutex_init(&herald->lock, NULL);
+	*ret = steal_ptr(herald);
+	return 0;
+}
+
+/* A killed process may still wait for a disk of others': then its end is left to init. */
+static void reap(pid_t pid)
+{
+	for (int i = 0; i < REAP_TRIES; i++) {
+		pid_t r = waitpid(pid, NULL, WNOHANG);
+		if (r == pid || (r < 0 && errno != EINTR))
+			return;
+		usleep(REAP_MS * 1000);
+	}
+}
+
+void fs_herald_stop(struct fs_herald *herald)
+{
+	if (!herald)
+		return;
+	herald_kill(herald);
+	close(herald->fd);
+	reap(herald->pid);
+	pthread_mutex_destroy(&herald->lock);
+	free(herald->mountpoint);
+	free(herald);
+}
+
+/* As seen from the directory above; the mount itself is not asked, which serves nobody yet. */
+static int mount_device(const char *mountpoint, uint64_t *ret)
+{
+	struct statx stx;
+	if (statx(AT_FDCWD, mountpoint, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, 0, &stx) < 0)
+		return -errno;
+	if (!(stx.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		return -ENODEV;
+	*ret = herald_device(stx.stx_dev_major, stx.stx_dev_minor);
+	return 0;
+}
+
+int herald_attach(
+	struct fs_herald *herald, struct tree *tree, const char *mountpoint, int patience_ms)
+{
+	if (!herald)
+		return 0;
+	int r = mount_device(mountpoint, &herald->device);
+	if (r < 0)
+		return r;
+	herald->mountpoint = strdup(mountpoint);
+	if (!herald->mountpoint)
+		return -ENOMEM;
+	herald->patience_ms = patience_ms;
+	herald->tree = tree;
+	atomic_store(&herald->there, true);
+	return 0;
+}
+
+void herald_kill(struct fs_herald *herald)
+{
+	if (!herald)
+		return;
+	atomic_store(&herald->there, false);
+	kill(herald->pid, SIGKILL); /* not waited for yet, so the pid is its own */
+}
+
+bool herald_is_there(struct fs_herald *herald)
+{
+	return herald && atomic_load(&herald->there);
+}
+
+bool herald_is_late(struct fs_herald *herald)
+{
+	return herald_is_there(herald) && herald->asked;
+}
+
+static void give_up(struct fs_herald *herald, const char *why)
+{
+	bool unexpected = atomic_load(&herald->there);
+	herald_kill(herald);
+	if (unexpected)
+		log_info("the herald %s: inotify is not told of new messages any more", why);
+}
+
+/* --- What is being announced --- */
+
+static void set_name(struct fs_herald *herald, uint64_t parent, const char *name)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&herald->lock);
+	herald->announcing = true;
+	herald->parent = parent;
+	memcpy(herald->name, name, strlen(name) + 1);
+}
+
+static void clear_name(struct fs_herald *herald)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&herald->lock);
+	herald->announcing = false;
+}
+
+bool herald_announces(struct fs_herald *herald, pid_t pid, uint64_t parent, const char *name)
+{
+	if (!herald || pid != herald->pid)
+		return false;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&herald->lock);
+	return herald->announcing && herald->parent == parent && strcmp(herald->name, name) == 0;
+}
+
+/* --- Order and answer --- */
+
+static void heard(struct fs_herald *herald, int32_t answer)
+{
+	herald->asked = false;
+	clear_name(herald);
+	if (answer < 0)
+		log_debug("inotify: %s: %s", herald->name, strerror(-answer));
+}
+
+/* Looks for the answer for so long. */
+static void hear(struct fs_herald *herald, int timeout_ms)
+{
+	struct pollfd poll_fd = {.fd = herald->fd, .events = POLLIN};
+	int32_t answer;
+	if (poll(&poll_fd, 1, timeout_ms) <= 0) {
+		if (clock_now_ms() - herald->asked_ms > herald->patience_ms)
+			give_up(herald, "does not answer");
+		return;
+	}
+	ssize_t n = recv(herald->fd, &answer, sizeof(answer), MSG_DONTWAIT);
+	if (n == sizeof(answer))
+		heard(herald, answer);
+	else
+		give_up(herald, "has ended");
+}
+
+bool herald_ready(struct fs_herald *herald)
+{
+	if (!herald_is_there(herald))
+		return false;
+	if (herald->asked)
+		hear(herald, 0);
+	return !herald->asked && herald_is_there(herald);
+}
+
+static int compose(struct fs_herald *herald, uint64_t parent, const char *name, struct str *ret)
+{
+	_cleanup_str_ struct str path = STR_INIT;
+	struct herald_order order = {.device = herald->device};
+	int r = tree_directory_path(herald->tree, parent, &path);
+	if (r < 0)
+		return r;
+	str_append(ret, &order, sizeof(order));
+	str_append_cstr(ret, herald->mountpoint);
+	if (path.len)
+		str_printf(ret, "/%s", path.data);
+	str_putc(ret, 0);
+	str_append(ret, name, strlen(name) + 1);
+	r = str_error(ret);
+	return r == 0 && ret->len > HERALD_ORDER_MAX ? -ENAMETOOLONG : r;
+}
+
+void herald_announce(struct fs_herald *herald, uint64_t parent, const char *name)
+{
+	_cleanup_str_ struct str order = STR_INIT;
+	if (strlen(name) > NAME_MAX || compose(herald, parent, name, &order) < 0)
+		return;
+	set_name(herald, parent, name);
+	if (send(herald->fd, order.data, order.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+		give_up(herald, "has ended");
+		return;
+	}
+	herald->asked = true;
+	herald->asked_ms = clock_now_ms();
+	hear(herald, HERALD_ANSWER_MS);
+}

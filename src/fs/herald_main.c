@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The herald's own side: makes a name, says how that went, and ends with the one that started it.
+ * It shares nothing with it but the socket, and is in the mount only while it makes a name.
+ *
+ * The directory is opened, and seen to lie on the device that was told, before the name is made in
+ * it: a path alone could lead elsewhere once the mount has ended, and there the name would be a
+ * true file. While it is open, the mount can not end.
+ */
+#include "herald.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mailfs/util/cleanup.h"
+
+#define SOCKET 3
+
+/*
+ * Keeps the socket alone: no pipe of the starter's shell, no terminal, nothing that shows when the
+ * starter has ended.
+ */
+static void let_go(int fd)
+{
+	fd = fcntl(fd, F_DUPFD, SOCKET); /* out of the way of the first three */
+	int null = open("/dev/null", O_RDWR);
+	for (int i = 0; i <= 2 && null >= 0; i++)
+		dup2(null, i);
+	if (fd != SOCKET)
+		dup2(fd, SOCKET);
+	if (syscall(SYS_close_range, SOCKET + 1, ~0U, 0) == 0)
+		return;
+	for (int i = SOCKET + 1; i < sysconf(_SC_OPEN_MAX); i++)
+		close(i);
+}
+
+static void settle(int fd, pid_t starter)
+{
+	let_go(fd);
+	setsid(); /* Ctrl-C is not for it */
+	if (chdir("/") < 0)
+		_exit(1);
+	prctl(PR_SET_NAME, "mailfs-herald");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != starter)
+		_exit(0);
+}
+
+/* Asks nobody: what it tells of the device is always known. */
+static bool lies_on(int directory, uint64_t device)
+{
+	struct statx stx;
+	return statx(directory, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx) == 0 &&
+	       herald_device(stx.stx_dev_major, stx.stx_dev_minor) == device;
+}
+
+static int make_name(uint64_t device, const char *path, const char *name)
+{
+	_cleanup_close_ int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0)
+		return -errno;
+	if (!lies_on(directory, device))
+		return -ENODEV;
+	return mknodat(directory, name, S_IFREG | 0400, 0) < 0 ? -errno : 0;
+}
+
+/* buf is ended by a NUL beyond its len bytes. */
+static int obey(const char *buf, size_t len)
+{
+	struct herald_order order;
+	if (len <= sizeof(order))
+		return -EPROTO;
+	memcpy(&order, buf, sizeof(order));
+	const char *path = buf + sizeof(order), *name = path + strlen(path) + 1;
+	if (name >= buf + len)
+		return -EPROTO;
+	return make_name(order.device, path, name);
+}
+
+_Noreturn void herald_main(int fd, pid_t starter)
+{
+	static char buf[HERALD_ORDER_MAX + 1];
+	settle(fd, starter);
+	for (;;) {
+		ssize_t n = recv(SOCKET, buf, sizeof(buf) - 1, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			_exit(0);
+		buf[n] = 0;
+		int32_t answer = obey(buf, (size_t)n);
+		if (send(SOCKET, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
+			_exit(0);
+	}
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The herald, at work in a directory that is no mount of ours: what it makes and where, whose
+ * requests pass for its own, and what becomes of it when it is stopped or killed, or when the one
+ * that started it is.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "herald.h"
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+
+#define NODE_SUB 2
+
+int tree_directory_path(struct tree *tree, uint64_t node, struct str *out)
+{
+	(void)tree;
+	if (node == NODE_SUB)
+		str_append_cstr(out, "sub dir/100%25");
+	return node <= NODE_SUB ? 0 : -ENOENT;
+}
+
+struct scene {
+	struct fs_herald *herald;
+	char root[64];
+};
+
+static uint64_t device_of(const char *path)
+{
+	struct statx stx;
+	assert_int_equal(statx(AT_FDCWD, path, 0, 0, &stx), 0);
+	return herald_device(stx.stx_dev_major, stx.stx_dev_minor);
+}
+
+static void in_root(const struct scene *scene, const char *name, char *ret)
+{
+	snprintf(ret, PATH_MAX, "%s/%s", scene->root, name);
+}
+
+/* A herald that takes the directory for the mount. */
+static void begin(struct scene *scene)
+{
+	char path[PATH_MAX];
+	snprintf(scene->root, sizeof(scene->root), "/tmp/mailfs-herald-XXXXXX");
+	assert_non_null(mkdtemp(scene->root));
+	in_root(scene, "sub dir", path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	in_root(scene, "sub dir/100%25", path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(fs_herald_start(&scene->herald), 0);
+	scene->herald->mountpoint = strdup(scene->root);
+	scene->herald->device = device_of(scene->root);
+	scene->herald->patience_ms = 60000;
+	atomic_store(&scene->herald->there, true);
+}
+
+static void end(struct scene *scene)
+{
+	char command[100];
+	pid_t pid = scene->herald->pid;
+	fs_herald_stop(scene->herald);
+	assert_int_equal(kill(pid, 0), -1); /* not even a zombie */
+	snprintf(command, sizeof(command), "rm -r %s", scene->root);
+	assert_int_equal(system(command), 0);
+}
+
+static bool exists(const struct scene *scene, const char *name)
+{
+	struct stat st;
+	char path[PATH_MAX];
+	in_root(scene, name, path);
+	return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
+/* The herald's state as in /proc/PID/stat; 0: there is no such process. */
+static char state_of(pid_t pid)
+{
+	char path[64], state = 0;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	FILE *file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	fclose(file);
+	return state;
+}
+
+static void await_state(pid_t pid, const char *states)
+{
+	int64_t until = clock_now_ms() + 10000;
+	for (char state = state_of(pid); !strchr(states, state); state = state_of(pid)) {
+		assert_true(clock_now_ms() < until);
+		usleep(1000);
+	}
+}
+
+static void stop(const struct scene *scene)
+{
+	kill(scene->herald->pid, SIGSTOP);
+	await_state(scene->herald->pid, "T");
+}
+
+/* --- What it makes --- */
+
+static void makes_names(void **state)
+{
+	struct scene scene;
+	(void)state;
+	begin(&scene);
+	for (int i = 0; i < 100; i++) {
+		char name[20];
+		snprintf(name, sizeof(name), "%d.eml", i);
+		assert_true(herald_ready(scene.herald));
+		herald_announce(scene.herald, 1, name);
+		assert_true(exists(&scene, name));
+	}
+	herald_announce(scene.herald, NODE_SUB, "x y\xc3\xbc.eml");
+	assert_true(exists(&scene, "sub dir/100%25/x y\xc3\xbc.eml"));
+	assert_false(herald_is_late(scene.herald));
+	end(&scene);
+}
+
+/* It was there, or the folder is gone: no harm. */
+static void fails_without_harm(void **state)
+{
+	struct scene scene;
+	char name[NAME_MAX + 2];
+	(void)state;
+	begin(&scene);
+	herald_announce(scene.herald, 1, "1.eml");
+	herald_announce(scene.herald, 1, "1.eml");
+	herald_announce(scene.herald, 3, "2.eml");
+	memset(name, 'x', sizeof(name));
+	name[NAME_MAX + 1] = 0;
+	herald_announce(scene.herald, 1, name);
+	name[NAME_MAX] = 0;
+	herald_announce(scene.herald, 1, name);
+	assert_true(exists(&scene, name));
+	assert_true(herald_ready(scene.herald));
+	end(&scene);
+}
+
+/* The mount has ended, and something else is in its place: no file is made there. */
+static void stays_on_its_device(void **state)
+{
+	struct scene scene;
+	(void)state;
+	begin(&scene);
+	scene.herald->device++;
+	herald_announce(scene.herald, 1, "1.eml");
+	assert_false(exists(&scene, "1.eml"));
+	assert_true(herald_ready(scene.herald));
+	end(&scene);
+}
+
+static void attaches_to_mounts_alone(void **state)
+{
+	struct scene scene;
+	(void)state;
+	begin(&scene);
+	free(scene.herald->mountpoint);
+	scene.herald->mountpoint = NULL;
+	atomic_store(&scene.herald->there, false);
+	assert_int_equal(herald_attach(scene.herald, NULL, scene.root, 1), -ENODEV);
+	assert_int_equal(herald_attach(scene.herald, NULL, "/nowhere", 1), -ENOENT);
+	assert_false(herald_is_there(scene.herald));
+	assert_int_equal(herald_attach(scene.herald, NULL, "/proc", 1), 0);
+	assert_true(herald_is_there(scene.herald));
+	assert_true(scene.herald->device == device_of("/proc"));
+	end(&scene);
+}
+
+static void none_is_none(void **state)
+{
+	(void)state;
+	assert_false(herald_is_there(NULL));
+	assert_false(herald_is_late(NULL));
+	assert_false(herald_ready(NULL));
+	assert_false(herald_announces(NULL, 1, 1, "x"));
+	assert_int_equal(herald_attach(NULL, NULL, "/proc", 1), 0);
+	herald_kill(NULL);
+	fs_herald_stop(NULL);
+}
+
+/* --- Who it is --- */
+
+static void only_its_own_requests(void **state)
+{
+	struct scene scene;
+	(void)state;
+	begin(&scene);
+	pid_t pid = scene.herald->pid;
+	assert_false(herald_announces(scene.herald, pid, 1, "1.eml"));
+	stop(&scene);
+	herald_announce(scene.herald, 1, "1.eml");
+	assert_true(herald_announces(scene.herald, pid, 1, "1.eml"));
+	assert_false(herald_announces(scene.herald, pid + 1, 1, "1.eml"));
+	assert_false(herald_announces(scene.herald, pid, 2, "1.eml"));
+	assert_false(herald_announces(scene.herald, pid, 1, "2.eml"));
+	kill(pid, SIGCONT);
+	while (!herald_ready(scene.herald))
+		usleep(1000);
+	assert_false(herald_announces(scene.herald, pid, 1, "1.eml"));
+	assert_true(exists(&scene, "1.eml"));
+	end(&scene);
+}
+
+/* Not a descriptor of ours, not our terminal, not our directory. */
+static void holds_nothing(void **state)
+{
+	struct scene scene;
+	char path[64], cwd[2] = "";
+	int kept[2], count = 0;
+	(void)state;
+	assert_int_equal(pipe(kept), 0);
+	begin(&scene);
+	herald_announce(scene.herald, 1, "1.eml"); /* it has settled */
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)scene.herald->pid);
+	DIR *fds = opendir(path);
+	assert_non_null(fds);
+	while (readdir(fds))
+		count++;
+	closedir(fds);
+	assert_int_equal(count, 2 + 4); /* . and .., three times /dev/null, and the socket */
+	assert_int_equal(getsid(scene.herald->pid), scene.herald->pid);
+	snprintf(path, sizeof(path), "/proc/%d/cwd", (int)scene.herald->pid);
+	assert_int_equal(readlink(path, cwd, sizeof(cwd)), 1);
+	assert_int_equal(cwd[0], '/');
+	close(kept[0]);
+	close(kept[1]);
+	end(&scene);
+}
+
+/* --- Stopped, killed --- */
+
+static void is_late_when_stopped(void **state)
+{
+	struct scene scene;
+	(void)state;
+	begin(&scene);
+	stop(&scene);
+	int64_t start = clock_now_ms();
+	herald_announce(scene.herald, 1, "1.eml");
+	int64_t took = clock_now_ms() - start;
+	assert_true(took >= HERALD_ANSWER_MS - 10 && took < 5 * HERALD_ANSWER_MS);
+	assert_true(herald_is_late(scene.herald));
+	assert_false(herald_ready(scene.herald));
+	kill(scene.herald->pid, SIGCONT);
+	while (!herald_ready(scene.herald))
+		usleep(1000);
+	assert_false(herald_is_late(scene.herald));
+	herald_announce(scene.herald, 1, "2.eml");
+	assert_true(exists(&scene, "1.eml") && exists(&scene, "2.eml"));
+	end(&scene);
+}
+
+static void is_given_up(void **state)
+{
+	struct scene scene;
+	(void)state;
+	begin(&scene);
+	scene.herald->patience_ms = HERALD_ANSWER_MS + 50;
+	stop(&scene);
+	herald_announce(scene.herald, 1, "1.eml");
+	assert_true(herald_is_late(scene.herald));
+	usleep(100000);
+	assert_false(herald_ready(scene.herald));
+	assert_false(herald_is_there(scene.herald));
+	await_state(scene.herald->pid, "Z");
+	end(&scene);
+}
+
+static void its_end_is_noticed(void **state)
+{
+	struct scene scene;
+	(void)state;
+	begin(&scene);
+	kill(scene.herald->pid, SIGKILL);
+	await_state(scene.herald->pid, "Z");
+	assert_true(herald_ready(scene.herald)); /* nobody knows yet */
+	herald_announce(scene.herald, 1, "1.eml");
+	assert_false(herald_is_there(scene.herald));
+	assert_false(herald_ready(scene.herald));
+	end(&scene);
+	begin(&scene);
+	stop(&scene);
+	herald_kill(scene.herald);
+	herald_kill(scene.herald);
+	await_state(scene.herald->pid, "Z");
+	end(&scene);
+}
+
+/* Killed, so that it can say goodbye to nobody. */
+static void ends_with_its_starter(void **state)
+{
+	struct scene scene;
+	int ends[2], status;
+	pid_t pid;
+	(void)state;
+	prctl(PR_SET_CHILD_SUBREAPER, 1); /* the orphan is ours */
+	assert_int_equal(pipe(ends), 0);
+	pid_t starter = fork();
+	if (starter == 0) {
+		begin(&scene);
+		herald_announce(scene.herald, 1, "1.eml");
+		if (write(ends[1], &scene, sizeof(scene)) < 0 ||
+			write(ends[1], &scene.herald->pid, sizeof(pid)) < 0)
+			_exit(1);
+		pause();
+	}
+	assert_int_equal(read(ends[0], &scene, sizeof(scene)), sizeof(scene));
+	assert_int_equal(read(ends[0], &pid, sizeof(pid)), sizeof(pid));
+	kill(starter, SIGKILL);
+	assert_int_equal(waitpid(starter, &status, 0), starter);
+	await_state(pid, "Z");
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	char command[100];
+	snprintf(command, sizeof(command), "rm -r %s", scene.root);
+	assert_int_equal(system(command), 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(makes_names),
+		cmocka_unit_test(fails_without_harm),
+		cmocka_unit_test(stays_on_its_device),
+		cmocka_unit_test(attaches_to_mounts_alone),
+		cmocka_unit_test(none_is_none),
+		cmocka_unit_test(only_its_own_requests),
+		cmocka_unit_test(holds_nothing),
+		cmocka_unit_test(is_late_when_stopped),
+		cmocka_unit_test(is_given_up),
+		cmocka_unit_test(its_end_is_noticed),
+		cmocka_unit_test(ends_with_its_starter),
+	};
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
