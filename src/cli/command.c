@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * password_command=: a shell runs it, and the first line that it prints is the password. All of its output
- * is read, so that a command that prints more is not killed by SIGPIPE; but no longer than it runs, because an agent that it
+ * password_command= and token_command=: a shell runs it, and the first line that it prints is the password,
+ * or the token. All of its output is read, so that a command that prints more is not killed by SIGPIPE; but no longer than it runs, because an agent that it
  * leaves behind may keep the pipe open.
  */
 #include "password.h"
@@ -17,8 +17,10 @@
 #include <fcntl.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
 
-#define OUTPUT_MAX_BYTES 4096 /* what is beyond is read and dropped: it is not the first line */
+/* A token may have some thousands of bytes. What is beyond is read and dropped: it is not the first line. */
+#define OUTPUT_MAX_BYTES 16384
 
 struct output {
 	char text[OUTPUT_MAX_BYTES];
@@ -33,8 +35,11 @@ static void output_finish(struct output *output)
 static void run_shell(const char *command, int out)
 {
 	struct sigaction plain = {.sa_handler = SIG_DFL};
+	sigset_t none;
 
 	sigaction(SIGPIPE, &plain, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (dup2(out, STDOUT_FILENO) >= 0)
 		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 	_exit(127);
@@ -55,34 +60,35 @@ static bool take_output(int fd, struct output *output)
 	return n > 0;
 }
 
-/* Reads until the end of the output, or until the command has ended and nothing more is there. */
-static void collect(int fd, int pidfd, struct output *output)
+/* Reads until the end of the output, or until the command has ended and nothing more is there. false: its time is over. */
+static bool collect(int fd, int pidfd, int64_t deadline_ms, struct output *output)
 {
 	struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
 
 	for (;;) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			return;
+		int n = poll(fds, 2, clock_left_ms(deadline_ms));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0;
 		if (fds[0].revents && !take_output(fd, output))
-			return;
+			return true;
 		if (fds[1].revents && !fds[0].revents)
-			return;
+			return true;
 	}
 }
 
-static int judge(
-	const char *command, int status, const struct output *output, size_t len, struct str *why)
+static int judge(int status, const struct output *output, size_t len, struct str *why)
 {
-	str_printf(why, "password_command `%s' ", command);
 	if (WIFSIGNALED(status))
 		str_printf(why, "was killed by signal %d (%s)", WTERMSIG(status),
 			strsignal(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) != 0)
 		str_printf(why, "failed with exit code %d", WEXITSTATUS(status));
 	else if (len == 0)
-		str_append_cstr(why, "printed no password: the first line of its output is empty");
+		str_append_cstr(why, "printed nothing: the first line of its output is empty");
 	else if (len == sizeof(output->text) || memchr(output->text, 0, len))
-		str_append_cstr(why, "printed something that can not be a password");
+		str_append_cstr(why, "printed something that can not be a password or a token");
 	else
 		return 0;
 	return -EACCES;
@@ -98,7 +104,8 @@ static size_t first_line(const struct output *output)
 	return len;
 }
 
-int password_from_command(const char *command, struct secret **ret, struct str *why)
+int password_from_command(const char *option, const char *command, int64_t deadline_ms,
+	struct secret **ret, struct str *why)
 {
 	__attribute__((cleanup(output_finish))) struct output output = {.len = 0};
 	int ends[2], status = 0;
@@ -116,14 +123,18 @@ int password_from_command(const char *command, struct secret **ret, struct str *
 		run_shell(command, out);
 	close(steal_fd(&out));
 	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
-	collect(in, pidfd, &output);
+	bool in_time = collect(in, pidfd, deadline_ms, &output);
+	if (!in_time)
+		kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	size_t len = first_line(&output);
 	_cleanup_str_ struct str verdict = STR_INIT;
-	int r = judge(command, status, &output, len, &verdict);
+	if (!in_time)
+		str_append_cstr(&verdict, "did not end in time");
+	int r = in_time ? judge(status, &output, len, &verdict) : -ETIMEDOUT;
 	if (r < 0) {
-		str_append_cstr(why, str_cstr(&verdict));
+		str_printf(why, "%s `%s' %s", option, command, str_cstr(&verdict));
 		return r;
 	}
 	*ret = secret_create(output.text, len);

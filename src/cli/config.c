@@ -111,7 +111,7 @@ static int take_source(struct reading *reading, const char *value, bool wanted)
 {
 	if (!url_is_address(value))
 		return fail(reading, -EINVAL,
-			"source= must be an address: imaps://[USER@]HOST[:PORT][/FOLDER]");
+			"source= must be an address: imaps://[USER@]HOST[:PORT][/FOLDER], or pop3s://[USER@]HOST[:PORT]");
 	if (!wanted)
 		return 1;
 	reading->source = strdup(value);
@@ -194,7 +194,8 @@ int config_load(const char *path, const char *account, struct options *options, 
 
 	if (!reading.file) {
 		int err = -errno;
-		str_printf(why, "`%s' is not an address (imaps://…), and the config file %s: %s",
+		str_printf(why,
+			"`%s' is not an address (imaps://…, pop3s://…), and the config file %s: %s",
 			account, path, strerror(-err));
 		return err;
 	}
@@ -206,8 +207,8 @@ int config_load(const char *path, const char *account, struct options *options, 
 	if (r < 0)
 		return r;
 	if (!reading.found) {
-		str_printf(why, "%s has no account [%s] (an address begins with imaps://)", path,
-			account);
+		str_printf(why, "%s has no account [%s] (an address begins with " URL_SCHEMES ")",
+			path, account);
 		return -ENOENT;
 	}
 	if (!reading.source) {

@@ -11,8 +11,8 @@ enum exit_code {
 	EXIT_CODE_TLS = 4,     /* certificate not trusted, no TLS to be had */
 	EXIT_CODE_LOGIN = 5,   /* login refused, or no password to be had */
 	EXIT_CODE_FOLDER = 6,  /* no such folder, or no access to it */
-	EXIT_CODE_STORE = 7,   /* the store can not be opened, or another process has it */
-	EXIT_CODE_OTHER = 8,   /* the server's answer can not be understood; no memory; a bug */
+	EXIT_CODE_STORE = 7, /* the store can not be opened or written, or another process has it */
+	EXIT_CODE_OTHER = 8, /* the server's answer can not be understood; no memory; a bug */
 };
 
 #endif

@@ -16,6 +16,8 @@
 #include "home.h"
 #include "mailfs/util/cleanup.h"
 
+#define AFTER_DAYS_MAX 36500
+
 struct request {
 	struct options *options;
 	const char *name, *value; /* value NULL: given without = */
@@ -26,7 +28,7 @@ struct request {
 struct row;
 typedef int setter_fn(const struct row *row, const struct request *request);
 
-/* The same word for each value that a choice can have, and the number that is stored. */
+/* The words that a choice can have, and the number that is stored for each. */
 struct choice {
 	const char *word;
 	unsigned value;
@@ -43,12 +45,12 @@ struct row {
 	const char *help;  /* NULL: not explained in --help */
 };
 
-static setter_fn set_flag, set_text, set_path, set_number, set_views, set_tls, set_octal,
-	set_fingerprint, set_user_id, set_group_id, set_nothing, refuse_password;
+static setter_fn set_flag, set_text, set_path, set_number, set_choice, set_tls, set_after,
+	set_octal, set_fingerprint, set_user_id, set_group_id, set_nothing, refuse_password;
 
 static const struct choice views_choices[] = {{"hidden", false}, {"listed", true}, {0}};
-static const struct choice tls_choices[] = {{"implicit", OPTION_TLS_IMPLICIT},
-	{"starttls", OPTION_TLS_STARTTLS}, {"none", OPTION_TLS_NONE}, {0}};
+static const struct choice uidl_choices[] = {{"server", false}, {"hash", true}, {0}};
+static const struct choice inotify_choices[] = {{"on", true}, {"off", false}, {0}};
 
 /* clang-format off */
 #define AT(member) offsetof(struct options, member)
@@ -60,7 +62,8 @@ static const struct choice tls_choices[] = {{"implicit", OPTION_TLS_IMPLICIT},
 #define PATH(word, member, shown, text)  OPTION(word, set_path, shown, text, .offset = AT(member))
 #define NUMBER(word, member, least, most, shown, text) \
 	OPTION(word, set_number, shown, text, .offset = AT(member), .min = least, .max = most)
-#define CHOICE(word, setter, words, shown, text) OPTION(word, setter, shown, text, .choices = words)
+#define CHOICE(word, member, words, shown, text) \
+	OPTION(word, set_choice, shown, text, .offset = AT(member), .choices = words)
 #define OTHER(word, setter, shown, text) OPTION(word, setter, shown, text, .offset = 0)
 #define IGNORED(word)                    OPTION(word, set_nothing, NULL, NULL, .offset = 0)
 
@@ -68,14 +71,19 @@ static const struct row rows[] = {
 	FLAG("ro", readonly, true, "read-only, on the server too (EXAMINE)"),
 	FLAG("rw", readonly, false, "the default; writing is not there yet, it fails with EROFS"),
 	TEXT("names", names, "TEMPLATE", "names of messages: %Y %m %d %H %M %f %s %u, or uid"),
-	CHOICE("views", set_views, views_choices, "listed|hidden", "whether ls -a shows .parts (hidden)"),
+	CHOICE("views", views_listed, views_choices, "listed|hidden", "whether ls -a shows .parts (hidden)"),
 	NUMBER("refresh", refresh_s, 0, 86400, "SECONDS", "how old a listing may get before ls asks again (30)"),
 	NUMBER("timeout", timeout_s, 1, 3600, "SECONDS", "after which an operation fails (30)"),
 	NUMBER("connections", connections, 1, 16, "N", "connections to the server at most (4)"),
+	OTHER("after", set_after, "keep|delete[:DAYS]", "POP3: what becomes of downloaded mail on the server (keep)"),
+	FLAG("background", background, true, "POP3: return when the mail is listed, download then"),
+	NUMBER("poll", poll_s, 0, 86400, "SECONDS", "POP3: how often to look for new mail (0: at the start only)"),
+	CHOICE("uidl", uidl_hash, uidl_choices, "server|hash", "POP3: how messages are told apart (server)"),
 	TEXT("user", user, "NAME", "user name, instead of the one in SOURCE"),
 	TEXT("password_command", password_command, "COMMAND", "shell command that prints the password"),
 	PATH("password_file", password_file, "FILE", "file with the password, readable by its owner only"),
-	CHOICE("tls", set_tls, tls_choices, "implicit|starttls|none", "imaps:// means implicit, imap:// means starttls"),
+	TEXT("token_command", token_command, "COMMAND", "shell command that prints an OAuth 2 access token"),
+	OTHER("tls", set_tls, "implicit|starttls|none", "instead of what the scheme of SOURCE says"),
 	PATH("tls_ca", tls_ca, "FILE|DIR", "certificates to trust instead of the system's"),
 	OTHER("tls_fingerprint", set_fingerprint, "sha256:HEX", "trust this server certificate and no other"),
 	OTHER("uid", set_user_id, "ID", "owner of the files (you)"),
@@ -83,6 +91,8 @@ static const struct row rows[] = {
 	OTHER("umask", set_octal, "OCTAL", "permission bits to leave out (077)"),
 	FLAG("allow_other", allow_other, true, "other users may enter the mount"),
 	PATH("cache_dir", cache_dir, "DIR", "where what was fetched is kept (~/.cache/mailfs)"),
+	PATH("state_dir", state_dir, "DIR", "where POP3 mail is kept for good (~/.local/state/mailfs)"),
+	CHOICE("inotify", inotify, inotify_choices, "on|off", "tell programs that watch a folder of new mail (on)"),
 	TEXT("fsname", fsname, "NAME", "what df and mount show (SOURCE)"),
 	FLAG("debug", debug, true, "as -d"),
 
@@ -98,6 +108,8 @@ static const struct row rows[] = {
 };
 /* clang-format on */
 
+static const char *const pop3_only[] = {"after", "background", "poll", "uidl"};
+
 void options_init(struct options *options)
 {
 	*options = (struct options){
@@ -107,6 +119,7 @@ void options_init(struct options *options)
 		.uid = getuid(),
 		.gid = getgid(),
 		.umask = 077,
+		.inotify = true,
 	};
 }
 
@@ -116,8 +129,10 @@ void options_finish(struct options *options)
 	free(options->user);
 	free(options->password_command);
 	free(options->password_file);
+	free(options->token_command);
 	free(options->tls_ca);
 	free(options->cache_dir);
+	free(options->state_dir);
 	free(options->fsname);
 	*options = (struct options){0};
 }
@@ -231,9 +246,10 @@ static int set_octal(const struct row *row, const struct request *request)
 }
 
 /* The choice that the value names; NULL, and why says what there is, when it names none. */
-static const struct choice *choose(const struct row *row, const struct request *request)
+static const struct choice *choose(
+	const struct choice *choices, const struct row *row, const struct request *request)
 {
-	for (const struct choice *choice = row->choices; choice->word; choice++)
+	for (const struct choice *choice = choices; choice->word; choice++)
 		if (strcmp(choice->word, request->value) == 0)
 			return choice;
 	str_printf(request->why, "option %s=%s: one of %s is expected", row->name, request->value,
@@ -241,21 +257,49 @@ static const struct choice *choose(const struct row *row, const struct request *
 	return NULL;
 }
 
-static int set_views(const struct row *row, const struct request *request)
+static int set_choice(const struct row *row, const struct request *request)
 {
-	const struct choice *choice = choose(row, request);
+	const struct choice *choice = choose(row->choices, row, request);
 	if (!choice)
 		return -EINVAL;
-	request->options->views_listed = choice->value;
+	*(bool *)member(row, request) = choice->value;
 	return 0;
 }
 
 static int set_tls(const struct row *row, const struct request *request)
 {
-	const struct choice *choice = choose(row, request);
+	static const struct choice choices[] = {{"implicit", OPTION_TLS_IMPLICIT},
+		{"starttls", OPTION_TLS_STARTTLS}, {"none", OPTION_TLS_NONE}, {0}};
+	const struct choice *choice = choose(choices, row, request);
 	if (!choice)
 		return -EINVAL;
 	request->options->tls = (enum option_tls)choice->value;
+	return 0;
+}
+
+/* delete or delete:DAYS; false: it is neither. */
+static bool parse_delete(const char *text, unsigned long *ret_days)
+{
+	static const char word[] = "delete";
+
+	*ret_days = 0;
+	if (strncmp(text, word, sizeof(word) - 1) != 0)
+		return false;
+	text += sizeof(word) - 1;
+	return !*text || (*text == ':' && parse_number(text + 1, 10, AFTER_DAYS_MAX, ret_days));
+}
+
+static int set_after(const struct row *row, const struct request *request)
+{
+	unsigned long days;
+	bool deletes = parse_delete(request->value, &days);
+
+	(void)row;
+	if (!deletes && strcmp(request->value, "keep") != 0)
+		return bad_value(
+			request, "keep, delete or delete:DAYS with up to 36500 days is expected");
+	request->options->after_delete = deletes;
+	request->options->after_days = (unsigned)days;
 	return 0;
 }
 
@@ -359,6 +403,9 @@ int options_set(struct options *options, const char *name, const char *value,
 		str_printf(why, "option %s needs a value: %s=%s", name, name, row->value);
 		return -EINVAL;
 	}
+	for (size_t i = 0; i < sizeof(pop3_only) / sizeof(*pop3_only); i++)
+		if (strcmp(row->name, pop3_only[i]) == 0)
+			options->pop3_only = row->name;
 	return row->set(row, &request);
 }
 

@@ -20,7 +20,7 @@ struct options {
 	bool views_listed;
 	unsigned refresh_s, timeout_s, connections;
 	char *user;
-	char *password_command, *password_file;
+	char *password_command, *password_file, *token_command;
 	enum option_tls tls; /* OPTION_TLS_SCHEME: as the address says */
 	char *tls_ca;
 	bool has_fingerprint;
@@ -29,7 +29,15 @@ struct options {
 	gid_t gid;
 	mode_t umask;
 	bool allow_other;
-	char *cache_dir;
+	char *cache_dir, *state_dir;
+	bool after_delete;   /* POP3: what was downloaded is deleted on the server, */
+	unsigned after_days; /* so many days later */
+	bool background;     /* POP3 */
+	unsigned poll_s;     /* POP3; 0: never */
+	bool uidl_hash;      /* POP3 */
+	/* The last of those that are for POP3 alone; points into the table, NULL: none was given. */
+	const char *pop3_only;
+	bool inotify;
 	char *fsname;
 	bool debug;
 };

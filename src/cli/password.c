@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
 #include "netrc.h"
 #include "secretfile.h"
 
@@ -56,7 +57,7 @@ static int default_user(struct password *password, struct str *why)
 	const struct passwd *entry = getpwuid(getuid());
 	if (!entry) {
 		str_append_cstr(
-			why, "who shall log in? imaps://USER@HOST or -o user=USER tells it");
+			why, "who shall log in? USER@HOST in the address or -o user=USER tells it");
 		return -ENOENT;
 	}
 	password->user = strdup(entry->pw_name);
@@ -66,8 +67,13 @@ static int default_user(struct password *password, struct str *why)
 static int ask_named(
 	const struct password_request *request, struct password *password, struct str *why)
 {
+	password->token = request->token_command != NULL;
+	if (password->token)
+		return password_from_command("token_command", request->token_command, CLOCK_NEVER,
+			&password->secret, why);
 	if (request->command)
-		return password_from_command(request->command, &password->secret, why);
+		return password_from_command(
+			"password_command", request->command, CLOCK_NEVER, &password->secret, why);
 	if (request->file)
 		return password_from_file(request->file, &password->secret, why);
 	return 0;

@@ -12,34 +12,18 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "exit.h"
 #include "home.h"
 #include "mailfs/fs.h"
-#include "mailfs/imap.h"
-#include "mailfs/store.h"
+#include "mailfs/maildrop.h"
 #include "mailfs/sync.h"
-#include "mailfs/tree.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
-#include "password.h"
+#include "progress.h"
+#include "protocol.h"
 
 #define STORE_BUSY_MS  3500
 #define STORE_RETRY_MS 100
-
-struct session {
-	const struct settings *settings;
-	const char *mountpoint;
-	struct password password;
-	char *account; /* user@host:port, by which numbers and the store's directory are made */
-	struct net_context *net;
-	struct store *store;
-	struct source *source;
-	struct sync_account *sync;
-	bool started;
-	struct tree *tree;
-	struct fs *fs;
-};
 
 /* Takes down what there is. Requests that still wait are failed by the account's end, so that FUSE can answer them. */
 static void session_finish(struct session *session)
@@ -49,11 +33,14 @@ static void session_finish(struct session *session)
 	if (session->started)
 		sync_account_stop(session->sync);
 	fs_destroy(session->fs);
+	fs_herald_stop(session->herald);
 	tree_destroy(session->tree);
 	if (session->sync)
 		sync_account_destroy(session->sync);
 	if (session->source)
 		session->source->ops->destroy(session->source);
+	if (session->maildrop)
+		session->maildrop->ops->destroy(session->maildrop);
 	store_close(session->store);
 	if (session->net)
 		net_context_destroy(session->net);
@@ -67,8 +54,14 @@ static int fail(enum exit_code code, int err, const struct str *why)
 	return code;
 }
 
+/* Whether what was downloaded can not be kept here. */
+static bool is_storing(int err)
+{
+	return err == -ENOSPC || err == -EDQUOT || err == -EFBIG || err == -EROFS;
+}
+
 /* A source knows what went wrong; which server and which user, a person with several mounts must be told too. */
-static int fail_source(const struct session *session, const struct source_error *error)
+static int fail_source(const struct session *session, int err, const struct source_error *error)
 {
 	static const enum exit_code codes[] = {
 		[SOURCE_CAUSE_OTHER] = EXIT_CODE_OTHER,
@@ -87,10 +80,26 @@ static int fail_source(const struct session *session, const struct source_error 
 	if (!strstr(text, host))
 		str_printf(&line, "%s:%u: ", host, (unsigned)session->settings->port);
 	str_append_cstr(&line, text);
-	if (error->cause == SOURCE_CAUSE_LOGIN)
-		str_printf(&line, " Check the user name (%s) and the password.",
-			session->password.user);
-	return fail(codes[error->cause], -ENOMEM, &line);
+	if (error->cause == SOURCE_CAUSE_LOGIN && error->retry == SOURCE_RETRY_NEVER)
+		str_printf(&line, "%s Check the user name (%s) and %s.",
+			line.len > 0 && line.data[line.len - 1] == '.' ? "" : ".",
+			session->password.user,
+			session->password.token ? "what token_command= prints" : "the password");
+	return fail(is_storing(err) ? EXIT_CODE_STORE : codes[error->cause], -ENOMEM, &line);
+}
+
+/* Before there is anything that a child must not have. Mail can be read without it. */
+static int step_herald(struct session *session)
+{
+	const struct options *options = &session->settings->options;
+
+	if (!options->inotify || options->readonly)
+		return 0;
+	int r = fs_herald_start(&session->herald);
+	if (r < 0)
+		log_warning("programs that watch the mount will not be told of new mail: %s",
+			strerror(-r));
+	return 0;
 }
 
 static int step_password(struct session *session)
@@ -104,6 +113,7 @@ static int step_password(struct session *session)
 		.user = options->user ? options->user : session->settings->url.user,
 		.command = options->password_command,
 		.file = options->password_file,
+		.token_command = options->token_command,
 		.netrc = netrc,
 	};
 
@@ -129,18 +139,19 @@ static int step_net(struct session *session)
 			"tls=none: the password and all mail go to %s in clear text, for everybody on the way to read",
 			params.host);
 	int r = net_context_create(&params, &session->net, &error);
-	return r < 0 ? fail_source(session, &error) : 0;
+	return r < 0 ? fail_source(session, r, &error) : 0;
 }
 
 /* Opens it, and waits a moment for a mailfs that was unmounted just now and still says goodbye to its server. */
-static int open_store(const char *directory, struct store **ret, struct str *why)
+static int open_store(
+	const char *directory, enum store_kind kind, struct store **ret, struct str *why)
 {
 	int64_t give_up_ms = clock_now_ms() + STORE_BUSY_MS;
-	int r = store_open(directory, STORE_CACHE, ret, why);
+	int r = store_open(directory, kind, ret, why);
 	while (r == -EBUSY && clock_now_ms() < give_up_ms) {
 		usleep(STORE_RETRY_MS * 1000);
 		str_reset(why);
-		r = store_open(directory, STORE_CACHE, ret, why);
+		r = store_open(directory, kind, ret, why);
 	}
 	return r;
 }
@@ -148,61 +159,47 @@ static int open_store(const char *directory, struct store **ret, struct str *why
 static int step_store(struct session *session)
 {
 	const struct settings *settings = session->settings;
+	const struct protocol *protocol = session->protocol;
 	_cleanup_str_ struct str why = STR_INIT;
-	_cleanup_free_ char *base = NULL;
 	_cleanup_free_ char *directory = NULL;
 	char name[160];
 
-	if (asprintf(&session->account, "%s@%s:%u", session->password.user, settings->url.host,
-		    (unsigned)settings->port) < 0)
+	session->account = protocol->identity(session);
+	if (!session->account)
 		return fail(EXIT_CODE_OTHER, -ENOMEM, NULL);
 	home_account_name(
 		session->account, session->password.user, settings->url.host, name, sizeof(name));
-	if (settings->options.cache_dir)
-		base = strdup(settings->options.cache_dir);
-	else
-		base = home_xdg_path("XDG_CACHE_HOME", ".cache", "mailfs");
+	_cleanup_free_ char *base = protocol->store_base(&settings->options);
 	if (!base || asprintf(&directory, "%s/%s", base, name) < 0) {
-		str_append_cstr(&why,
-			"no home directory to keep the store in; -o cache_dir=DIR tells another place");
+		str_printf(&why,
+			"no home directory to keep the store in; -o %s=DIR tells another place",
+			protocol->store_option);
 		return fail(EXIT_CODE_STORE, -ENOENT, &why);
 	}
-	int r = open_store(directory, &session->store, &why);
+	int r = open_store(directory, protocol->store_kind, &session->store, &why);
 	return r < 0 ? fail(EXIT_CODE_STORE, r, &why) : 0;
 }
 
 static int step_source(struct session *session)
 {
-	struct imap_params params = {
-		.net = session->net,
-		.user = session->password.user,
-		.password = session->password.secret,
-	};
-
-	int r = imap_source_create(&params, &session->source);
+	int r = session->protocol->create_source(session);
 	return r < 0 ? fail(EXIT_CODE_OTHER, r, NULL) : 0;
 }
 
+/* A maildrop is downloaded here, and the line that says how far it is must be gone before anything else is said. */
 static int step_account(struct session *session)
 {
-	const struct options *options = &session->settings->options;
 	struct source_error error = {0};
-	struct sync_params params = {
-		.source = session->source,
-		.store = session->store,
-		.account = session->account,
-		.readonly = options->readonly,
-		.connections = options->connections,
-		.timeout_ms = (int)options->timeout_s * 1000,
-		.refresh_ms = (int)options->refresh_s * 1000,
-	};
 
-	int r = sync_account_create(&params, &session->sync);
-	if (r < 0)
+	int r = session->protocol->create_account(session);
+	if (r < 0) {
+		progress_end();
 		return fail(EXIT_CODE_OTHER, r, NULL);
+	}
 	r = sync_account_start(session->sync, &error);
+	progress_end();
 	if (r < 0)
-		return fail_source(session, &error);
+		return fail_source(session, r, &error);
 	session->started = true;
 	return 0;
 }
@@ -216,21 +213,19 @@ static int step_tree(struct session *session)
 		.account = session->sync,
 		.store = session->store,
 		.account_name = session->account,
-		.decode_name = imap_mailbox_decode,
 		.names = settings->names,
-		.root_folder = settings->url.folder,
-		.readonly = options->readonly,
 		.views_listed = options->views_listed,
 		.uid = options->uid,
 		.gid = options->gid,
 		.umask = (int)options->umask,
 	};
 
+	session->protocol->fill_tree(session, &params);
 	int r = tree_create(&params, &session->tree);
 	if (r == -ENOENT) {
 		str_printf(&why,
 			"%s:%u: there is no folder `%s'; without it the whole account is mounted, and ls shows its folders",
-			settings->url.host, (unsigned)settings->port, settings->url.folder);
+			settings->url.host, (unsigned)settings->port, params.root_folder);
 		return fail(EXIT_CODE_FOLDER, r, &why);
 	}
 	return r < 0 ? fail(EXIT_CODE_OTHER, r, NULL) : 0;
@@ -242,6 +237,7 @@ static int step_mount(struct session *session)
 	_cleanup_str_ struct str why = STR_INIT;
 	struct fs_params params = {
 		.tree = session->tree,
+		.herald = session->herald,
 		.fsname = settings->fsname,
 		.allow_other = settings->options.allow_other,
 		.readonly = settings->options.readonly,
@@ -257,10 +253,11 @@ static int step_mount(struct session *session)
 
 int session_run(const struct settings *settings, const char *mountpoint, struct daemon *daemon)
 {
-	static int (*const steps[])(struct session *) = {step_password, step_net, step_store,
-		step_source, step_account, step_tree, step_mount};
-	__attribute__((cleanup(session_finish))) struct session session = {
-		.settings = settings, .mountpoint = mountpoint};
+	static int (*const steps[])(struct session *) = {step_herald, step_password, step_net,
+		step_store, step_source, step_account, step_tree, step_mount};
+	__attribute__((cleanup(session_finish))) struct session session = {.settings = settings,
+		.protocol = url_is_pop3(settings->url.scheme) ? &protocol_pop3 : &protocol_imap,
+		.mountpoint = mountpoint};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
 		int code = steps[i](&session);

@@ -13,8 +13,13 @@
 #include "home.h"
 #include "mailfs/util/cleanup.h"
 
-#define PORT_IMPLICIT 993 /* RFC 8314 */
-#define PORT_STARTTLS 143 /* RFC 3501 */
+/* RFC 8314, RFC 3501, RFC 1939 */
+static uint16_t default_port(enum url_scheme scheme, bool implicit)
+{
+	if (url_is_pop3(scheme))
+		return implicit ? 995 : 110;
+	return implicit ? 993 : 143;
+}
 
 void settings_finish(struct settings *settings)
 {
@@ -62,16 +67,18 @@ static int settle_tls(struct settings *settings, struct str *why)
 		[OPTION_TLS_STARTTLS] = NET_TLS_STARTTLS,
 		[OPTION_TLS_NONE] = NET_TLS_NONE};
 	enum option_tls option = settings->options.tls;
-	bool imaps = settings->url.scheme == URL_IMAPS;
+	enum url_scheme scheme = settings->url.scheme;
+	bool implicit = url_is_implicit(scheme);
 
-	if (imaps && option != OPTION_TLS_SCHEME && option != OPTION_TLS_IMPLICIT) {
+	if (implicit && option != OPTION_TLS_SCHEME && option != OPTION_TLS_IMPLICIT) {
 		str_printf(why,
-			"imaps:// means TLS from the first byte, which contradicts tls=%s; use imap:// with it",
-			option == OPTION_TLS_NONE ? "none" : "starttls");
+			"%s:// means TLS from the first byte, which contradicts tls=%s; use %s:// with it",
+			url_scheme_name(scheme), option == OPTION_TLS_NONE ? "none" : "starttls",
+			url_is_pop3(scheme) ? "pop3" : "imap");
 		return -EINVAL;
 	}
 	if (option == OPTION_TLS_SCHEME)
-		settings->tls = imaps ? NET_TLS_IMPLICIT : NET_TLS_STARTTLS;
+		settings->tls = implicit ? NET_TLS_IMPLICIT : NET_TLS_STARTTLS;
 	else
 		settings->tls = asked[option];
 	if (settings->tls == NET_TLS_NONE &&
@@ -82,7 +89,31 @@ static int settle_tls(struct settings *settings, struct str *why)
 	}
 	settings->port = settings->url.port;
 	if (settings->port == 0)
-		settings->port = settings->tls == NET_TLS_IMPLICIT ? PORT_IMPLICIT : PORT_STARTTLS;
+		settings->port = default_port(scheme, settings->tls == NET_TLS_IMPLICIT);
+	return 0;
+}
+
+/* What contradicts the protocol, or another option. */
+static int settle_protocol(const struct settings *settings, struct str *why)
+{
+	const struct options *options = &settings->options;
+	bool pop3 = url_is_pop3(settings->url.scheme);
+
+	if (!pop3 && options->pop3_only) {
+		str_printf(why, "option %s is for POP3 only; with %s:// it means nothing",
+			options->pop3_only, url_scheme_name(settings->url.scheme));
+		return -EINVAL;
+	}
+	if (pop3 && options->readonly && options->after_delete) {
+		str_append_cstr(why,
+			"ro leaves the server alone, which contradicts after=delete; leave one of them out");
+		return -EINVAL;
+	}
+	if (options->token_command && (options->password_command || options->password_file)) {
+		str_append_cstr(why,
+			"token_command= stands in the place of a password: password_command= and password_file= contradict it");
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -102,6 +133,8 @@ static int settle(struct settings *settings, const char *source, struct str *why
 {
 	const char *fsname = settings->options.fsname;
 	int r = settle_tls(settings, why);
+	if (r == 0)
+		r = settle_protocol(settings, why);
 	if (r == 0)
 		r = settle_names(settings, why);
 	if (r < 0)

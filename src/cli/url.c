@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Addresses of mailboxes, in the spirit of RFC 5092 but as people type them: a user name may hold a raw @,
+ * Addresses of mailboxes, in the spirit of RFC 5092 and RFC 2384 but as people type them: a user name may hold a raw @,
  * and a folder is a path. A password in an address is refused, because the command line is for all to see in
  * ps. Left out on purpose: ;AUTH=, ;UIDVALIDITY= and the rest of RFC 5092.
  */
@@ -14,6 +14,31 @@
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/utf8.h"
+
+static const struct {
+	const char *name;
+	bool pop3, implicit;
+} schemes[] = {
+	[URL_IMAPS] = {"imaps", false, true},
+	[URL_IMAP] = {"imap", false, false},
+	[URL_POP3S] = {"pop3s", true, true},
+	[URL_POP3] = {"pop3", true, false},
+};
+
+const char *url_scheme_name(enum url_scheme scheme)
+{
+	return schemes[scheme].name;
+}
+
+bool url_is_pop3(enum url_scheme scheme)
+{
+	return schemes[scheme].pop3;
+}
+
+bool url_is_implicit(enum url_scheme scheme)
+{
+	return schemes[scheme].implicit;
+}
 
 void url_finish(struct url *url)
 {
@@ -86,25 +111,18 @@ static int parse_scheme(const char **text, enum url_scheme *ret, struct str *why
 {
 	const char *end = strstr(*text, "://");
 	if (!end)
-		return invalid(why, "an address begins with imaps:// (or imap://)");
+		return invalid(why, "an address begins with " URL_SCHEMES);
 	size_t len = (size_t)(end - *text);
-	bool imaps = len == 5 && strncasecmp(*text, "imaps", len) == 0;
-	bool imap = len == 4 && strncasecmp(*text, "imap", len) == 0;
-	if (strncasecmp(*text, "pop3", 4) == 0 &&
-		(len == 4 || (len == 5 && tolower(*(end - 1)) == 's'))) {
-		str_append_cstr(
-			why, "POP3 is not supported yet; use imaps:// if the server has it");
-		return -EPROTONOSUPPORT;
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
+		if (len != strlen(schemes[i].name) || strncasecmp(*text, schemes[i].name, len) != 0)
+			continue;
+		*ret = (enum url_scheme)i;
+		*text = end + 3;
+		return 0;
 	}
-	if (!imaps && !imap) {
-		str_printf(why,
-			"%.*s:// is not supported; an address begins with imaps:// (or imap://)",
-			(int)(len < 40 ? len : 40), *text);
-		return -EPROTONOSUPPORT;
-	}
-	*ret = imaps ? URL_IMAPS : URL_IMAP;
-	*text = end + 3;
-	return 0;
+	str_printf(why, "%.*s:// is not supported; an address begins with " URL_SCHEMES,
+		(int)(len < 40 ? len : 40), *text);
+	return -EPROTONOSUPPORT;
 }
 
 static int parse_user(const char *text, size_t len, char **ret, struct str *why)
@@ -218,6 +236,20 @@ static int parse_folder(const char *text, char **ret, struct str *why)
 	return len > 0 ? decode(text, len, "the folder", ret, why) : 0;
 }
 
+/* What is particular to POP3: there are no folders, and the host is a part of what downloaded mail is found by. */
+static int settle_pop3(struct url *url, struct str *why)
+{
+	for (char *c = url->host; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	if (url->folder && strcasecmp(url->folder, "INBOX") != 0) {
+		str_printf(why, "a POP3 mailbox has no folders: leave /%.100s out of the address",
+			url->folder);
+		return -EINVAL;
+	}
+	free(steal_ptr(url->folder));
+	return 0;
+}
+
 int url_parse(const char *text, struct url *ret, struct str *why)
 {
 	__attribute__((cleanup(url_finish))) struct url url = {0};
@@ -234,6 +266,8 @@ int url_parse(const char *text, struct url *ret, struct str *why)
 		r = parse_host_port(text, (size_t)(end - text), &url, why);
 	if (r == 0)
 		r = parse_folder(end, &url.folder, why);
+	if (r == 0 && url_is_pop3(url.scheme))
+		r = settle_pop3(&url, why);
 	if (r < 0)
 		return r;
 	*ret = url;

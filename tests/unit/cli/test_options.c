@@ -53,6 +53,14 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_int_equal(options->umask, 077);
 	assert_int_equal(options->tls, OPTION_TLS_SCHEME);
 	assert_false(options->views_listed);
+	assert_false(options->after_delete);
+	assert_false(options->background);
+	assert_int_equal(options->poll_s, 0);
+	assert_false(options->uidl_hash);
+	assert_true(options->inotify);
+	assert_null(options->state_dir);
+	assert_null(options->token_command);
+	assert_null(options->pop3_only);
 }
 
 static void every_kind_is_set(void **state)
@@ -61,7 +69,7 @@ static void every_kind_is_set(void **state)
 	assert_parses(options,
 		"ro,refresh=0,timeout=3600,connections=16,names=uid,views=listed,user=al@x,"
 		"password_command=pass show mail,tls=none,uid=0,gid=65534,umask=022,allow_other,debug,"
-		"cache_dir=/var/cache/x,tls_ca=/etc/ca.pem,fsname=m");
+		"cache_dir=/var/cache/x,state_dir=/var/lib/x,token_command=get token,inotify=off,tls_ca=/etc/ca.pem,fsname=m");
 	assert_true(options->readonly);
 	assert_int_equal(options->refresh_s, 0);
 	assert_int_equal(options->timeout_s, 3600);
@@ -77,8 +85,55 @@ static void every_kind_is_set(void **state)
 	assert_true(options->allow_other);
 	assert_true(options->debug);
 	assert_string_equal(options->cache_dir, "/var/cache/x");
+	assert_string_equal(options->state_dir, "/var/lib/x");
+	assert_string_equal(options->token_command, "get token");
+	assert_false(options->inotify);
+	assert_null(options->pop3_only);
 	assert_string_equal(options->tls_ca, "/etc/ca.pem");
 	assert_string_equal(options->fsname, "m");
+}
+
+static void what_becomes_of_mail_on_the_server(void **state)
+{
+	static const struct {
+		const char *text;
+		bool deletes;
+		unsigned days;
+	} goods[] = {{"after=keep", false, 0}, {"after=delete", true, 0},
+		{"after=delete:0", true, 0}, {"after=delete:30", true, 30},
+		{"after=delete:36500", true, 36500}, {"after=delete:30,after=delete", true, 0},
+		{"after=delete:30,after=keep", false, 0}};
+	static const char *const bads[] = {"after=", "after=Delete", "after=deleted",
+		"after=delete:", "after=delete:-1", "after=delete:1x", "after=delete: 1",
+		"after=delete:36501", "after=delete:99999999999999999999", "after=keep:3"};
+	struct options *options = *state;
+	for (size_t i = 0; i < sizeof(goods) / sizeof(*goods); i++) {
+		assert_parses(options, goods[i].text);
+		assert_int_equal(options->after_delete, goods[i].deletes);
+		assert_int_equal(options->after_days, goods[i].days);
+	}
+	for (size_t i = 0; i < sizeof(bads) / sizeof(*bads); i++)
+		assert_refused(options, bads[i], "keep, delete or delete:DAYS");
+	assert_refused(options, "after", "needs a value: after=keep|delete[:DAYS]");
+}
+
+static void options_of_pop3_are_noted(void **state)
+{
+	static const char *const all[] = {"after=keep", "background", "poll=1", "uidl=hash"};
+	struct options *options = *state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		options->pop3_only = NULL;
+		assert_parses(options, all[i]);
+		assert_non_null(options->pop3_only);
+		assert_int_equal(
+			strncmp(options->pop3_only, all[i], strlen(options->pop3_only)), 0);
+	}
+	assert_true(options->background);
+	assert_int_equal(options->poll_s, 1);
+	assert_true(options->uidl_hash);
+	assert_parses(options, "uidl=server,poll=86400");
+	assert_false(options->uidl_hash);
+	assert_int_equal(options->poll_s, 86400);
 }
 
 static void the_last_one_wins(void **state)
@@ -160,6 +215,11 @@ static void values_have_limits(void **state)
 	assert_refused(options, "umask=1777", "octal");
 	assert_refused(options, "tls=yes", "implicit|starttls|none");
 	assert_refused(options, "views=all", "listed|hidden");
+	assert_refused(options, "uidl=yes", "server|hash");
+	assert_refused(options, "inotify=yes", "on|off");
+	assert_refused(options, "poll=86401", "from 0 to 86400");
+	assert_refused(options, "poll=", "from 0 to 86400");
+	assert_refused(options, "background=1", "takes no value");
 	assert_int_equal(options->connections, 4);
 }
 
@@ -175,7 +235,8 @@ static void paths_become_absolute(void **state)
 	struct options *options = *state;
 	char expected[4200];
 	setenv("HOME", "/home/alice", 1);
-	assert_parses(options, "password_file=~/.secret,tls_ca=ca.pem");
+	assert_parses(options, "password_file=~/.secret,tls_ca=ca.pem,state_dir=~/mail");
+	assert_string_equal(options->state_dir, "/home/alice/mail");
 	assert_string_equal(options->password_file, "/home/alice/.secret");
 	_cleanup_str_ struct str why = STR_INIT;
 	char *here = getcwd(NULL, 0);
@@ -217,6 +278,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test(defaults_are_those_of_the_manual),
 		test(every_kind_is_set),
+		test(what_becomes_of_mail_on_the_server),
+		test(options_of_pop3_are_noted),
 		test(the_last_one_wins),
 		test(users_and_groups_may_be_named),
 		test(commas_are_escaped),

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "files.h"
+#include "mailfs/util/clock.h"
 #include "password.h"
 
 static void assert_secret(int r, struct secret *secret, const char *expected)
@@ -96,7 +97,8 @@ static void the_first_line_of_a_command(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		_cleanup_str_ struct str why = STR_INIT;
 		struct secret *secret = NULL;
-		int r = password_from_command(cases[i].command, &secret, &why);
+		int r = password_from_command(
+			"token_command", cases[i].command, CLOCK_NEVER, &secret, &why);
 		assert_secret(r, secret, cases[i].password);
 	}
 }
@@ -106,23 +108,41 @@ static void a_command_that_fails_says_how(void **state)
 	static const struct {
 		const char *command, *says;
 	} cases[] = {
-		{"echo secret; exit 3", "`echo secret; exit 3' failed with exit code 3"},
+		{"echo secret; exit 3",
+			"token_command `echo secret; exit 3' failed with exit code 3"},
 		{"exec /nonexistent/x 2>/dev/null", "failed with exit code 127"},
 		{"kill -9 $$", "killed by signal 9"},
 		{"true", "first line of its output is empty"},
 		{"echo; echo x", "first line of its output is empty"},
-		{"head -c 5000 /dev/zero | tr '\\0' x", "can not be a password"},
+		{"head -c 20000 /dev/zero | tr '\\0' x", "can not be a password"},
 		{"printf 'a\\0b\\n'", "can not be a password"},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		_cleanup_str_ struct str why = STR_INIT;
 		struct secret *secret = NULL;
-		assert_int_equal(password_from_command(cases[i].command, &secret, &why), -EACCES);
+		assert_int_equal(password_from_command("token_command", cases[i].command,
+					 CLOCK_NEVER, &secret, &why),
+			-EACCES);
 		assert_null(secret);
 		if (!strstr(str_cstr(&why), cases[i].says))
 			fail_msg("`%s' lacks `%s'", str_cstr(&why), cases[i].says);
 	}
+}
+
+static void a_command_has_its_time(void **state)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	struct secret *secret = NULL;
+	(void)state;
+	int64_t before_ms = clock_now_ms();
+	assert_int_equal(password_from_command("token_command", "echo x; exec sleep 30",
+				 before_ms + 200, &secret, &why),
+		-ETIMEDOUT);
+	assert_null(secret);
+	assert_true(clock_now_ms() - before_ms < 10000);
+	assert_string_equal(
+		str_cstr(&why), "token_command `echo x; exec sleep 30' did not end in time");
 }
 
 static void assert_got(struct password_request request, const char *user, const char *text)
@@ -132,6 +152,7 @@ static void assert_got(struct password_request request, const char *user, const 
 	int r = password_get(&request, &password, &why);
 	if (r < 0)
 		fail_msg("%s", str_cstr(&why));
+	assert_false(password.token);
 	assert_string_equal(password.user, user);
 	assert_string_equal(secret_text(password.secret), text);
 	password_finish(&password);
@@ -158,6 +179,29 @@ static void the_order_is_command_file_netrc(void **state)
 	assert_got(request, "alice", "fromnetrc");
 	request.user = NULL;
 	assert_got(request, "alice", "fromnetrc");
+}
+
+static void a_token_has_no_password_beside_it(void **state)
+{
+	char netrc_path[128];
+	(void)state;
+	snprintf(netrc_path, sizeof(netrc_path), "%s",
+		files_make("netrc", netrc, strlen(netrc), 0600));
+	/* Longer than any password; ~/.netrc still tells who it is. */
+	struct password_request request = {
+		.host = "h", .token_command = "printf '%08000d' 7", .netrc = netrc_path};
+	_cleanup_str_ struct str why = STR_INIT;
+	struct password password = {0};
+	int r = password_get(&request, &password, &why);
+	if (r < 0)
+		fail_msg("%s", str_cstr(&why));
+	assert_true(password.token);
+	assert_string_equal(password.user, "alice");
+	assert_int_equal(secret_len(password.secret), 8000);
+	password_finish(&password);
+	request.token_command = "exit 1";
+	assert_int_equal(password_get(&request, &password, &why), -EACCES);
+	assert_non_null(strstr(str_cstr(&why), "token_command `exit 1' failed"));
 }
 
 static void the_local_user_is_the_default(void **state)
@@ -208,7 +252,9 @@ int main(void)
 		cmocka_unit_test(another_users_file_is_refused),
 		cmocka_unit_test(the_first_line_of_a_command),
 		cmocka_unit_test(a_command_that_fails_says_how),
+		cmocka_unit_test(a_command_has_its_time),
 		cmocka_unit_test(the_order_is_command_file_netrc),
+		cmocka_unit_test(a_token_has_no_password_beside_it),
 		cmocka_unit_test(the_local_user_is_the_default),
 		cmocka_unit_test(what_is_named_and_fails_is_not_replaced),
 		cmocka_unit_test(an_exposed_netrc_is_refused_only_when_it_is_needed),

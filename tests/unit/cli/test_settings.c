@@ -33,6 +33,15 @@ static const struct {
 	{"imap://h", "tls=implicit", NET_TLS_IMPLICIT, 993},
 	{"imap://h:1430", "tls=none", NET_TLS_NONE, 1430},
 	{"imaps://h:1", "tls=implicit,tls_ca=/x", NET_TLS_IMPLICIT, 1},
+	{"imaps://h", "token_command=x,state_dir=/x,inotify=off", NET_TLS_IMPLICIT, 993},
+	{"pop3s://h", "", NET_TLS_IMPLICIT, 995},
+	{"pop3://h", "", NET_TLS_STARTTLS, 110},
+	{"pop3://h", "tls=none", NET_TLS_NONE, 110},
+	{"pop3://h", "tls=implicit", NET_TLS_IMPLICIT, 995},
+	{"pop3://h:1100", "tls=starttls", NET_TLS_STARTTLS, 1100},
+	{"pop3s://h/INBOX", "after=delete:7,background,poll=1,uidl=hash", NET_TLS_IMPLICIT, 995},
+	/* What means nothing with POP3 does no harm. */
+	{"pop3s://h", "ro,refresh=5,connections=2,cache_dir=/x,after=keep", NET_TLS_IMPLICIT, 995},
 };
 
 static void tls_and_port_follow_the_address(void **state)
@@ -58,7 +67,17 @@ static const struct {
 	{"imap://h", "tls=none,tls_ca=/x", "checks no certificate"},
 	{"imaps://h", "bogus", "unknown option `bogus'"},
 	{"imaps://h:x", "", "port"},
-	{"pop3://h", "", "POP3"},
+	{"pop3s://h", "tls=starttls",
+		"pop3s:// means TLS from the first byte, which contradicts tls=starttls; use pop3:// with it"},
+	{"pop3s://h", "tls=none", "use pop3:// with it"},
+	{"pop3://h/Sent", "", "no folders"},
+	{"pop3s://h", "ro,after=delete", "contradicts after=delete"},
+	{"imaps://h", "after=keep", "option after is for POP3 only; with imaps://"},
+	{"imap://h", "background", "option background is for POP3 only; with imap://"},
+	{"imaps://h", "poll=60", "option poll is for POP3 only"},
+	{"imaps://h", "uidl=hash", "option uidl is for POP3 only"},
+	{"pop3s://h", "token_command=x,password_command=y", "in the place of a password"},
+	{"imaps://h", "token_command=x,password_file=/y", "in the place of a password"},
 	{"imaps://h", "names=%f", "option names=%f: "},
 	{"nosuch", "", "`nosuch' is not an address"},
 };
@@ -98,6 +117,36 @@ static void the_command_line_comes_before_the_account(void **state)
 	settings_finish(&settings);
 }
 
+static void an_account_may_be_a_pop3_one(void **state)
+{
+	static const char text[] =
+		"[old]\nsource = pop3s://a@h\nafter = delete:30\nbackground = yes\n"
+		"poll = 300\nuidl = hash\n[new]\nsource = imaps://a@h\n";
+	_cleanup_str_ struct str why = STR_INIT;
+	struct settings settings;
+	(void)state;
+	assert_int_equal(mkdir(files_at("mailfs"), 0700), 0);
+	files_make("mailfs/config", text, strlen(text), 0600);
+	setenv("XDG_CONFIG_HOME", files_directory, 1);
+	int r = load("old", "background,after=delete:3", &settings, &why);
+	if (r < 0)
+		fail_msg("%s", str_cstr(&why));
+	assert_int_equal(settings.url.scheme, URL_POP3S);
+	assert_int_equal(settings.port, 995);
+	assert_true(settings.options.background && settings.options.after_delete);
+	assert_int_equal(settings.options.after_days, 3);
+	assert_int_equal(settings.options.poll_s, 300);
+	assert_true(settings.options.uidl_hash);
+	settings_finish(&settings);
+	/* Another account's options are its own. */
+	r = load("new", "", &settings, &why);
+	remove(files_at("mailfs/config"));
+	remove(files_at("mailfs"));
+	if (r < 0)
+		fail_msg("%s", str_cstr(&why));
+	settings_finish(&settings);
+}
+
 static void loopback_is_told_by_the_name_alone(void **state)
 {
 	static const char *const here[] = {
@@ -117,6 +166,7 @@ int main(void)
 		cmocka_unit_test(tls_and_port_follow_the_address),
 		cmocka_unit_test(contradictions_are_refused),
 		cmocka_unit_test(the_command_line_comes_before_the_account),
+		cmocka_unit_test(an_account_may_be_a_pop3_one),
 		cmocka_unit_test(loopback_is_told_by_the_name_alone),
 	};
 	return cmocka_run_group_tests(tests, files_setup, files_teardown);

@@ -35,6 +35,14 @@ static const struct good goods[] = {
 	{"imaps://[fe80::1%eth0]", URL_IMAPS, NULL, "fe80::1%eth0", 0, NULL},
 	{"imaps://[::ffff:192.0.2.1]", URL_IMAPS, NULL, "::ffff:192.0.2.1", 0, NULL},
 	{"imaps://127.0.0.1:65535", URL_IMAPS, NULL, "127.0.0.1", 65535, NULL},
+	{"pop3s://alice@example.org@pop.example.org", URL_POP3S, "alice@example.org",
+		"pop.example.org", 0, NULL},
+	{"POP3://u@h:1100/", URL_POP3, "u", "h", 1100, NULL},
+	{"pop3s://Alice@Pop.EXAMPLE.org", URL_POP3S, "Alice", "pop.example.org", 0, NULL},
+	{"imaps://Alice@Imap.EXAMPLE.org", URL_IMAPS, "Alice", "Imap.EXAMPLE.org", 0, NULL},
+	{"pop3s://h/INBOX", URL_POP3S, NULL, "h", 0, NULL},
+	{"pop3s://h//inbox/", URL_POP3S, NULL, "h", 0, NULL},
+	{"pop3s://[::1]:9950", URL_POP3S, NULL, "::1", 9950, NULL},
 };
 
 static void assert_text(const char *got, const char *expected)
@@ -67,12 +75,15 @@ static const struct {
 	int err;
 	const char *says;
 } bads[] = {
-	{"imap.example.org", -EINVAL, "imaps://"},
+	{"imap.example.org", -EINVAL, "begins with imaps://, imap://, pop3s:// or pop3://"},
 	{"://h", -EPROTONOSUPPORT, "imaps://"},
 	{"http://h", -EPROTONOSUPPORT, "http:// is not supported"},
-	{"pop3s://h", -EPROTONOSUPPORT, "POP3 is not supported yet"},
-	{"pop3://u@h", -EPROTONOSUPPORT, "POP3 is not supported yet"},
 	{"pop3x://h", -EPROTONOSUPPORT, "pop3x:// is not supported"},
+	{"pop://h", -EPROTONOSUPPORT, "pop:// is not supported; an address begins with"},
+	{"pop3s://h/Archive", -EINVAL, "has no folders: leave /Archive out"},
+	{"pop3://u@h/INBOX/x", -EINVAL, "has no folders: leave /INBOX/x out"},
+	{"pop3s://u:hunter2@h", -EINVAL, "password has no place"},
+	{"pop3s:///", -EINVAL, "host name is missing"},
 	{"imaps://", -EINVAL, "host name is missing"},
 	{"imaps:///INBOX", -EINVAL, "host name is missing"},
 	{"imaps://u@", -EINVAL, "host name is missing"},
@@ -132,6 +143,22 @@ static void an_account_name_is_not_an_address(void **state)
 	assert_false(url_is_address("imap.example.org:993"));
 }
 
+static void schemes_have_names(void **state)
+{
+	static const struct {
+		enum url_scheme scheme;
+		const char *name;
+		bool pop3, implicit;
+	} all[] = {{URL_IMAPS, "imaps", false, true}, {URL_IMAP, "imap", false, false},
+		{URL_POP3S, "pop3s", true, true}, {URL_POP3, "pop3", true, false}};
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		assert_string_equal(url_scheme_name(all[i].scheme), all[i].name);
+		assert_int_equal(url_is_pop3(all[i].scheme), all[i].pop3);
+		assert_int_equal(url_is_implicit(all[i].scheme), all[i].implicit);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +166,7 @@ int main(void)
 		cmocka_unit_test(bad_addresses_are_refused_with_a_reason),
 		cmocka_unit_test(a_password_is_not_repeated),
 		cmocka_unit_test(an_account_name_is_not_an_address),
+		cmocka_unit_test(schemes_have_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All calls go to a maildrop of pop3's, which knows one token; when there is a new token, there is a new one of those.
+ * The old one is freed then, for there is one session at a time, and it has ended.
+ */
+#include "token.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mailfs/util/cleanup.h"
+#include "password.h"
+
+struct token_maildrop {
+	struct maildrop maildrop;
+	struct maildrop_ops ops; /* pop3's, but for connect and destroy */
+	struct pop3_params params;
+	struct maildrop *pop3;
+	struct secret *token; /* of pop3; NULL: the first, which is not ours */
+	const char *command;
+	bool used; /* a connection was tried with this token */
+};
+
+/* Takes the new token, and a maildrop that knows it. */
+static int renew(struct token_maildrop *drop, struct secret *token)
+{
+	struct pop3_params params = drop->params;
+	struct maildrop *pop3;
+
+	params.password = token;
+	int r = pop3_maildrop_create(&params, &pop3);
+	if (r < 0) {
+		secret_destroy(token);
+		return r;
+	}
+	drop->pop3->ops->destroy(drop->pop3);
+	secret_destroy(drop->token);
+	drop->pop3 = pop3;
+	drop->token = token;
+	return 0;
+}
+
+static int ask(struct token_maildrop *drop, int64_t deadline_ms, struct source_error *error)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	struct secret *token = NULL;
+
+	int r = password_from_command("token_command", drop->command, deadline_ms, &token, &why);
+	if (r == 0)
+		r = renew(drop, token);
+	return r == 0 ? 0
+	              : source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+				SOURCE_CAUSE_LOGIN, -EACCES, "%s",
+				why.len > 0 ? why.data : "no memory");
+}
+
+static int token_connect(struct maildrop *maildrop, int64_t deadline_ms,
+	struct maildrop_session **ret, struct source_error *error)
+{
+	struct token_maildrop *drop = (struct token_maildrop *)maildrop;
+
+	int r = drop->used ? ask(drop, deadline_ms, error) : 0;
+	drop->used = true;
+	return r < 0 ? r : drop->pop3->ops->connect(drop->pop3, deadline_ms, ret, error);
+}
+
+static void token_destroy(struct maildrop *maildrop)
+{
+	struct token_maildrop *drop = (struct token_maildrop *)maildrop;
+
+	drop->pop3->ops->destroy(drop->pop3);
+	secret_destroy(drop->token);
+	free(drop);
+}
+
+int token_maildrop_create(
+	const struct pop3_params *params, const char *command, struct maildrop **ret)
+{
+	_cleanup_free_ struct token_maildrop *drop = calloc(1, sizeof(*drop));
+
+	if (!drop)
+		return -ENOMEM;
+	int r = pop3_maildrop_create(params, &drop->pop3);
+	if (r < 0)
+		return r;
+	drop->ops = *drop->pop3->ops;
+	drop->ops.connect = token_connect;
+	drop->ops.destroy = token_destroy;
+	drop->maildrop.ops = &drop->ops;
+	drop->params = *params;
+	drop->command = command;
+	*ret = &steal_ptr(drop)->maildrop;
+	return 0;
+}
