@@ -125,7 +125,7 @@ struct maildrop_ops {
 		struct source_error *error);
 	/*
 	 * Fetches what sink->next() names, by RETR, or its header alone, by TOP n 0 (header). With PIPELINING as many are
-	 * under way as fit into the window (512 commands, 8 MiB of announced sizes, always one). Blocks: network, and on what sink does.
+	 * under way as fit into the window (1,024 commands, 8 MiB of announced sizes, always one). Blocks: network, and on what sink does.
 	 */
 	int (*retrieve)(struct maildrop_session *session, bool header,
 		const struct maildrop_sink *sink, struct source_error *error);
@@ -134,6 +134,11 @@ struct maildrop_ops {
 		maildrop_removed_fn *fn, void *arg, struct source_error *error);
 	/* QUIT. 0: the server said +OK, and so has deleted what was removed; any error: it may have. The session is then over. Blocks: network. */
 	int (*quit)(struct maildrop_session *session, struct source_error *error);
+	/*
+	 * QUIT from a session that has removed nothing: the answer would tell nothing, and is not waited for. Only disconnect() may
+	 * follow. Blocks: no longer than it takes to send.
+	 */
+	void (*leave)(struct maildrop_session *session);
 
 	/* Frees the maildrop; all sessions have ended. */
 	void (*destroy)(struct maildrop *maildrop);

@@ -194,7 +194,8 @@ static const char *handshake_advice(const struct net_stream *stream)
 	case SSL_R_WRONG_VERSION_NUMBER:
 	case SSL_R_PACKET_LENGTH_TOO_LONG:
 	case SSL_R_HTTP_REQUEST:
-		return implicit ? " (no TLS on this port? STARTTLS is used by imap:// and pop3://)" : "";
+		return implicit ? " (no TLS on this port? STARTTLS is used by imap:// and pop3://)"
+		                : "";
 	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
 	case SSL_R_UNSUPPORTED_PROTOCOL:
 		return " (TLS 1.2 or later is required)";

@@ -97,6 +97,11 @@ static int drop_quit(struct maildrop_session *session, struct source_error *erro
 	return pop3_quit(own, error);
 }
 
+static void drop_leave(struct maildrop_session *session)
+{
+	pop3_leave(session_of(session, NULL));
+}
+
 static void drop_destroy(struct maildrop *base)
 {
 	struct pop3_maildrop *maildrop = container_of(base, struct pop3_maildrop, base);
@@ -114,6 +119,7 @@ static const struct maildrop_ops drop_ops = {
 	.retrieve = drop_retrieve,
 	.remove = drop_remove,
 	.quit = drop_quit,
+	.leave = drop_leave,
 	.destroy = drop_destroy,
 };
 

@@ -21,7 +21,7 @@
 #define POP3_LINE_BYTES     ((size_t)4096)      /* of a status line, a line of a list */
 #define POP3_SASL_BYTES     ((size_t)16 * 1024) /* of a challenge; RFC 5034 §4 speaks of 12288 */
 #define POP3_RENEW_BYTES    ((size_t)64 * 1024) /* so much received moves the deadline on */
-#define POP3_WINDOW_COUNT   512                 /* commands that wait for their answers */
+#define POP3_WINDOW_COUNT   1024                /* commands that wait for their answers */
 #define POP3_WINDOW_BYTES   ((uint64_t)8 << 20) /* announced and not yet received */
 #define POP3_COMMAND_BYTES  255                 /* RFC 2449 §4 */
 #define POP3_MECHANISMS_MAX 8
@@ -224,6 +224,7 @@ int pop3_retrieve(struct pop3_session *session, bool header, const struct maildr
 int pop3_remove(struct pop3_session *session, const uint32_t *numbers, size_t count,
 	maildrop_removed_fn *fn, void *arg, struct source_error *error);
 int pop3_quit(struct pop3_session *session, struct source_error *error);
+void pop3_leave(struct pop3_session *session);
 
 /* --- session.c --- */
 

@@ -72,6 +72,19 @@ int pop3_remove(struct pop3_session *session, const uint32_t *numbers, size_t co
 	return r;
 }
 
+void pop3_leave(struct pop3_session *session)
+{
+	struct source_error *error = &session->spare;
+	int r = pop3_begin(session, error);
+	if (r == 0)
+		r = pop3_login_settle(session, error);
+	if (r < 0)
+		return;
+	log_debug("pop3: QUIT, not waiting for the answer");
+	pop3_send(session, "QUIT\r\n", 6, error);
+	session->dead = true;
+}
+
 int pop3_quit(struct pop3_session *session, struct source_error *error)
 {
 	struct pop3_reply reply;

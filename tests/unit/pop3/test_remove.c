@@ -80,6 +80,16 @@ static void test_cut(void **state)
 	}
 }
 
+/* QUIT is said, and the answer not waited for. */
+static void test_leave(void **state)
+{
+	struct client client;
+	(void)state;
+	client_begin(&client, SCRIPT(LOGIN(""), "<QUIT"));
+	client.maildrop->ops->leave(client.session);
+	client_finish(&client);
+}
+
 static void expect_quit_fails(const char *const *steps, const char *words)
 {
 	struct client client;
@@ -120,6 +130,7 @@ int main(void)
 		cmocka_unit_test(test_one_by_one),
 		cmocka_unit_test(test_pipelined),
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_leave),
 		cmocka_unit_test(test_quit_fails),
 		cmocka_unit_test(test_quit_once),
 	};

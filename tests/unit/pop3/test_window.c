@@ -116,8 +116,8 @@ static void test_commands(void **state)
 	struct counter counter = {.count = 2000, .body = 100, .batch = 100};
 	(void)state;
 	retrieve(&counter, true, 100);
-	assert_int_equal(counter.first, 512);
-	assert_int_equal(counter.most, 512);
+	assert_int_equal(counter.first, 1024);
+	assert_int_equal(counter.most, 1024);
 	/* refilled by halves, not one by one */
 	assert_true(counter.looks <= 8);
 }
@@ -151,10 +151,10 @@ static void test_sizes_unknown(void **state)
 
 static void test_sizes_wrong(void **state)
 {
-	struct counter counter = {.count = 600, .body = 5000, .batch = 512};
+	struct counter counter = {.count = 1500, .body = 5000, .batch = 1024};
 	(void)state;
 	retrieve(&counter, true, 0);
-	assert_int_equal(counter.most, 512);
+	assert_int_equal(counter.most, 1024);
 }
 
 static void test_without_pipelining(void **state)
@@ -189,7 +189,7 @@ static void test_remove(void **state)
 					 counter.count, count_removed, &removed, &client.error),
 			0);
 		assert_int_equal(removed, counter.count);
-		assert_int_equal(counter.most, pipelining ? 512 : 1);
+		assert_int_equal(counter.most, pipelining ? 1024 : 1);
 		client_finish(&client);
 	}
 }
