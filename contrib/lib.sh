@@ -4,7 +4,9 @@
 
 BUILD_PACKAGES=(gcc libc6-dev meson ninja-build pkgconf fuse3 libfuse3-dev libetpan-dev libssl-dev libsqlite3-dev
 	libinih-dev)
-SERVER_PACKAGES=(dovecot-imapd openssl python3)
+SERVER_PACKAGES=(dovecot-imapd dovecot-pop3d openssl python3)
+# Packages that bring a server, and what systemd would start of it.
+declare -A SERVER_UNITS=([dovecot-core]="dovecot.socket dovecot.service" [mailutils-pop3d]="mailutils-pop3d.service")
 
 die() {
 	echo "${0##*/}: $*" >&2
@@ -37,24 +39,30 @@ apt_install() (
 		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 )
 
-# The tests' Dovecot is private: that of the system shall not run because of us, not after the next boot either.
-disable_dovecot() {
+# disable_units UNIT...: the tests' servers are private; those of the system shall not run because of us, not after the next
+# boot either.
+disable_units() {
 	[ -d /run/systemd/system ] || return 0
-	as_root systemctl disable --quiet dovecot.socket dovecot.service 2>/dev/null || true
+	as_root systemctl disable --quiet "$@" 2>/dev/null || true
 }
 
 # install_packages NAME...: installs those that are missing; when none is, it is done at once.
 install_packages() {
-	local missing=() name had_dovecot=yes
+	local missing=() servers=() name
 	command -v dpkg-query >/dev/null || die "this script knows Debian's packages only; needed: $*"
 	for name; do
 		is_installed "$name" || missing+=("$name")
 	done
 	[ ${#missing[@]} -eq 0 ] && return
 	echo "== installing: ${missing[*]}"
-	is_installed dovecot-core || had_dovecot=
+	for name in "${!SERVER_UNITS[@]}"; do
+		is_installed "$name" || servers+=("$name")
+	done
 	apt_install "${missing[@]}" || die "apt-get failed"
-	[ "$had_dovecot" ] || disable_dovecot
+	for name in "${servers[@]}"; do
+		# shellcheck disable=SC2086  # several units
+		disable_units ${SERVER_UNITS[$name]}
+	done
 }
 
 # build DIRECTORY [MESON OPTION]...: sets up the build directory, or takes it as it is, and builds all in it.

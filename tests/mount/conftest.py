@@ -14,6 +14,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import harness  # noqa: E402
 from dovecot import HOST, Dovecot  # noqa: E402
+from drops import Drop  # noqa: E402
+from fake.pop3 import Server  # noqa: E402
 from harness import Home, Mount, escape  # noqa: E402
 from maildir import Mail  # noqa: E402
 
@@ -117,3 +119,26 @@ def new_account(home):
 @pytest.fixture
 def account(server, new_account):
     return new_account(server)
+
+
+@pytest.fixture
+def drop(account):
+    """The same account, as a maildrop."""
+    made = Drop(account.home, account.server, account.name, fake=False, host=HOST)
+    made.account = account
+    return made
+
+
+@pytest.fixture
+def serve(home):
+    """Starts scripted POP3 servers with these messages: Drop."""
+    started = []
+
+    def start(content, **more):
+        fake = Server(content, **more)
+        started.append(fake)
+        return Drop(home, fake)
+
+    yield start
+    for fake in started:
+        fake.close()

@@ -4,14 +4,18 @@
 A private Dovecot, for the tests, the benchmark and the demo alike: on loopback, on ports of its own, in a folder
 of its own, as an ordinary user (started by root, it becomes nobody). Dovecot 2.3 and 2.4, whose settings differ.
 
-Any user logs in with PASSWORD (but see Settings.passwords) once add_user() has made the account. Its mail lies in a Maildir tree (layout FS) that deliver() writes directly,
-or, with storage="index", in sdbox folders that any name fits, filled over IMAP.
+Any user logs in with PASSWORD (but see Settings.passwords) once add_user() has made the account. Its mail lies in a Maildir tree
+(layout FS) that deliver() writes directly, or, with storage="index", in sdbox folders that any name fits, filled over IMAP. The
+INBOX is served over POP3 too.
 """
 
+import base64
 import ctypes
 import glob
 import hashlib
+import hmac
 import imaplib
+import json
 import os
 import pwd
 import re
@@ -28,6 +32,7 @@ from dataclasses import dataclass, field
 
 import maildir
 import pki
+import pop3_client
 
 PASSWORD = 'pass"word\\1'  # what must be quoted, everywhere; a blank has no place in Dovecot 2.3's settings
 BINARY = shutil.which("dovecot", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -66,7 +71,9 @@ class Settings:
     """What the tests vary."""
     separator: str = "/"
     storage: str = "maildir"          # or "index"
-    mechanisms: tuple = ("plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256")
+    mechanisms: tuple = ("plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256")  # with oauthbearer, xoauth2: see token()
+    pop3: tuple = ()                  # lines of the section of POP3
+    uidl: str = "uid"                 # what a message's unique-id is made from: "uid" or "file"
     capability: str = ""              # replaces what the server would announce after login; "": its own
     quota_mb: int = 1000
     quota_messages: int = 1000000
@@ -79,7 +86,7 @@ COMMON = """\
 base_dir = {root}/run
 state_dir = {root}/state
 log_path = {root}/log
-protocols = imap
+protocols = imap pop3
 listen = 127.0.0.1
 ssl = yes
 default_internal_user = {user}
@@ -114,6 +121,25 @@ service stats {{
 service imap {{
   process_limit = 200
 }}
+service pop3-login {{
+  chroot =
+  {reuse_login}
+  inet_listener pop3 {{
+    port = {port_pop3}
+  }}
+  inet_listener pop3s {{
+    port = {port_pop3_tls}
+    ssl = yes
+  }}
+}}
+service pop3 {{
+  process_limit = 200
+}}
+protocol pop3 {{
+  pop3_uidl_format = {uidl_format}
+  {rawlog_pop3}
+  {pop3_lines}
+}}
 """
 
 # What the two generations say differently. The uid of a mail process is Dovecot's own: it has no other to change to.
@@ -138,7 +164,7 @@ passdb {{
   driver = passwd-file
   args = scheme=PLAIN {root}/passwd
 }}
-passdb {{
+{tokens_old}passdb {{
   driver = static
   args = password={password}
 }}
@@ -185,7 +211,7 @@ passdb passwd-file {{
   default_password_scheme = PLAIN
   passwd_file_path = {root}/passwd
 }}
-passdb static {{
+{tokens_new}passdb static {{
   password = {password_quoted}
 }}
 userdb static {{
@@ -214,6 +240,36 @@ namespace shared {{
 }}
 """
 
+# Access tokens (RFC 7628) that the server checks by itself: JSON Web Tokens signed with a key that lies in a file.
+TOKENS_OLD = """\
+passdb {{
+  driver = oauth2
+  mechanisms = oauthbearer xoauth2
+  args = {root}/oauth2.conf
+}}
+"""
+TOKENS_OLD_FILE = """\
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={root}/keys/
+username_attribute = sub
+"""
+TOKENS_NEW = """\
+oauth2 {{
+  introspection_mode = local
+  username_attribute = sub
+  oauth2_local_validation {{
+    dict fs {{
+      fs posix {{
+        prefix = {root}/keys/
+      }}
+    }}
+  }}
+}}
+"""
+TOKEN_KEY = b"a key for the tests and nothing else"
+# How the two generations write the same unique-ids.
+UIDL_FORMATS = {"uid": ("%08Xu%08Xv", "%{uid | hex(8)}%{uidvalidity | hex(8)}"), "file": ("%f", "%{filename}")}
+
 LOCATIONS = {
     "maildir": ("maildir:~/mail:LAYOUT=fs:INBOX=~/mail/INBOX",
                 "mail_driver = maildir\nmailbox_list_layout = fs\nmail_path = ~/mail\nmail_inbox_path = ~/mail/INBOX"),
@@ -240,9 +296,9 @@ class Dovecot:
         self.uid, self.gid, self.user, self.group = _account()
         self.authority = authority or pki.Authority(os.path.join(self.root, "pki"))
         self.cert, self.key = self.authority.issue("server-" + os.path.basename(self.root))
-        self.port_tls, self.port_plain = free_port(), free_port()
+        self.port_tls, self.port_plain, self.port_pop3_tls, self.port_pop3 = (free_port() for _ in range(4))
         self._process = None
-        for name in ("run", "state", "home", "shared"):
+        for name in ("run", "state", "home", "shared", "keys"):
             os.mkdir(os.path.join(self.root, name))
 
     @property
@@ -254,9 +310,14 @@ class Dovecot:
         recent = version() >= (2, 4)
         special = "".join("  mailbox %s {\n    special_use = %s\n  }\n" % pair for pair in self.settings.special_use.items())
         rawlog = "rawlog_dir = %s/home/%s/rawlog" % (self.root, "%{user}" if recent else "%u")
+        tokens = {"oauthbearer", "xoauth2"} & set(self.settings.mechanisms)
         values = {**vars(self.settings), **vars(self), "location_old": old, "location_new": new, "special_use": special,
                   "password": PASSWORD, "password_quoted": '"%s"' % PASSWORD.replace("\\", "\\\\").replace('"', '\\"'),
                   "mechanisms": " ".join(self.settings.mechanisms), "rawlog": rawlog if self.settings.rawlog else "",
+                  "rawlog_pop3": rawlog + "-pop3" if self.settings.rawlog else "", "pop3_lines": "\n  ".join(self.settings.pop3),
+                  "uidl_format": UIDL_FORMATS[self.settings.uidl][recent],
+                  "tokens_old": TOKENS_OLD.format(root=self.root) if tokens else "",
+                  "tokens_new": TOKENS_NEW.format(root=self.root) if tokens else "",
                   "capability": "imap_capability = " + self.settings.capability if self.settings.capability else "",
                   "reuse_login": "restart_request_count = unlimited" if recent else "service_count = 0"}
         first, rest = (NEW.split("\n", 2)[:2], NEW.split("\n", 2)[2]) if recent else ([], OLD)
@@ -268,12 +329,21 @@ class Dovecot:
             out.write(self._config())
         with open(os.path.join(self.root, "passwd"), "w", encoding="ascii") as out:
             out.writelines("%s:{PLAIN}%s\n" % pair for pair in self.settings.passwords.items())
+        self._write_keys()
         self._give(self.root)
         as_user = {} if os.getuid() else {"user": self.uid, "group": self.gid, "extra_groups": []}
         self._process = subprocess.Popen([BINARY, "-F", "-c", path], preexec_fn=die_with_parent, stdin=subprocess.DEVNULL,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **as_user)
         self._wait_ready()
         return self
+
+    def _write_keys(self):
+        folder = os.path.join(self.root, "keys", "default", "HS256")
+        os.makedirs(folder)
+        with open(os.path.join(folder, "default"), "wb") as out:
+            out.write(base64.b64encode(TOKEN_KEY))
+        with open(os.path.join(self.root, "oauth2.conf"), "w", encoding="ascii") as out:
+            out.write(TOKENS_OLD_FILE.format(root=self.root))
 
     def _wait_ready(self):
         end = time.monotonic() + 20
@@ -338,7 +408,8 @@ class Dovecot:
 
     def add_user(self, name):
         """Makes an account with an empty INBOX."""
-        os.makedirs(os.path.join(self.root, "home", name, "rawlog"))
+        for folder in ("rawlog", "rawlog-pop3"):
+            os.makedirs(os.path.join(self.root, "home", name, folder))
         if self.settings.storage == "maildir":
             maildir.write_folder(os.path.join(self.root, "home", name, "mail", "INBOX"), [])
         self._give(os.path.join(self.root, "home", name))
@@ -348,6 +419,13 @@ class Dovecot:
         path = os.path.join(self.root, "home", user, "mail", *map(maildir.mutf7, folder.split("/")))
         maildir.write_folder(path, mails, uidvalidity)
         self._give(os.path.join(self.root, "home", user, "mail"))
+
+    def add(self, user, mails):
+        """Puts more mail into an INBOX that the server may have looked at already, as a delivery does it."""
+        path = os.path.join(self.root, "home", user, "mail", "INBOX")
+        for mail in mails:
+            maildir.add(path, mail)
+        self._give(path)
 
     def share(self, folder, mails, rights="lrwstipek"):
         """Makes a folder below Shared; rights: what everybody may do there, as in an ACL (RFC 4314)."""
@@ -366,6 +444,21 @@ class Dovecot:
         client.login(user, PASSWORD)
         return client
 
+    def login_pop3(self, user):
+        client = pop3_client.Client(self.port_pop3_tls, pop3_client.trusting(self.ca))
+        client.login(user, PASSWORD)
+        return client
+
+    @staticmethod
+    def token(user, seconds=3600):
+        """An access token for the user: a JSON Web Token (RFC 7519)."""
+        def part(data):
+            return base64.urlsafe_b64encode(data).rstrip(b"=")
+        now = int(time.time())
+        claims = {"sub": user, "iat": now - 10, "nbf": now - 10, "exp": now + seconds, "scope": "mail"}
+        text = part(json.dumps({"typ": "JWT", "alg": "HS256"}).encode()) + b"." + part(json.dumps(claims).encode())
+        return (text + b"." + part(hmac.new(TOKEN_KEY, text, hashlib.sha256).digest())).decode()
+
     def bodies(self, user, mailbox="INBOX"):
         """What the server serves: {uid: bytes of BODY.PEEK[]}. The mailbox name is the wire's."""
         client = self.login(user)
@@ -378,6 +471,14 @@ class Dovecot:
             client.logout()
 
     # --- what clients said ---
+
+    def commands_pop3(self, user, contains=""):
+        """The command lines of all POP3 sessions of a user after login, without time stamps."""
+        found = []
+        for path in sorted(glob.glob(os.path.join(self.root, "home", user, "rawlog-pop3", "*.in"))):
+            with open(path, "rb") as lines:
+                found += [line.partition(" ")[2] for line in lines.read().decode("latin-1").splitlines()]
+        return [command for command in found if contains in command]
 
     def commands(self, user, contains=""):
         """The command lines of all sessions of a user that said LOGIN or the like, without time stamps and tags."""
@@ -392,16 +493,23 @@ class Dovecot:
 
     def forget_commands(self, user):
         """Counts from here: empties the logs of running sessions, which are appended to."""
-        for path in glob.glob(os.path.join(self.root, "home", user, "rawlog", "*")):
+        for path in glob.glob(os.path.join(self.root, "home", user, "rawlog*", "*")):
             os.truncate(path, 0)
+
+
+def _is_there(pid):
+    """One that only waits for pid 1 to take note of its end is not."""
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _end(pid):
     """Waits a moment for a process that has lost its master, then kills it."""
     for _ in range(100):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not _is_there(pid):
             return
         time.sleep(0.02)
     try:
@@ -430,7 +538,7 @@ def serve():
         password_file = os.path.join(server.root, "password")
         with open(os.open(password_file, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="utf-8") as out:
             out.write(PASSWORD + "\n")
-        values = {"host": HOST, "port": server.port_tls, "ca": server.ca, "password_file": password_file, "version": "%d.%d" % version(),
+        values = {"host": HOST, "port": server.port_tls, "pop3_port": server.port_pop3_tls, "ca": server.ca, "password_file": password_file, "version": "%d.%d" % version(),
                   "report_sha256": mails.REPORT_SHA256,
                   "large_sha256": hashlib.sha256(mails.sample()["Archive/2025"][0].data).hexdigest()}
         for name, value in values.items():

@@ -26,6 +26,18 @@ def is_mounted(path):
         return any(line.split(" ")[4] == wanted for line in mounts)
 
 
+def unmount(path):
+    """
+    As a user does it. For a moment it may be busy: while mailfs makes a new name known through the mount, and while another thread of the
+    tests is between fork and exec.
+    """
+    for _ in range(40):
+        if subprocess.run(["fusermount3", "-u", path], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return
+        time.sleep(0.05 * SLOW)
+    subprocess.run(["fusermount3", "-u", path], check=True)
+
+
 def unmount_lazily(path):
     command = ["umount", "-l", path] if os.getuid() == 0 else ["fusermount3", "-uz", path]
     while is_mounted(path) and subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
@@ -41,7 +53,7 @@ class Home:
     """A home directory of one's own, with mount points and a password file in it."""
 
     def __init__(self):
-        self.path = tempfile.mkdtemp(prefix="mailfs-home-", dir="/tmp")
+        self.path = tempfile.mkdtemp(prefix="mailfs-home-", dir=os.environ.get("TMPDIR", "/tmp"))
         self.password_file = self.write("password", PASSWORD + "\n", 0o600)
         self.mountpoints = []
 
@@ -64,6 +76,13 @@ class Home:
 
     def wipe_cache(self):
         shutil.rmtree(self.cache(), ignore_errors=True)
+
+    def state(self):
+        """Where what was downloaded for good lies."""
+        return os.path.join(self.path, ".local", "state", "mailfs")
+
+    def wipe_state(self):
+        shutil.rmtree(self.state(), ignore_errors=True)
 
     def env(self, **more):
         env = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
@@ -93,8 +112,8 @@ class Home:
 class Mount:
     """mailfs in the foreground (-f) on a mount point; path is where it is."""
 
-    def __init__(self, home, source, options=(), name="mail", env=None, wrapper=()):
-        self.home, self.path = home, home.mountpoint(name)
+    def __init__(self, home, source, options=(), name="mail", env=None, wrapper=(), patience_s=30):
+        self.home, self.path, self.patience_s = home, home.mountpoint(name), patience_s
         self.log_path = os.path.join(home.path, "%s-%d.log" % (name, len(os.listdir(home.path))))
         command = list(wrapper) + home.command(source, self.path, options, ["-f"])
         with open(self.log_path, "wb") as log:
@@ -112,7 +131,7 @@ class Mount:
             return text.read()
 
     def _wait_mounted(self):
-        end = time.monotonic() + 30 * SLOW
+        end = time.monotonic() + self.patience_s * SLOW
         while not is_mounted(self.path):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.kill()
@@ -136,7 +155,7 @@ class Mount:
     def stop(self):
         """Unmounts as a user does; mailfs must end by itself, without complaint."""
         if self.process.poll() is None:
-            subprocess.run(["fusermount3", "-u", self.path], check=True)
+            unmount(self.path)
         self.wait()
 
     def wait(self, seconds=15):

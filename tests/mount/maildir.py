@@ -2,6 +2,7 @@
 """Writes mail straight into a Maildir as Dovecot lays it out, with the UIDs and dates that are asked for."""
 
 import os
+import time
 import uuid
 from dataclasses import dataclass
 
@@ -56,3 +57,13 @@ def write_folder(path, mails, uidvalidity=UIDVALIDITY):
     with open(os.path.join(path, "dovecot-uidlist"), "w", encoding="ascii") as out:
         out.write("3 V%d N%d G%s\n" % (uidvalidity, uid + 1, uuid.uuid5(uuid.NAMESPACE_URL, path).hex))
         out.writelines(lines)
+
+
+def add(path, mail):
+    """Delivers one more message."""
+    name = "%d.M%dP2.localhost" % (mail.date, time.monotonic_ns())
+    made = os.path.join(path, "tmp", name)
+    with open(made, "wb") as out:
+        out.write(mail.data if mail.crlf else mail.data.replace(b"\r\n", b"\n"))
+    os.utime(made, (mail.date, mail.date))
+    os.rename(made, os.path.join(path, "new", name))

@@ -9,7 +9,9 @@ import time
 
 class Proxy:
     """
-    received, sent: bytes that the client got and sent. delay_s: before each piece to the client is passed on.
+    received, sent: bytes that the client got and sent. flights: how often the server spoke after the client did; with a
+    delay_s that is longer than an answer takes, those are round trips.
+    delay_s: before each piece to the client is passed on.
     cut_after(n): the connection on which the n-th further byte to the client would pass is reset, `times` times.
     hold(): nothing passes to the client until release().
     """
@@ -18,7 +20,7 @@ class Proxy:
         self._target = ("127.0.0.1", target)
         self._listener = socket.create_server((listen, port))
         self.port = self._listener.getsockname()[1]
-        self.received = self.sent = self.connections = self.cuts = 0
+        self.received = self.sent = self.connections = self.cuts = self.flights = 0
         self.delay_s = 0
         self.bytes_per_s = 0
         self._budget, self._every, self._times = None, 0, 0
@@ -30,7 +32,12 @@ class Proxy:
 
     def reset_counts(self):
         with self._lock:
-            self.received = self.sent = self.connections = 0
+            self.received = self.sent = self.connections = self.flights = 0
+
+    @property
+    def round_trips(self):
+        """With those that set the connections up."""
+        return self.connections + self.flights
 
     @property
     def total(self):
@@ -65,10 +72,19 @@ class Proxy:
             with self._lock:
                 self.connections += 1
                 self._socks += [client, server]
-            threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
+            asked = threading.Event()  # the client has spoken since the server did
+            threading.Thread(target=self._pass, args=(client, server, False, asked), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, True, asked), daemon=True).start()
 
-    def _pass(self, source, sink, to_client):
+    def _take_turn(self, to_client, asked):
+        with self._lock:
+            if not to_client:
+                asked.set()
+            elif asked.is_set():
+                asked.clear()
+                self.flights += 1
+
+    def _pass(self, source, sink, to_client, asked):
         try:
             while True:
                 data = source.recv(65536)
@@ -80,6 +96,7 @@ class Proxy:
                     _reset(sink)
                     source.close()
                     return
+                self._take_turn(to_client, asked)
                 sink.sendall(data)
         except OSError:
             pass

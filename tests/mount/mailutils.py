@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""
+A private GNU Mailutils pop3d: on loopback, on ports of its own, in a folder of its own, with users of its own. (Courier's POP3
+server is not tested: Debian's package of it conflicts with Dovecot's.)
+
+What is peculiar about it: it writes an X-UIDL field into each message that it lists for the first time, and LIST
+does not count it; CAPA says "EXPIRENEVER"; one session at a time (-ERR [IN-USE]).
+"""
+
+import grp
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import maildir
+import pki
+from dovecot import die_with_parent, free_port
+
+BINARY = shutil.which("pop3d", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
+DOMAIN = "example.org"
+PASSWORD = "mailutils-secret"
+
+CONFIG = """\
+mode daemon;
+foreground yes;
+pidfile {root}/pid;
+logging {{ syslog no; }};
+tcp-wrappers {{ enable no; }};
+mandatory-locking {{ enable yes; lock-directory {root}/locks; }};
+virtdomain {{ passwd-dir {root}/passwd; }};
+auth {{ authentication generic; authorization virtdomain; }};
+mailbox {{ mailbox-type maildir; }};
+server 127.0.0.1:{port_pop3} {{ tls-mode ondemand; tls {{ ssl-certificate-file {cert}; ssl-key-file {key}; }}; }};
+server 127.0.0.1:{port_pop3_tls} {{ tls-mode connection; tls {{ ssl-certificate-file {cert}; ssl-key-file {key}; }}; }};
+"""
+
+
+def why_not():
+    """Why it can not run here; "": it can."""
+    if BINARY is None or b"Mailutils" not in subprocess.run([BINARY, "--version"], capture_output=True, check=False).stdout:
+        return "GNU Mailutils' pop3d is not installed"
+    if os.getuid() and grp.getgrnam("mail").gr_gid != os.getgid():
+        return "GNU Mailutils' pop3d wants the group mail, which only root can give it"
+    return ""
+
+
+class Mailutils:
+    """A context manager."""
+
+    def __init__(self):
+        self.root = tempfile.mkdtemp(prefix="mailfs-mailutils-", dir="/tmp")
+        self.authority = pki.Authority(os.path.join(self.root, "pki"))
+        self.cert, self.key = self.authority.issue("server")
+        self.port_pop3, self.port_pop3_tls = free_port(), free_port()
+        user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+        self.uid, self.gid = user.pw_uid, grp.getgrnam("mail").gr_gid
+        self._hash = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, check=True, text=True).stdout.strip()
+        self._process = None
+        for name in ("passwd", "spool", "locks"):
+            os.mkdir(os.path.join(self.root, name))
+        os.chmod(self.key, 0o600)
+
+    @property
+    def ca(self):
+        return self.authority.ca
+
+    def _give(self):
+        if os.getuid() == 0:
+            for folder, folders, files in os.walk(self.root):
+                for name in [folder] + [os.path.join(folder, n) for n in folders + files]:
+                    os.chown(name, self.uid, self.gid, follow_symlinks=False)
+
+    def inbox(self, user):
+        return os.path.join(self.root, "spool", user, "INBOX")
+
+    def add_user(self, user, datas):
+        """The name to log in with."""
+        maildir.write_folder(self.inbox(user), [maildir.Mail(data) for data in datas])
+        with open(os.path.join(self.root, "passwd", DOMAIN), "a", encoding="ascii") as out:
+            home = os.path.join(self.root, "spool", user)
+            out.write("%s:%s:%d:%d::%s:/bin/false:maildir://%s/\n" % (user, self._hash, self.uid, self.gid, home, home))
+        self._give()
+        return "%s@%s" % (user, DOMAIN)
+
+    def add(self, user, data):
+        maildir.add(self.inbox(user), maildir.Mail(data))
+        self._give()
+
+    def log(self):
+        with open(os.path.join(self.root, "log"), encoding="utf-8", errors="replace") as text:
+            return text.read()
+
+    def __enter__(self):
+        config = os.path.join(self.root, "conf")
+        with open(config, "w", encoding="ascii") as out:
+            out.write(CONFIG.format(**vars(self)))
+        log = os.path.join(self.root, "log")
+        self._give()
+        as_user = {} if os.getuid() else {"user": self.uid, "group": self.gid, "extra_groups": []}
+        with open(log, "wb") as out:
+            self._process = subprocess.Popen([BINARY, "--config-file=" + config], preexec_fn=die_with_parent, stdin=subprocess.DEVNULL,
+                                             stdout=out, stderr=out, **as_user)
+        end = time.monotonic() + 20
+        while not self._answers():
+            assert self._process.poll() is None and time.monotonic() < end, self.log()
+            time.sleep(0.02)
+        return self
+
+    def _answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port_pop3), 5) as sock:
+                return sock.recv(3) == b"+OK"
+        except OSError:
+            return False
+
+    def __exit__(self, *exc):
+        self._process.terminate()
+        self._process.wait(10)
+        shutil.rmtree(self.root, ignore_errors=True)
