@@ -23,12 +23,19 @@
 #include <time.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
 #include "herald.h"
 
 /* How often a herald that is late is looked at. */
 #define LATE_MS 100
+/*
+ * While a name is made the mount is in use, and `fusermount3 -u` says so. Many names are made with pauses that are much longer
+ * than the making.
+ */
+#define PACE_NAMES 8
+#define PACE_MS    3
 
 struct notice {
 	struct list_node node;
@@ -54,14 +61,20 @@ static void drop_names(struct notify *notify)
 	notify->name_count = 0;
 }
 
-/* Lock held. NULL: there is none, the herald is late, or would have to wait for a lookup. */
+static bool is_paced(const struct notify *notify)
+{
+	return notify->name_count > 0 && clock_now_ms() < notify->name_ms;
+}
+
+/* Lock held. NULL: there is none yet, the herald is late, or would have to wait for a lookup. */
 static struct list_node *pop_name(struct notify *notify)
 {
 	bool ready = herald_ready(notify->herald);
 	if (!herald_is_there(notify->herald))
 		drop_names(notify);
-	if (!ready || notify->held > 0 || list_empty(&notify->names))
+	if (!ready || notify->held > 0 || list_empty(&notify->names) || is_paced(notify))
 		return NULL;
+	notify->name_ms = clock_now_ms() + (notify->name_count > PACE_NAMES ? PACE_MS : 0);
 	notify->name_count--;
 	notify->flooded = notify->flooded && notify->name_count > 0;
 	return list_pop(&notify->names);
@@ -71,12 +84,13 @@ static struct list_node *pop_name(struct notify *notify)
 static void wait_change(struct notify *notify)
 {
 	struct timespec until;
-	if (!herald_is_late(notify->herald)) {
+	bool late = herald_is_late(notify->herald);
+	if (!late && !is_paced(notify)) {
 		pthread_cond_wait(&notify->changed, &notify->lock);
 		return;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += LATE_MS * 1000000L;
+	until.tv_nsec += (late ? LATE_MS : PACE_MS) * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	pthread_cond_timedwait(&notify->changed, &notify->lock, &until);

@@ -27,11 +27,12 @@ struct notify {
 	struct list_node queue; /* what is to be forgotten */
 	struct list_node names; /* what is to be announced, when nothing is to be forgotten */
 	size_t name_count;
-	int held;     /* requests that wait while the kernel keeps their directories locked */
-	bool flooded; /* since names was empty, some were dropped */
-	bool running; /* the thread */
-	bool busy;    /* it talks to the kernel at the moment */
-	bool quiet;   /* nothing is told any more */
+	int64_t name_ms; /* no name before this time (monotonic) */
+	int held;        /* requests that wait while the kernel keeps their directories locked */
+	bool flooded;    /* since names was empty, some were dropped */
+	bool running;    /* the thread */
+	bool busy;       /* it talks to the kernel at the moment */
+	bool quiet;      /* nothing is told any more */
 	bool ending;
 };
 
