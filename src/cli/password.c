@@ -68,6 +68,10 @@ static int ask_named(
 	const struct password_request *request, struct password *password, struct str *why)
 {
 	password->token = request->token_command != NULL;
+	if (password->token && request->token_later) {
+		password->secret = secret_create("", 0);
+		return password->secret ? 0 : -ENOMEM;
+	}
 	if (password->token)
 		return password_from_command("token_command", request->token_command, CLOCK_NEVER,
 			&password->secret, why);

@@ -15,7 +15,8 @@ struct password_request {
 	const char *command; /* password_command=, NULL: not given */
 	const char *file;    /* password_file=, NULL: not given */
 	const char *token_command; /* token_command=, instead of both; NULL: not given */
-	const char *netrc;         /* path of ~/.netrc; NULL: there is no home directory */
+	bool token_later; /* token_command is run by whoever connects; the secret is empty until then */
+	const char *netrc; /* path of ~/.netrc; NULL: there is no home directory */
 };
 
 struct password {

@@ -36,6 +36,7 @@ struct protocol {
 	/* The directory under which stores lie; free() it. NULL: no memory, or no home. */
 	char *(*store_base)(const struct options *options);
 	const char *store_option; /* the one that tells another place */
+	bool token_at_connect; /* token_command= is run for each connection, not once at the start */
 	/* What the account is known by on this machine, for ever; free() it. NULL: no memory. */
 	char *(*identity)(const struct session *session);
 	/* Makes session->source or session->maildrop. 0 or a negative errno. */

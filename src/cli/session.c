@@ -114,6 +114,7 @@ static int step_password(struct session *session)
 		.command = options->password_command,
 		.file = options->password_file,
 		.token_command = options->token_command,
+		.token_later = session->protocol->token_at_connect,
 		.netrc = netrc,
 	};
 

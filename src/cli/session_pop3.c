@@ -83,6 +83,8 @@ const struct protocol protocol_pop3 = {
 	.store_kind = STORE_SPOOL,
 	.store_base = store_base,
 	.store_option = "state_dir",
+	/* Without a network there may be no token, and what is here is shown all the same. */
+	.token_at_connect = true,
 	.identity = identity,
 	.create_source = create_source,
 	.create_account = create_account,

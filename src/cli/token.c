@@ -16,9 +16,8 @@ struct token_maildrop {
 	struct maildrop_ops ops; /* pop3's, but for connect and destroy */
 	struct pop3_params params;
 	struct maildrop *pop3;
-	struct secret *token; /* of pop3; NULL: the first, which is not ours */
+	struct secret *token; /* of pop3; NULL: none yet */
 	const char *command;
-	bool used; /* a connection was tried with this token */
 };
 
 /* Takes the new token, and a maildrop that knows it. */
@@ -59,8 +58,7 @@ static int token_connect(struct maildrop *maildrop, int64_t deadline_ms,
 {
 	struct token_maildrop *drop = (struct token_maildrop *)maildrop;
 
-	int r = drop->used ? ask(drop, deadline_ms, error) : 0;
-	drop->used = true;
+	int r = ask(drop, deadline_ms, error);
 	return r < 0 ? r : drop->pop3->ops->connect(drop->pop3, deadline_ms, ret, error);
 }
 

@@ -232,27 +232,41 @@ static int unseen_value(struct tree *tree, struct folder *folder, struct str *ou
 	return str_error(out);
 }
 
-static bool has_mailbox(const struct folder *folder)
+static bool has_mailbox(const struct tree *tree, const struct folder *folder)
 {
+	(void)tree;
 	return folder->sync;
 }
 
-static bool has_special_use(const struct folder *folder)
+static bool has_special_use(const struct tree *tree, const struct folder *folder)
 {
+	(void)tree;
 	return folder->sync && sync_folder_mailbox(folder->sync)->special_use;
+}
+
+/* POP3 has none, and so nothing that was seen. */
+static bool has_flags(const struct tree *tree, const struct folder *folder)
+{
+	return folder_selectable(folder) && !tree->drop;
+}
+
+static bool is_selectable(const struct tree *tree, const struct folder *folder)
+{
+	(void)tree;
+	return folder_selectable(folder);
 }
 
 static const struct folder_xattr {
 	const char *name;
-	bool (*has)(const struct folder *folder);
+	bool (*has)(const struct tree *tree, const struct folder *folder);
 	bool listed; /* the folder must have been listed */
 	int (*value)(struct tree *tree, struct folder *folder, struct str *out);
 } folder_xattrs[] = {
 	{PREFIX "mailbox", has_mailbox, false, mailbox_value},
 	{PREFIX "special_use", has_special_use, false, special_use_value},
-	{PREFIX "uidvalidity", folder_selectable, true, uidvalidity_value},
-	{PREFIX "messages", folder_selectable, true, messages_value},
-	{PREFIX "unseen", folder_selectable, true, unseen_value},
+	{PREFIX "uidvalidity", is_selectable, true, uidvalidity_value},
+	{PREFIX "messages", is_selectable, true, messages_value},
+	{PREFIX "unseen", has_flags, true, unseen_value},
 };
 #define FOLDER_XATTRS (sizeof(folder_xattrs) / sizeof(folder_xattrs[0]))
 
@@ -263,7 +277,7 @@ static int folder_get_xattr(struct tree *tree, struct folder *folder, const char
 		const struct folder_xattr *xattr = &folder_xattrs[i];
 		if (strcmp(xattr->name, name) != 0)
 			continue;
-		if (!xattr->has(folder))
+		if (!xattr->has(tree, folder))
 			return -ENODATA;
 		int r = xattr->listed ? folder_listed(folder, call) : 0;
 		return r < 0 ? r : xattr->value(tree, folder, out);
@@ -271,10 +285,10 @@ static int folder_get_xattr(struct tree *tree, struct folder *folder, const char
 	return -ENODATA;
 }
 
-static int folder_list(const struct folder *folder, struct str *out)
+static int folder_list(const struct tree *tree, const struct folder *folder, struct str *out)
 {
 	for (size_t i = 0; i < FOLDER_XATTRS; i++)
-		if (folder_xattrs[i].has(folder))
+		if (folder_xattrs[i].has(tree, folder))
 			str_append(out, folder_xattrs[i].name, strlen(folder_xattrs[i].name) + 1);
 	return str_error(out);
 }
@@ -301,5 +315,5 @@ int tree_xattr_list(struct tree *tree, uint64_t node, struct str *out)
 	if (n.kind == NODE_MESSAGE || n.kind == NODE_VIEW_MESSAGE)
 		return message_list(tree, n, out);
 	struct folder *folder = folder_of_node(tree, n);
-	return folder ? folder_list(folder, out) : -ENOENT;
+	return folder ? folder_list(tree, folder, out) : -ENOENT;
 }
