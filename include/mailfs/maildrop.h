@@ -71,7 +71,8 @@ struct maildrop_want {
 /* What is told of a message that was asked for. */
 struct maildrop_result {
 	/*
-	 * 0: it is complete. -ENOENT: the server refuses it (error says how), the session goes on.
+	 * 0: it is complete. -ENOENT: the server refuses it (error says how), the session goes on. -EAGAIN: what data() got may
+	 * be another message, because a refusal among pipelined answers may be one too many: to be asked for again.
 	 */
 	int err;
 	const struct source_error *error;            /* when err is not 0 */

@@ -6,6 +6,10 @@
  * The window counts commands and the announced bytes that have not come yet, so that the next command is on its way before the
  * end of a large message. It is refilled when half of it is free: a write carries many commands. What is in flight is far less than
  * what a peer's socket takes, and net_write() reads while it waits, so the two can not block each other.
+ *
+ * Answers are known by their order alone. A refusal may be one that nobody asked for, from a broken server: then every answer after it
+ * is taken for that to the next question, and a message gets another's name. So after a refusal messages are asked for one by
+ * one, and one whose size is not the listed one counts for nothing, until one that was asked for alone fits.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -23,6 +27,7 @@ struct flight {
 	void *cookie;
 	uint64_t size_bytes;    /* as listed */
 	uint64_t counted_bytes; /* what it still takes of the window */
+	bool alone;             /* asked for when nothing else was in flight */
 };
 
 struct window {
@@ -35,6 +40,7 @@ struct window {
 	struct maildrop_want held; /* asked for by the sink, does not fit yet */
 	bool is_held;
 	struct str commands;
+	bool doubt; /* there was a refusal: answers may be out of step */
 };
 
 /* --- The sink: its time is not the server's --- */
@@ -92,7 +98,8 @@ static void window_push(struct window *window, const struct maildrop_want *want)
 {
 	size_t at = (window->first + window->count) % POP3_WINDOW_COUNT;
 	uint64_t bytes = want_bytes(window, want);
-	window->flights[at] = (struct flight){want->cookie, want->size_bytes, bytes};
+	window->flights[at] =
+		(struct flight){want->cookie, want->size_bytes, bytes, window->count_max == 1};
 	window->count++;
 	window->bytes += bytes;
 	str_printf(
@@ -205,12 +212,31 @@ static int message_refused(struct window *window, struct flight *flight,
 	struct maildrop_result result = {.error = &own};
 	result.err =
 		pop3_refused(reply, SOURCE_SCOPE_MESSAGE, -ENOENT, "a message is not given", &own);
+	if (!flight->alone) {
+		window->doubt = true;
+		window->count_max = 1;
+	}
 	return sink_end(window, flight->cookie, &result, error);
+}
+
+/* Whether an answer is that to its question, as far as can be seen. */
+static bool is_in_step(struct window *window, const struct flight *flight, uint64_t size_bytes)
+{
+	bool fits = !window->header &&
+	            (flight->size_bytes == UINT64_MAX || flight->size_bytes == size_bytes);
+	if (!window->doubt || !fits)
+		return !window->doubt;
+	if (flight->alone) {
+		window->doubt = false;
+		window->count_max = window->session->caps.pipelining ? POP3_WINDOW_COUNT : 1;
+	}
+	return true;
 }
 
 static int message_take(
 	struct window *window, struct flight *flight, bool bare, struct source_error *error)
 {
+	struct source_error own;
 	struct maildrop_result result = {0};
 	int r = body_read(window, flight, bare, &result.size_bytes, error);
 	if (r < 0)
@@ -218,6 +244,12 @@ static int message_take(
 	r = net_sha256_final(window->session->digest, result.sha256);
 	if (r < 0)
 		return pop3_stopped(window->session, r, error);
+	if (!is_in_step(window, flight, result.size_bytes)) {
+		result.err = source_fail(&own, SOURCE_SCOPE_MESSAGE, SOURCE_RETRY_NOW,
+			SOURCE_CAUSE_PROTOCOL, -EAGAIN,
+			"behind a refusal the answers do not fit the questions");
+		result.error = &own;
+	}
 	return sink_end(window, flight->cookie, &result, error);
 }
 

@@ -90,10 +90,12 @@ static int header_end(void *arg, void *cookie, const struct maildrop_result *res
 int take_headers(struct look *look, struct source_error *error)
 {
 	struct maildrop_sink sink = {look, header_next, header_data, header_end};
-	if (!look->plan.probes || !look->abilities.top)
+	if (!look->plan.probes || !look->abilities.top || look->headers_failed == HEADER_TRIES)
 		return 0;
 	look->at = 0;
-	return look->drop->params.maildrop->ops->retrieve(look->session, true, &sink, error);
+	int err = look->drop->params.maildrop->ops->retrieve(look->session, true, &sink, error);
+	look->headers_failed += err < 0;
+	return err;
 }
 
 /* --- What to ask for --- */
@@ -350,13 +352,32 @@ static void message_refused(struct look *look, size_t index, const struct maildr
 		drop_unexpect(look->drop, entry->uid, -EIO);
 }
 
+/* What came for it may be another message: it is asked for again, at the end, once. */
+static void message_doubted(struct look *look, size_t index, const struct maildrop_result *result)
+{
+	struct plan_entry *entry = &look->plan.entries[index];
+	if (entry->doubted) {
+		message_refused(look, index, result);
+		return;
+	}
+	entry->doubted = true;
+	entry->asked = false;
+	entry->turn = TURN_STUCK;
+	if (look->turn >= TURN_STUCK) {
+		look->turn = TURN_STUCK;
+		look->at = 0;
+	}
+}
+
 static int message_end(void *arg, void *cookie, const struct maildrop_result *result)
 {
 	struct look *look = arg;
 	size_t index = index_of(cookie);
 	int err = 0;
 	look->ended_count++;
-	if (result->err < 0) {
+	if (result->err == -EAGAIN) {
+		message_doubted(look, index, result);
+	} else if (result->err < 0) {
 		message_refused(look, index, result);
 	} else {
 		err = message_begin(look, index);
@@ -400,7 +421,8 @@ int take_messages(struct look *look, struct source_error *error)
 		return 0;
 	look->turn = 0;
 	look->at = 0;
-	look->asked = calloc(look->listing.count, sizeof(*look->asked));
+	/* Each once, and once more if it was doubted. */
+	look->asked = calloc(look->listing.count, 2 * sizeof(*look->asked));
 	int err = look->asked ? committer_start(&look->committer, look) : -ENOMEM;
 	if (err < 0)
 		return look_store_failed(look, err, error);

@@ -29,6 +29,8 @@
 /* Messages over which connections broke, since a look went well. */
 #define STUCK_MAX 16
 #define WORDS_MAX 256
+/* So many connections may break over headers alone; then whole messages are fetched instead, in this look. */
+#define HEADER_TRIES 2
 
 /* A message that was received, on its way to the disk. */
 struct arrival {
@@ -90,9 +92,10 @@ struct look {
 	struct drop *drop;
 	bool first; /* its progress is told */
 	struct look_report report;
-	int store_err;       /* the store failed: the look ends */
-	uint64_t settled;    /* messages that turned out to be here already */
-	uint64_t bytes_done; /* of messages that have ended */
+	int store_err;           /* the store failed: the look ends */
+	unsigned headers_failed; /* connections that broke over headers */
+	uint64_t settled;        /* messages that turned out to be here already */
+	uint64_t bytes_done;     /* of messages that have ended */
 	uint64_t messages_total, bytes_total;
 	int64_t told_ms; /* when progress was told */
 

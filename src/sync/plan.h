@@ -44,6 +44,7 @@ struct plan_entry {
 	unsigned char state;
 	unsigned char turn; /* 0: fetched first; more: later */
 	bool asked;         /* for its content, in this session */
+	bool doubted;       /* what came for it may have been another message */
 	bool has_top;
 };
 

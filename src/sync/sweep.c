@@ -125,9 +125,12 @@ static int sweep_all(struct sweep *sweep)
 	struct look *look = sweep->look;
 	int64_t due_s = look_due_s(look);
 	int err = 0;
-	for (size_t i = 0; err == 0 && i < look->listing.count; i++)
-		if (is_due(look, &look->plan.entries[i], due_s))
-			err = sweep_entry(sweep, i);
+	for (size_t i = 0; err == 0 && i < look->listing.count; i++) {
+		if (!is_due(look, &look->plan.entries[i], due_s))
+			continue;
+		/* Files may take long to compare, and nobody else looks whether it is to end. */
+		err = intake_pause(look->drop->intake, 0) ? -ECANCELED : sweep_entry(sweep, i);
+	}
 	return err == 0 ? sweep_flush(sweep) : err;
 }
 

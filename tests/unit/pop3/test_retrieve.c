@@ -106,6 +106,7 @@ static void test_refused(void **state)
 				 ">+OK\r\na\r\n.\r\n-ERR [SYS/TEMP] bad disk\r\n+OK\r\nc\r\n.\r\n",
 				 "<QUIT", ">+OK\r\n"));
 	sink_init(&sink, 3);
+	sink.want_bytes = 3;
 	assert_int_equal(sink_run(&sink, &client, false), 0);
 	EXPECT_MESSAGE(0, "a\r\n");
 	assert_int_equal(sink.messages[1].err, -ENOENT);
@@ -114,6 +115,25 @@ static void test_refused(void **state)
 	assert_int_equal(client.maildrop->ops->quit(client.session, &client.error), 0);
 	sink_finish(&sink);
 	client_finish(&client);
+}
+
+/* A refusal that nobody asked for: what follows is not taken for the answer to the next question. */
+static void test_refusal_too_many(void **state)
+{
+	struct client client;
+	(void)state;
+	client_begin(&client,
+		SCRIPT(PIPELINED, CAPA_AGAIN_PIPELINED, "<RETR 1", "<RETR 2", "<RETR 3",
+			">+OK\r\na\r\n.\r\n-ERR never asked\r\n+OK\r\nbbbb\r\n.\r\n+OK\r\nc\r\n.\r\n"));
+	sink_init(&sink, 3);
+	sink.want_bytes = 3;
+	assert_int_equal(sink_run(&sink, &client, false), 0);
+	EXPECT_MESSAGE(0, "a\r\n");
+	assert_int_equal(sink.messages[1].err, -ENOENT);
+	assert_int_equal(sink.messages[2].err, -EAGAIN);
+	assert_true(client.maildrop->ops->quit(client.session, &client.error) < 0);
+	sink_finish(&sink);
+	client_abandon(&client);
 }
 
 /* next() may have no more for now, and more once something has ended. */
@@ -342,6 +362,7 @@ int main(void)
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refusal_too_many),
 		cmocka_unit_test(test_more_later),
 		cmocka_unit_test(test_sink_fails),
 		cmocka_unit_test(test_out_of_step),

@@ -29,6 +29,7 @@ struct letter {
 	bool refused;      /* RETR is answered by -ERR */
 	bool kept;         /* DELE is answered by -ERR */
 	bool breaks;       /* the connection is cut in the middle of it, always */
+	bool breaks_top;   /* … of its header */
 	unsigned came_out; /* how often it was sent whole */
 };
 

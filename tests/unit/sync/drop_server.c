@@ -309,6 +309,8 @@ static int drop_retrieve(struct maildrop_session *session, bool header,
 		server->counts.retrs += !header;
 		pthread_mutex_unlock(&server->lock);
 		uint64_t len = header ? letter_header(letter, text) : letter->len;
+		if (header && letter->breaks_top)
+			return session_dies(session, error);
 		err = letter->refused ? send_refusal(sink, want.cookie)
 		                      : send_letter(session, letter, len, sink, want.cookie, error);
 		if (err == 0 && !header && !letter->refused)

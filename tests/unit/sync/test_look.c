@@ -305,6 +305,21 @@ static void test_hash_top(void **state)
 	assert_int_equal(server_counts(&f->server).retrs, 2);
 }
 
+/* A server that says it knows TOP, and falls over it. */
+static void test_hash_top_breaks(void **state)
+{
+	struct fixture *f = *state;
+	letters_add(f, 1, 5);
+	f->server.abilities.uidl = false;
+	f->server.abilities.top = true;
+	f->server.letters[3].breaks_top = true;
+	f->params.uidl_hash = true;
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(server_counts(&f->server).connects, 3);
+	assert_int_equal(server_counts(&f->server).retrs, 5);
+	spool_check(f, false);
+}
+
 /* Two messages under one unique-id, in one listing and in two. */
 static void test_same_uidl(void **state)
 {
@@ -426,6 +441,7 @@ int main(void)
 		TEST(test_no_uidl),
 		TEST(test_hash),
 		TEST(test_hash_top),
+		TEST(test_hash_top_breaks),
 		TEST(test_same_uidl),
 		TEST(test_lost),
 		TEST(test_large),

@@ -156,14 +156,32 @@ static void test_listed_again(void **state)
 	f->server.letters[4].content = 77;
 	f->params.after = SYNC_AFTER_KEEP;
 	assert_int_equal(fixture_look(f), 0);
-	/* The headers say so, and that is not enough to delete them by their unique-ids. */
-	assert_int_equal(server_counts(&f->server).retrs, 6);
-	assert_int_equal(believed(f), 5);
+	assert_int_equal(believed(f), 1);
 	assert_int_equal(spool_count(f), 6);
 	fixture_end(f);
 	set_after(f, 0);
 	assert_int_equal(fixture_look(f), 0);
-	assert_int_equal(server_counts(&f->server).retrs, 11);
+	assert_int_equal(letters_gone(f), 5);
+	assert_int_equal(spool_count(f), 6);
+}
+
+/* And once more: their headers are known by now, which is no leave to delete them by their unique-ids again. */
+static void test_listed_again_top(void **state)
+{
+	struct fixture *f = *state;
+	f->server.abilities.top = true;
+	test_listed_again(state);
+	fixture_end(f);
+	for (size_t i = 0; i < 4; i++)
+		f->server.letters[i].gone = false;
+	f->params.after = SYNC_AFTER_KEEP;
+	server_reset_counts(&f->server);
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(server_counts(&f->server).retrs, 0);
+	assert_int_equal(believed(f), 6);
+	set_after(f, 0);
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(server_counts(&f->server).retrs, 4);
 	assert_int_equal(letters_gone(f), 5);
 	assert_int_equal(spool_count(f), 6);
 }
@@ -355,6 +373,7 @@ int main(void)
 		TEST(test_cut_quit),
 		TEST(test_cut_quit_deletes),
 		TEST(test_listed_again),
+		TEST(test_listed_again_top),
 		TEST(test_days),
 		TEST(test_damaged),
 		TEST(test_damaged_hash),
