@@ -171,6 +171,8 @@ enum sync_listing sync_folder_progress(
  * For other folders: 0.
  */
 int sync_folder_expected(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter);
+/* Whether a maildrop is downloading, so that sync_folder_expected() may have somebody wait. Blocks: never. */
+bool sync_account_is_expecting(struct sync_account *account);
 /* Whether the account is a maildrop: store_spool_uidl() then knows its messages. */
 bool sync_account_is_drop(const struct sync_account *account);
 

@@ -66,6 +66,7 @@ void fs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 	struct fs_op *op = op_create(req, &lookup_class, parent, name);
 	if (!op)
 		return;
+	notify_named(&op->fs->notify);
 	/* It never waits: the directory is locked meanwhile. */
 	atomic_store(&op->interrupted, true);
 	op_start(op);

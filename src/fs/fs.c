@@ -161,6 +161,7 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 		return -EINVAL;
 	}
 	int r = notify_init(&fs->notify, fs->session, fs->herald);
+	fs->notify.account = fs->account;
 	if (r < 0) {
 		notify_finish(&fs->notify);
 		str_printf(why, "no thread can be started: %s", strerror(-r));

@@ -34,6 +34,7 @@
  * While a name is made the mount is in use, and `fusermount3 -u` says so. Many names are made with pauses that are much longer
  * than the making.
  */
+#define AGAIN_MS   50 /* in which a lookup that had to let go comes again */
 #define PACE_NAMES 8
 #define PACE_MS    3
 
@@ -66,15 +67,24 @@ static bool is_paced(const struct notify *notify)
 	return notify->name_count > 0 && clock_now_ms() < notify->name_ms;
 }
 
+/* While messages are on their way a lookup may begin to wait at any moment: their names are announced afterwards. */
+static bool is_expecting(struct notify *notify)
+{
+	notify->expecting = notify->account && sync_account_is_expecting(notify->account);
+	return notify->expecting;
+}
+
 /* Lock held. NULL: there is none yet, the herald is late, or would have to wait for a lookup. */
 static struct list_node *pop_name(struct notify *notify)
 {
 	bool ready = herald_ready(notify->herald);
 	if (!herald_is_there(notify->herald))
 		drop_names(notify);
-	if (!ready || notify->held > 0 || list_empty(&notify->names) || is_paced(notify))
+	if (!ready || notify->held > 0 || list_empty(&notify->names) || is_paced(notify) ||
+		is_expecting(notify))
 		return NULL;
-	notify->name_ms = clock_now_ms() + (notify->name_count > PACE_NAMES ? PACE_MS : 0);
+	if (notify->name_count > PACE_NAMES)
+		notify->name_ms = clock_now_ms() + notify->pace_ms;
 	notify->name_count--;
 	notify->flooded = notify->flooded && notify->name_count > 0;
 	return list_pop(&notify->names);
@@ -85,12 +95,14 @@ static void wait_change(struct notify *notify)
 {
 	struct timespec until;
 	bool late = herald_is_late(notify->herald);
-	if (!late && !is_paced(notify)) {
+	/* Not is_paced() again: the pause may be over by now, and nobody would say so. */
+	bool paced = notify->name_count > 0 && notify->held <= 0;
+	if (!late && !paced) {
 		pthread_cond_wait(&notify->changed, &notify->lock);
 		return;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (late ? LATE_MS : PACE_MS) * 1000000L;
+	until.tv_nsec += (late || notify->expecting ? LATE_MS : notify->pace_ms) * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	pthread_cond_timedwait(&notify->changed, &notify->lock, &until);
@@ -100,7 +112,7 @@ static void wait_change(struct notify *notify)
 static struct notice *notice_next(struct notify *notify, bool *ret_name)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
-	notify->busy = false;
+	notify->busy = notify->naming = false;
 	pthread_cond_broadcast(&notify->changed);
 	for (; !notify->ending; wait_change(notify)) {
 		struct list_node *node = list_pop(&notify->queue);
@@ -108,6 +120,7 @@ static struct notice *notice_next(struct notify *notify, bool *ret_name)
 		if (!node)
 			node = pop_name(notify);
 		notify->busy = node;
+		notify->naming = node && *ret_name;
 		if (node)
 			return container_of(node, struct notice, node);
 	}
@@ -152,7 +165,7 @@ static int thread_start(struct notify *notify)
 int notify_init(struct notify *notify, struct fuse_session *session, struct fs_herald *herald)
 {
 	pthread_condattr_t monotonic;
-	*notify = (struct notify){.session = session, .herald = herald};
+	*notify = (struct notify){.session = session, .herald = herald, .pace_ms = PACE_MS};
 	list_init(&notify->queue);
 	list_init(&notify->names);
 	pthread_mutex_init(&notify->lock, NULL);
@@ -248,12 +261,22 @@ void notify_appeared(struct notify *notify, uint64_t parent, const char *name)
 		log_info("too many new messages at once: inotify is not told of all of them");
 }
 
-void notify_hold(struct notify *notify, int change)
+bool notify_hold(struct notify *notify, int change)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
 	notify->held += change;
 	if (notify->held <= 0 && !list_empty(&notify->names))
 		pthread_cond_signal(&notify->changed);
+	if (change < 0 || !notify->naming)
+		return true;
+	notify->name_ms = clock_now_ms() + AGAIN_MS;
+	return false;
+}
+
+void notify_named(struct notify *notify)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
+	notify->naming = false;
 }
 
 void notify_attributes(struct notify *notify, uint64_t node)

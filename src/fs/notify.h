@@ -27,12 +27,16 @@ struct notify {
 	struct list_node queue; /* what is to be forgotten */
 	struct list_node names; /* what is to be announced, when nothing is to be forgotten */
 	size_t name_count;
-	int64_t name_ms; /* no name before this time (monotonic) */
-	int held;        /* requests that wait while the kernel keeps their directories locked */
-	bool flooded;    /* since names was empty, some were dropped */
-	bool running;    /* the thread */
-	bool busy;       /* it talks to the kernel at the moment */
-	bool quiet;      /* nothing is told any more */
+	struct sync_account *account; /* NULL: never downloads; the tests' */
+	int pace_ms;                  /* between names, when there are many */
+	int64_t name_ms;              /* no name before this time (monotonic) */
+	bool expecting; /* names wait until a download has ended, which is looked for now and then */
+	bool naming;    /* a name is being announced */
+	int held;       /* requests that wait while the kernel keeps their directories locked */
+	bool flooded;   /* since names was empty, some were dropped */
+	bool running;   /* the thread */
+	bool busy;      /* it talks to the kernel at the moment */
+	bool quiet;     /* nothing is told any more */
 	bool ending;
 };
 
@@ -62,8 +66,14 @@ void notify_entry(struct notify *notify, uint64_t parent, const char *name);
 void notify_appeared(struct notify *notify, uint64_t parent, const char *name);
 /*
  * change: 1: a lookup begins to wait, -1: it has ended. Meanwhile no name is announced: the herald would wait for the
- * directory's lock, and everybody else behind the herald. Blocks: never.
+ * directory's lock, and everybody else behind the herald. false: it may be waiting for it already; the lookup must let go
+ * of the lock, and may come again at once: no name is announced then. Blocks: never.
  */
-void notify_hold(struct notify *notify, int change);
+bool notify_hold(struct notify *notify, int change);
+/*
+ * The herald has the directory's lock: whoever comes for it from now on gets it after the herald, who waits for nobody any
+ * more. Blocks: never.
+ */
+void notify_named(struct notify *notify);
 
 #endif

@@ -26,8 +26,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mailfs/util/clock.h"
+
+/* In which the herald, once asked, is at the lock. */
+#define HERALD_ARRIVES_MS 20
 
 void op_ref(struct fs_op *op)
 {
@@ -44,13 +48,13 @@ void op_unref(struct fs_op *op)
 	free(op);
 }
 
-/* The request waits. It may have been answered already: then nothing is told. */
-static void hold_begin(struct fs_op *op)
+/* The request waits. It may have been answered already: then nothing is told. false: it must not wait now. */
+static bool hold_begin(struct fs_op *op)
 {
 	int none = OP_HOLD_NONE;
-	if (op->class->locks_directory &&
-		atomic_compare_exchange_strong(&op->hold, &none, OP_HOLD_TOLD))
-		notify_hold(&op->fs->notify, 1);
+	return !op->class->locks_directory ||
+	       !atomic_compare_exchange_strong(&op->hold, &none, OP_HOLD_TOLD) ||
+	       notify_hold(&op->fs->notify, 1);
 }
 
 static void hold_end(struct fs_op *op)
@@ -84,14 +88,24 @@ static bool take_back(struct fs_op *op)
 	return sync_waiter_cancel(op->fs->account, &op->call.waiter);
 }
 
+/*
+ * The kernel lets go of the directory and asks once more, but not a third time: when the herald, who is on its way to the
+ * directory's lock, stands in line for it, that second time comes after it.
+ */
+static void let_go(struct fs_op *op)
+{
+	usleep(HERALD_ARRIVES_MS * 1000);
+	answer(op, -ESTALE);
+}
+
 static void run(struct fs_op *op)
 {
 	op_ref(op);
 	int r = op->class->run(op);
-	if (r == -EINPROGRESS)
-		hold_begin(op);
 	if (r != -EINPROGRESS)
 		answer(op, r);
+	else if (!hold_begin(op) && take_back(op))
+		let_go(op);
 	else if (atomic_load(&op->interrupted) && take_back(op))
 		answer(op, -EINTR);
 	op_unref(op);

@@ -386,6 +386,18 @@ int sync_folder_expected(struct sync_folder *folder, uint32_t uid, struct sync_w
 	return -EINPROGRESS;
 }
 
+bool sync_account_is_expecting(struct sync_account *account)
+{
+	if (!account->drop)
+		return false;
+	const struct drop_serve *serve = &account->drop->serve;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	for (size_t i = 0; i < serve->expected_count; i++)
+		if (serve->expected[i].standing == -EINPROGRESS)
+			return true;
+	return false;
+}
+
 bool sync_account_is_drop(const struct sync_account *account)
 {
 	return account->drop;

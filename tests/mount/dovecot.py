@@ -424,8 +424,7 @@ class Dovecot:
         """Puts more mail into an INBOX that the server may have looked at already, as a delivery does it."""
         path = os.path.join(self.root, "home", user, "mail", "INBOX")
         for mail in mails:
-            maildir.add(path, mail)
-        self._give(path)
+            maildir.add(path, mail, (self.uid, self.gid))
 
     def share(self, folder, mails, rights="lrwstipek"):
         """Makes a folder below Shared; rights: what everybody may do there, as in an ACL (RFC 4314)."""

@@ -59,11 +59,13 @@ def write_folder(path, mails, uidvalidity=UIDVALIDITY):
         out.writelines(lines)
 
 
-def add(path, mail):
-    """Delivers one more message."""
+def add(path, mail, owner=None):
+    """Delivers one more message, while a server may be at work there. owner: (uid, gid) of the file."""
     name = "%d.M%dP2.localhost" % (mail.date, time.monotonic_ns())
     made = os.path.join(path, "tmp", name)
     with open(made, "wb") as out:
         out.write(mail.data if mail.crlf else mail.data.replace(b"\r\n", b"\n"))
     os.utime(made, (mail.date, mail.date))
+    if owner:
+        os.chown(made, *owner)
     os.rename(made, os.path.join(path, "new", name))

@@ -68,9 +68,9 @@ class Mailutils:
     def ca(self):
         return self.authority.ca
 
-    def _give(self):
+    def _give(self, path):
         if os.getuid() == 0:
-            for folder, folders, files in os.walk(self.root):
+            for folder, folders, files in os.walk(path):
                 for name in [folder] + [os.path.join(folder, n) for n in folders + files]:
                     os.chown(name, self.uid, self.gid, follow_symlinks=False)
 
@@ -83,12 +83,11 @@ class Mailutils:
         with open(os.path.join(self.root, "passwd", DOMAIN), "a", encoding="ascii") as out:
             home = os.path.join(self.root, "spool", user)
             out.write("%s:%s:%d:%d::%s:/bin/false:maildir://%s/\n" % (user, self._hash, self.uid, self.gid, home, home))
-        self._give()
+        self._give(os.path.join(self.root, "spool", user))
         return "%s@%s" % (user, DOMAIN)
 
     def add(self, user, data):
-        maildir.add(self.inbox(user), maildir.Mail(data))
-        self._give()
+        maildir.add(self.inbox(user), maildir.Mail(data), (self.uid, self.gid))
 
     def log(self):
         with open(os.path.join(self.root, "log"), encoding="utf-8", errors="replace") as text:
@@ -99,7 +98,7 @@ class Mailutils:
         with open(config, "w", encoding="ascii") as out:
             out.write(CONFIG.format(**vars(self)))
         log = os.path.join(self.root, "log")
-        self._give()
+        self._give(self.root)
         as_user = {} if os.getuid() else {"user": self.uid, "group": self.gid, "extra_groups": []}
         with open(log, "wb") as out:
             self._process = subprocess.Popen([BINARY, "--config-file=" + config], preexec_fn=die_with_parent, stdin=subprocess.DEVNULL,

@@ -45,38 +45,53 @@ TROUBLES = {"away": (away, (NETWORK,)), "login refused": (refusing, (LOGIN,)), "
             "no listing": (refused_listing, (OTHER, FOLDER))}
 
 
-def test_at_the_first_mount():
+def at_the_first_mount(kind):
     """Nothing is mounted, one line says why, with the server's own words if it has said any."""
-    def try_it(kind):
-        trouble, codes = TROUBLES[kind]
-        with alone(messages(3)) as drop:
-            trouble(drop)
-            code, text = drop.run("timeout=2")
-            assert code in codes and len(text.splitlines()) == 1 and text.startswith("mailfs: "), (code, text)
-            for words in ("The password is not right.", "Another session has the maildrop.", "Not so often.", "Closed for the night."):
-                if words in drop.server.refuse_login + drop.server.greeting.decode():
-                    assert words in text
-            assert not is_mounted(os.path.join(drop.home.path, "mail"))
-
-    side_by_side(TROUBLES, try_it)
+    trouble, codes = TROUBLES[kind]
+    with alone(messages(3)) as drop:
+        trouble(drop)
+        code, text = drop.run("timeout=2")
+        assert code in codes and len(text.splitlines()) == 1 and text.startswith("mailfs: "), (code, text)
+        for words in ("The password is not right.", "Another session has the maildrop.", "Not so often.", "Closed for the night."):
+            if words in drop.server.refuse_login + drop.server.greeting.decode():
+                assert words in text
+        assert not is_mounted(os.path.join(drop.home.path, "mail"))
 
 
-def test_at_a_later_mount():
+def at_a_later_mount(kind):
     """It is mounted, exit code 0, and one line says what failed and how old it is."""
-    def try_it(kind):
-        trouble, _ = TROUBLES[kind]
-        content = messages(3)
-        with alone(content) as drop:
-            drop.mount().stop()
-            trouble(drop)
-            code, text = drop.run("timeout=2")
-            assert code == 0 and len(text.splitlines()) == 1, (code, text)
-            assert re.search(r"as of 20\d\d-\d\d-\d\d \d\d:\d\d", text), text
-            path = os.path.join(drop.home.path, "mail")
-            assert sorted(read(os.path.join(path, name)) for name in os.listdir(path)) == sorted(one.served for one in content)
-            drop.background()
+    trouble, _ = TROUBLES[kind]
+    content = messages(3)
+    with alone(content) as drop:
+        drop.mount().stop()
+        trouble(drop)
+        code, text = drop.run("timeout=2")
+        assert code == 0 and len(text.splitlines()) == 1, (code, text)
+        assert re.search(r"as of 20\d\d-\d\d-\d\d \d\d:\d\d", text), text
+        path = os.path.join(drop.home.path, "mail")
+        assert sorted(read(os.path.join(path, name)) for name in os.listdir(path)) == sorted(one.served for one in content)
+        drop.background()
 
-    side_by_side(TROUBLES, try_it)
+
+def with_poll(kind):
+    """Mounted without the server; it goes on trying, the server comes back, and new mail appears."""
+    content = messages(4)
+    with alone(content) as drop:
+        drop.mount().stop()
+        TROUBLES[kind][0](drop)
+        with drop.mount("poll=1", "timeout=2") as mount:
+            check(mount, content)
+            drop.server.close()
+            with Server(content + [message(9)], port=drop.server.port):
+                eventually(lambda: len(mount.names()) == 5, 20)
+                check(mount, content + [message(9)])
+            assert len([line for line in mount.log().splitlines() if "as of" in line]) == 1, mount.log()
+
+
+def test_troubles():
+    """Each kind of trouble, at each of the three times."""
+    cases = {"%s: %s" % (work.__name__, kind): (work, kind) for work in (at_the_first_mount, at_a_later_mount, with_poll) for kind in TROUBLES}
+    side_by_side(cases, lambda case: cases[case][0](cases[case][1]))
 
 
 def test_an_inbox_that_was_empty(serve):
@@ -114,24 +129,6 @@ def test_the_server_goes_while_the_mount_is_there(serve):
             again.wait_for("QUIT", seconds=20 * SLOW)
             eventually(lambda: len(mount.names()) == 5)
             check(mount, content + [message(9)])
-
-
-def test_poll_goes_on_trying():
-    """Mounted without the server; it comes back, and new mail appears."""
-    def try_it(kind):
-        content = messages(4)
-        with alone(content) as drop:
-            drop.mount().stop()
-            TROUBLES[kind][0](drop)
-            with drop.mount("poll=1", "timeout=2") as mount:
-                check(mount, content)
-                drop.server.close()
-                with Server(content + [message(9)], port=drop.server.port):
-                    eventually(lambda: len(mount.names()) == 5, 20)
-                    check(mount, content + [message(9)])
-                assert len([line for line in mount.log().splitlines() if "as of" in line]) == 1, mount.log()
-
-    side_by_side(TROUBLES, try_it)
 
 
 def test_host_unknown(home, serve):

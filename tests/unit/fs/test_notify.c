@@ -54,6 +54,14 @@ int fuse_lowlevel_notify_inval_inode(
 	return 0;
 }
 
+static atomic_bool expecting;
+
+bool sync_account_is_expecting(struct sync_account *account)
+{
+	(void)account;
+	return atomic_load(&expecting);
+}
+
 bool herald_is_there(struct fs_herald *h)
 {
 	return h && atomic_load(&there);
@@ -115,7 +123,7 @@ static void expect_told(const char *want)
 
 static void expect_announced(size_t want)
 {
-	int64_t until = clock_now_ms() + 40000;
+	int64_t until = clock_now_ms() + 5000;
 	while (atomic_load(&announced) < want && clock_now_ms() < until)
 		usleep(1000);
 	usleep(20000);
@@ -151,6 +159,7 @@ static void waits_for_a_late_herald(void **state)
 static void drops_a_flood(void **state)
 {
 	(void)state;
+	notify.pace_ms = 0;
 	for (int round = 1; round <= 2; round++) {
 		ready = false;
 		for (int i = 0; i < NOTIFY_NAMES_MAX + 1000; i++)
@@ -217,12 +226,47 @@ static void waits_while_a_lookup_does(void **state)
 	expect_told("/7 +1new ");
 }
 
+/* While a maildrop downloads, a lookup may begin to wait at any moment. */
+static void waits_for_a_download(void **state)
+{
+	(void)state;
+	expecting = true;
+	notify.account = (struct sync_account *)&expecting;
+	notify_appeared(&notify, 1, "new");
+	notify_inode(&notify, 7);
+	expect_told("/7 ");
+	usleep(150000);
+	expect_told("/7 ");
+	expecting = false;
+	expect_told("/7 +1new ");
+}
+
+/* A lookup that comes while a name is being made lets go, and is expected again before the next name. */
+static void a_lookup_meets_the_herald(void **state)
+{
+	(void)state;
+	held = true;
+	notify_appeared(&notify, 1, "a");
+	notify_appeared(&notify, 1, "b");
+	usleep(20000);
+	int64_t since = clock_now_ms();
+	assert_false(notify_hold(&notify, 1));
+	notify_hold(&notify, -1);
+	held = false;
+	expect_told("+1a +1b ");
+	assert_true(clock_now_ms() - since >= 40);
+	assert_true(notify_hold(&notify, 1));
+	notify_hold(&notify, -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(forgets_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(waits_for_a_late_herald, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(waits_while_a_lookup_does, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_lookup_meets_the_herald, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(waits_for_a_download, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(drops_a_flood, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_herald_that_is_gone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(quiet_is_quiet, set_up, tear_down),

@@ -118,10 +118,11 @@ bool sync_waiter_cancel(struct sync_account *account, struct sync_waiter *waiter
 	return false;
 }
 
-void notify_hold(struct notify *n, int change)
+bool notify_hold(struct notify *n, int change)
 {
 	(void)n;
 	(void)change;
+	return true;
 }
 
 /* What the herald asks, and there is none here. */

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mailfs/util/log.h"
+
 #define FROM     "From mailfs@localhost Thu Jan  1 00:00:00 1970\n"
 #define FROM_LEN (sizeof(FROM) - 1)
 
@@ -280,32 +282,52 @@ static bool exists(struct fixture *fixture, const char *name)
 	return lstat(fixture_path(fixture, name), &st) == 0;
 }
 
+/* Names of messages that were being written, and others, which stay. */
+static const char *const unfinished[] = {
+	"bodies/00000005/1.new7", "bodies/00000005/4294967295.new0", "bodies/nameless-3"};
+static const char *const kept[] = {FILE_OF(4), FILE_OF(2), "bodies/00000005/1.old1",
+	"bodies/00000005/1.new", "bodies/00000005/.new1", "bodies/00000005/1.new1x",
+	"bodies/00000005/x.new1", "bodies/00000005/2-1.2.MIME", "bodies/00000005/01",
+	"bodies/00000005/4294967297", "bodies/00000005/0", "bodies/00000005/x", PACK_OF(2),
+	PACK_OF(01), PACK_OF(), PACK_OF(99999999999999999999), "bodies/00000005/pack-1x"};
+#define COUNT(names) (sizeof(names) / sizeof(*(names)))
+
 static void test_clean(void **state)
 {
 	struct fixture *fixture = *state;
-	static const char *const names[] = {FILE_OF(4), "bodies/00000005/1.new7",
-		"bodies/00000005/2-1.2.MIME", "bodies/00000005/01", "bodies/00000005/4294967297",
-		"bodies/00000005/0", "bodies/00000005/99999999999999999999999", "bodies/00000005/x",
-		"bodies/00000005/1 ", FILE_OF(2), PACK_OF(2), PACK_OF(01), PACK_OF(),
-		"bodies/00000005/pack-1x", "bodies/nameless-3"};
 	assert_int_equal(spool_put_group(fixture->store, 1, 3), 0);
 	assert_int_equal(spool_put_group(fixture->store, 11, 1), 0);
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		touch(fixture, names[i]);
+	for (size_t i = 0; i < COUNT(unfinished); i++)
+		touch(fixture, unfinished[i]);
+	for (size_t i = 0; i < COUNT(kept); i++)
+		touch(fixture, kept[i]);
 	touch(fixture, "bodies/other");
 	assert_int_equal(symlink("1", fixture_path(fixture, FILE_OF(5))), 0);
 	assert_int_equal(mkdir(fixture_path(fixture, FILE_OF(6)), 0700), 0);
+	assert_int_equal(mkdir(fixture_path(fixture, "bodies/00000005/6.new1"), 0700), 0);
 	fixture_sql(fixture, "INSERT INTO body VALUES((5 << 32) + 1, '2', 5, x'0005')");
 	int64_t length = spool_pack_length(fixture, 1);
 	assert_int_equal(truncate(fixture_path(fixture, PACK_OF(1)), length + 777), 0);
+	log_set_level(LOG_LEVEL_INFO);
+	fixture_log_begin(fixture);
 	assert_int_equal(store_spool_clean(fixture->store, FOLDER), 0);
-	assert_int_equal(spool_pack_size(fixture, 1), length);
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (exists(fixture, names[i]))
-			fail_msg("%s is still there", names[i]);
-	assert_false(exists(fixture, FILE_OF(5)));
-	/* Nothing of the store's: it stays. */
+	const char *text = fixture_log_end(fixture);
+	log_set_level(LOG_LEVEL_WARNING);
+	char line[64];
+	snprintf(line, sizeof(line), "/bodies/00000005: %zu bytes in %zu files", 777 + COUNT(kept),
+		1 + COUNT(kept));
+	if (!strstr(text, line) || strchr(text, '\n') != strrchr(text, '\n'))
+		fail_msg("not \"%s\" alone: %s", line, text);
+	assert_int_equal(spool_pack_size(fixture, 1), length + 777);
+	for (size_t i = 0; i < COUNT(unfinished); i++)
+		if (exists(fixture, unfinished[i]))
+			fail_msg("%s is still there", unfinished[i]);
+	for (size_t i = 0; i < COUNT(kept); i++)
+		if (!exists(fixture, kept[i]))
+			fail_msg("%s is gone", kept[i]);
+	assert_true(exists(fixture, FILE_OF(5)));
 	assert_true(exists(fixture, FILE_OF(6)));
+	assert_true(exists(fixture, "bodies/00000005/6.new1"));
 	assert_true(exists(fixture, "bodies/other"));
 	for (uint32_t uid = 1; uid <= 3; uid++)
 		check_message(fixture, uid, uid, spool_length(uid));
@@ -396,22 +418,25 @@ static void test_packs_grow(void **state)
 		check_message(fixture, uid, uid, spool_length(uid));
 }
 
-/* What nothing is recorded of goes before the next group comes; a name that is taken is left alone. */
+/* A pack behind whose length something lies is left alone, and so is every name that is taken; the next number is higher. */
 static void test_pack_leftovers(void **state)
 {
 	struct fixture *fixture = *state;
 	assert_int_equal(spool_put(fixture->store, 1, 1, 1000), 0);
 	assert_int_equal(truncate(fixture_path(fixture, PACK_OF(1)), 99999), 0);
 	assert_int_equal(spool_put(fixture->store, 2, 2, 1000), 0);
-	assert_int_equal(spool_pack_size(fixture, 1), 2 * (FROM_LEN + 1000 + 1));
-	fixture_sql(fixture, "UPDATE spool_pack SET length = 64 << 20");
-	assert_int_equal(truncate(fixture_path(fixture, PACK_OF(1)), 64 << 20), 0);
-	touch(fixture, PACK_OF(2));
-	assert_int_equal(symlink("elsewhere", fixture_path(fixture, PACK_OF(3))), 0);
-	assert_int_equal(mkdir(fixture_path(fixture, PACK_OF(4)), 0700), 0);
+	assert_int_equal(spool_pack_size(fixture, 1), 99999);
+	assert_int_equal(spool_pack_length(fixture, 2), FROM_LEN + 1000 + 1);
+	fixture_sql(fixture, "UPDATE spool_pack SET length = 64 << 20 WHERE pack = 2");
+	assert_int_equal(truncate(fixture_path(fixture, PACK_OF(2)), 64 << 20), 0);
+	touch(fixture, PACK_OF(4));
+	assert_int_equal(symlink("elsewhere", fixture_path(fixture, PACK_OF(5))), 0);
+	assert_int_equal(mkdir(fixture_path(fixture, PACK_OF(6)), 0700), 0);
+	touch(fixture, PACK_OF(4000000000));
 	assert_int_equal(spool_put(fixture->store, 3, 3, 1000), 0);
-	assert_int_equal(spool_pack_size(fixture, 2), 1);
-	assert_int_equal(spool_pack_length(fixture, 5), FROM_LEN + 1000 + 1);
+	assert_int_equal(spool_pack_size(fixture, 1), 99999);
+	assert_int_equal(spool_pack_size(fixture, 4), 1);
+	assert_int_equal(spool_pack_length(fixture, 7), FROM_LEN + 1000 + 1);
 	for (uint32_t uid = 1; uid <= 3; uid++)
 		check_message(fixture, uid, uid, 1000);
 }

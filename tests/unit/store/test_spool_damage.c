@@ -267,19 +267,85 @@ static void test_removed_while_read(void **state)
 	store_body_close(body);
 }
 
-/* Bytes that are wrong and as many: only verify() can tell. */
+static void flip(struct fixture *fixture)
+{
+	int fd = open(file_path(fixture), O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, "?", 1, (off_t)(START + LEN - 1)), 1);
+	close(fd);
+}
+
+/* Bytes that are wrong and as many: verify() tells, and who opens a small one, and who reads all of a large one. */
 static void test_other_bytes(void **state)
 {
 	struct fixture *fixture = *state;
 	put(fixture);
-	int fd = open(file_path(fixture), O_RDWR | O_CLOEXEC);
-	assert_int_equal(pwrite(fd, "?", 1, (off_t)(START + LEN - 1)), 1);
-	close(fd);
+	flip(fixture);
 	assert_false(is_lost(fixture));
 	by_verify(fixture);
 	assert_true(is_lost(fixture));
 	check_reads(fixture);
 	check_replaced(fixture, SEED, LEN);
+}
+
+static void test_other_bytes_opened(void **state)
+{
+	struct fixture *fixture = *state;
+	put(fixture);
+	flip(fixture);
+	by_body(fixture);
+	assert_int_equal(is_lost(fixture), packed);
+	if (packed)
+		check_reads(fixture);
+}
+
+/* Reads [from, to) in pieces; what the last one returned. */
+static ssize_t read_pieces(struct store_body *body, uint64_t from, uint64_t to, size_t len)
+{
+	char buf[LEN_MAX];
+	ssize_t n = 0;
+	for (uint64_t at = from; n >= 0 && at < to; at += (uint64_t)n)
+		n = store_body_read(body, buf, len < to - at ? len : (size_t)(to - at), at);
+	return n;
+}
+
+/* The last piece of one that was read in order is an error, and so is everything from then on. */
+static void check_read_through(struct fixture *fixture, size_t piece)
+{
+	struct store_body *body = fixture_body(fixture, FOLDER, UID, "");
+	assert_int_equal(read_pieces(body, LEN - 10, LEN, 10), 10);
+	assert_true(read_pieces(body, 0, LEN - 1, piece) > 0);
+	assert_false(is_lost(fixture));
+	/* Pieces that overlap, and pieces ahead, change nothing. */
+	assert_true(read_pieces(body, 5, 1000, 7) > 0);
+	assert_false(is_lost(fixture));
+	assert_int_equal(read_pieces(body, LEN - 50, LEN, 50), -EIO);
+	assert_true(is_lost(fixture));
+	assert_int_equal(read_pieces(body, 0, 10, 10), -EIO);
+	store_body_close(body);
+	check_reads(fixture);
+}
+
+static void test_other_bytes_read(void **state)
+{
+	struct fixture *fixture = *state;
+	static const size_t pieces[] = {1, 4095, LEN_MAX};
+	if (packed)
+		return;
+	put(fixture);
+	/* No more: further ones would have no lines of their own. */
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(spool_put(fixture->store, UID, SEED, LEN), 0);
+		flip(fixture);
+		fixture_log_begin(fixture);
+		check_read_through(fixture, pieces[i]);
+		check_logged_once(fixture, fixture_log_end(fixture), "is damaged");
+	}
+	assert_int_equal(spool_put(fixture->store, UID, SEED, LEN), 0);
+	struct store_body *body = fixture_body(fixture, FOLDER, UID, "");
+	for (size_t i = 0; i < 4; i++)
+		check_bytes(body, SEED, LEN, 0);
+	store_body_close(body);
+	assert_false(is_lost(fixture));
 }
 
 /* A failure that says nothing about the file is no reason to give it up. */
@@ -307,9 +373,7 @@ static void test_not_readable(void **state)
 static void lose_it(struct fixture *fixture)
 {
 	put(fixture);
-	int fd = open(file_path(fixture), O_RDWR | O_CLOEXEC);
-	assert_int_equal(pwrite(fd, "?", 1, (off_t)(START + LEN - 1)), 1);
-	close(fd);
+	flip(fixture);
 }
 
 static void test_replaced_by_another(void **state)
@@ -322,7 +386,8 @@ static void test_replaced_by_another(void **state)
 	check_replaced(fixture, SEED + 1, 2 * LEN);
 	uint64_t size;
 	assert_int_equal(store_section_size_get(fixture->store, FOLDER, UID, "1", &size), -ENOENT);
-	assert_int_equal(spool_files(fixture), !packed);
+	/* What stood in its place is kept beside it. */
+	assert_int_equal(spool_files(fixture), packed ? 0 : 2);
 }
 
 static int row_size(void *arg, const struct source_row *row)
@@ -347,10 +412,11 @@ static void test_replaced_row(void **state)
 static void check_open_replaced(struct fixture *fixture, bool read_before)
 {
 	unsigned char buf[2 * LEN_MAX];
-	lose_it(fixture);
+	put(fixture);
 	struct store_body *old = fixture_body(fixture, FOLDER, UID, "");
 	if (read_before)
 		check_bytes(old, SEED, 100, 0);
+	flip(fixture);
 	assert_int_equal(spool_put(fixture->store, UID, SEED + 1, 2 * LEN), 0);
 	struct store_body *new = fixture_body(fixture, FOLDER, UID, "");
 	check_bytes(new, SEED + 1, 2 * LEN, 0);
@@ -413,7 +479,7 @@ static void test_replaced_elsewhere(void **state)
 	struct fixture *fixture = *state;
 	lose_it(fixture);
 	check_replaced(fixture, SEED + 1, packed ? OWN_FILE : 10);
-	assert_int_equal(spool_files(fixture), packed);
+	assert_int_equal(spool_files(fixture), 1);
 	assert_int_equal(store_spool_clean(fixture->store, FOLDER), 0);
 	assert_int_equal(store_spool_verify(fixture->store, FOLDER, UID), 0);
 }
@@ -470,6 +536,8 @@ int main(int argc, char **argv)
 		TEST(test_cut_while_read),
 		TEST(test_removed_while_read),
 		TEST(test_other_bytes),
+		TEST(test_other_bytes_opened),
+		TEST(test_other_bytes_read),
 		TEST(test_not_readable),
 		TEST(test_replaced_by_another),
 		TEST(test_replaced_row),

@@ -84,6 +84,39 @@ static void test_many(void **state)
 	assert_true(took_ms("a group of 256 more", since) < 5000);
 }
 
+/* The same number of small ones, of which every thousandth pack is gone. */
+static void test_many_packs(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_sql(fixture,
+		"BEGIN;"
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
+		" INSERT INTO spool(id, uidl, size, pack, position, sha256, checksum, stored_s, deleted_s, lost)"
+		" SELECT (5 << 32) + i * 42000, CAST(i AS BLOB), 4096, 1 + i % 1000, i / 1000 * 5000, randomblob(32),"
+		"  5, 1700000000, 0, 0 FROM n;"
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)"
+		" INSERT INTO spool_pack SELECT 5, i, 505000 FROM n;"
+		"COMMIT");
+	assert_int_equal(mkdir(fixture_path(fixture, "bodies/00000005"), 0700), 0);
+	for (unsigned i = 2; i <= 1000; i++) {
+		char name[64];
+		snprintf(name, sizeof(name), "bodies/00000005/pack-%u", i);
+		int fd = open(fixture_path(fixture, name), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		assert_true(fd >= 0);
+		assert_int_equal(ftruncate(fd, 505000), 0);
+		close(fd);
+	}
+	fixture_log_begin(fixture);
+	int64_t since = clock_now_ms();
+	int rc = store_spool_clean(fixture->store, FOLDER);
+	int64_t ms = clock_now_ms() - since;
+	const char *text = fixture_log_end(fixture);
+	fprintf(stderr, "# clean 100,000 messages in 1,000 packs: %lld ms\n", (long long)ms);
+	assert_int_equal(rc, 0);
+	assert_true(ms < 5000);
+	assert_non_null(strstr(text, ": 100, the first of them message 42000000,"));
+}
+
 struct reading {
 	struct store *store;
 	atomic_bool done;
@@ -151,6 +184,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_many),
+		TEST(test_many_packs),
 		TEST(test_speed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "private.h"
+
 #define SKIPPED 77
 
 /* A child has no cmocka around it: a check that fails ends it with the line's number in a message. */
@@ -160,7 +162,94 @@ static void replace_on_full_disk(struct fixture *fixture)
 	check_files(fixture, count);
 	check(mount("none", fixture->root, "tmpfs", MS_REMOUNT, "size=8m") == 0);
 	check(spool_put(fixture->store, 11, 11, spool_length(11)) == 0);
+	check(unlink(fixture_path(fixture, FILE_OF(11) ".old1")) == 0);
 	check_spool(fixture, count);
+	store_close(fixture->store);
+}
+
+static void fill_disk(struct fixture *fixture)
+{
+	static const char junk[4096];
+	int fd = open(fixture_path(fixture, "junk"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	check(fd >= 0);
+	while (write(fd, junk, sizeof(junk)) > 0 || write(fd, junk, 1) > 0)
+		;
+	check(errno == ENOSPC);
+	close(fd);
+}
+
+/* Even reading needs a little room: what is said tells what to do. */
+static void open_on_full_disk(struct fixture *fixture)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	mount_small(fixture);
+	open_store(fixture);
+	check(spool_put_group(fixture->store, 1, 20) == 0);
+	store_close(fixture->store);
+	fill_disk(fixture);
+	check(store_open(fixture->directory, STORE_SPOOL, &fixture->store, &why) == -ENOSPC);
+	fprintf(stderr, "# %s\n", str_cstr(&why));
+	check(strstr(str_cstr(&why), "No space left on device: free some space"));
+	check(!strstr(str_cstr(&why), "I/O"));
+	check(unlink(fixture_path(fixture, "junk")) == 0);
+	open_store(fixture);
+	check_spool(fixture, 20);
+	store_close(fixture->store);
+}
+
+static uint32_t number(struct fixture *fixture, const char *mailbox)
+{
+	uint32_t number = 0;
+	check(store_number(fixture->store, "a", STORE_NUMBER_FOLDER, mailbox, 1, &number) == 0);
+	check(number > 0);
+	return number;
+}
+
+/* A number is the same whether it can be recorded or not. */
+static void number_on_full_disk(struct fixture *fixture)
+{
+	char long_name[3000];
+	memset(long_name, 'n', sizeof(long_name) - 1);
+	long_name[sizeof(long_name) - 1] = 0;
+	mount_small(fixture);
+	open_store(fixture);
+	uint32_t known = number(fixture, "known");
+	fill_disk(fixture);
+	uint32_t one = 0, again = 0;
+	/* The log may have room for a few pages yet. */
+	for (int i = 0; i < 2000; i++) {
+		long_name[0] = (char)('A' + i % 26);
+		long_name[1] = (char)('A' + i / 26);
+		uint32_t was = one;
+		one = number(fixture, long_name);
+		check(one != was);
+	}
+	again = number(fixture, long_name);
+	check(one == again);
+	check(number(fixture, "known") == known);
+	check(unlink(fixture_path(fixture, "junk")) == 0);
+	check(number(fixture, long_name) == one);
+	reopen_store(fixture);
+	check(number(fixture, long_name) == one);
+	store_close(fixture->store);
+}
+
+/* The same where it has become read-only. */
+static void number_on_read_only_disk(struct fixture *fixture)
+{
+	mount_small(fixture);
+	open_store(fixture);
+	uint32_t known = number(fixture, "known");
+	fixture_sql(fixture, "PRAGMA wal_checkpoint");
+	check(sqlite3_exec(fixture->store->db.handle, "PRAGMA query_only=1", NULL, NULL, NULL) ==
+		SQLITE_OK);
+	uint32_t one = number(fixture, "one");
+	check(one != known);
+	check(number(fixture, "one") == one);
+	check(number(fixture, "known") == known);
+	check(sqlite3_exec(fixture->store->db.handle, "PRAGMA query_only=0", NULL, NULL, NULL) ==
+		SQLITE_OK);
+	check(number(fixture, "one") == one);
 	store_close(fixture->store);
 }
 
@@ -259,6 +348,21 @@ static void test_replace_on_full_disk(void **state)
 	check_in_child(*state, replace_on_full_disk);
 }
 
+static void test_open_on_full_disk(void **state)
+{
+	check_in_child(*state, open_on_full_disk);
+}
+
+static void test_number_on_full_disk(void **state)
+{
+	check_in_child(*state, number_on_full_disk);
+}
+
+static void test_number_on_read_only_disk(void **state)
+{
+	check_in_child(*state, number_on_read_only_disk);
+}
+
 static void test_file_limit(void **state)
 {
 	check_in_child(*state, file_limit);
@@ -292,6 +396,9 @@ static int test_small_disk(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_disk_full),
 		TEST(test_replace_on_full_disk),
+		TEST(test_open_on_full_disk),
+		TEST(test_number_on_full_disk),
+		TEST(test_number_on_read_only_disk),
 	};
 	if (have_namespace())
 		return cmocka_run_group_tests(tests, NULL, NULL);
