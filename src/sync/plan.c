@@ -57,6 +57,7 @@ int plan_add_record(void *arg, const struct store_spool *record)
 		.uidl = (uint32_t)plan->uidls.len,
 		.uidl_len = (uint32_t)record->uidl_len,
 		.listed_bytes = record->listed_bytes,
+		.size_bytes = record->size_bytes,
 		.stored_s = record->stored_s,
 		.has_top = record->has_top,
 		.deleted = record->deleted_s != 0,

@@ -44,6 +44,7 @@ struct plan_entry {
 	unsigned char state;
 	unsigned char turn; /* 0: fetched first; more: later */
 	bool asked;         /* for its content, in this session */
+	bool misfit;        /* what came now is not of the listed size */
 	bool doubted;       /* what came for it may have been another message */
 	bool has_top;
 };
@@ -52,7 +53,7 @@ struct plan_record {
 	uint32_t uid;
 	uint32_t uidl, uidl_len; /* in plan->uidls */
 	uint32_t class;
-	uint64_t listed_bytes;
+	uint64_t listed_bytes, size_bytes; /* as LIST said then; of the file */
 	int64_t stored_s;
 	unsigned char sha256[STORE_DIGEST_BYTES];
 	unsigned char top[STORE_DIGEST_BYTES];

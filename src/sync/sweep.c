@@ -59,6 +59,33 @@ static bool is_due(const struct look *look, const struct plan_entry *entry, int6
 	}
 }
 
+/* --- Sizes: a message that was cut, or mixed up with another, mostly has another size than the listed one --- */
+
+/* So many that do not fit, and more than do: the server's sizes mean nothing. */
+#define MISFITS_MIN 4
+
+static bool is_misfit(const struct look *look, size_t index)
+{
+	const struct plan_entry *entry = &look->plan.entries[index];
+	uint64_t listed = look->listing.entries[index].size_bytes;
+	if (entry->state != PLAN_HERE)
+		return entry->misfit;
+	return listed != UINT64_MAX && listed != look->plan.records[entry->record].size_bytes;
+}
+
+static bool sizes_are_believed(const struct look *look)
+{
+	size_t fits = 0, misfits = 0;
+	for (size_t i = 0; i < look->listing.count; i++) {
+		if (!is_due(look, &look->plan.entries[i], INT64_MAX))
+			continue;
+		bool misfit = is_misfit(look, i);
+		misfits += misfit;
+		fits += !misfit;
+	}
+	return misfits < MISFITS_MIN || misfits <= fits;
+}
+
 /* 1: its file is what was downloaded. 0: it is not; it stays on the server, and the next look fetches it. */
 static int is_sound(struct look *look, struct plan_entry *entry)
 {
@@ -124,10 +151,16 @@ static int sweep_all(struct sweep *sweep)
 {
 	struct look *look = sweep->look;
 	int64_t due_s = look_due_s(look);
+	bool believed = sizes_are_believed(look);
 	int err = 0;
 	for (size_t i = 0; err == 0 && i < look->listing.count; i++) {
 		if (!is_due(look, &look->plan.entries[i], due_s))
 			continue;
+		if (believed && is_misfit(look, i)) {
+			complain(look,
+				"the size of a message is not the one that the server lists; compare the two");
+			continue;
+		}
 		/* Files may take long to compare, and nobody else looks whether it is to end. */
 		err = intake_pause(look->drop->intake, 0) ? -ECANCELED : sweep_entry(sweep, i);
 	}

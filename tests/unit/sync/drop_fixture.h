@@ -25,6 +25,7 @@ struct letter {
 	char uidl[24];    /* "": none */
 	unsigned content; /* what is in it */
 	uint64_t len;
+	uint64_t listed;   /* what LIST says; 0: len */
 	bool gone;         /* deleted, or taken away by somebody else */
 	bool refused;      /* RETR is answered by -ERR */
 	bool kept;         /* DELE is answered by -ERR */

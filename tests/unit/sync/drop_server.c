@@ -227,7 +227,7 @@ static int drop_list(
 		ret->entries[i] = (struct maildrop_entry){.number = i + 1,
 			.uidl = (uint32_t)ret->uidls.len,
 			.uidl_len = (uint32_t)len,
-			.size_bytes = letter->len};
+			.size_bytes = letter->listed ? letter->listed : letter->len};
 		str_append(&ret->uidls, letter->uidl, len);
 	}
 	return 0;

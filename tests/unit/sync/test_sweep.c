@@ -97,6 +97,28 @@ static void test_refused(void **state)
 	spool_check(f, true);
 }
 
+/* A message of another size than the listed one may have been cut; where all are, sizes mean nothing. */
+static void test_sizes(void **state)
+{
+	struct fixture *f = *state;
+	letters_add(f, 1, 10);
+	f->server.letters[3].listed = f->server.letters[3].len + 7;
+	set_after(f, 0);
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(letters_gone(f), 9);
+	assert_false(f->server.letters[3].gone);
+	assert_true(warned(f, "is not the one that the server lists"));
+	assert_int_equal(fixture_look(f), 0);
+	assert_false(f->server.letters[3].gone);
+	fixture_end(f);
+	letters_add(f, 100, 10);
+	for (size_t i = 10; i < 20; i++)
+		f->server.letters[i].listed = f->server.letters[i].len + 1;
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(letters_gone(f), 20);
+	spool_check(f, true);
+}
+
 static void test_cut_remove(void **state)
 {
 	struct fixture *f = *state;
@@ -369,6 +391,7 @@ int main(void)
 		TEST(test_delete),
 		TEST(test_delete_later),
 		TEST(test_refused),
+		TEST(test_sizes),
 		TEST(test_cut_remove),
 		TEST(test_cut_quit),
 		TEST(test_cut_quit_deletes),
