@@ -90,3 +90,12 @@ def test_end_while_the_server_is_silent(account, home):
         proxy.hold()
         subprocess.run(["fusermount3", "-u", mount.path], check=True)
         mount.wait(10)
+
+
+def test_closed_descriptors(account, home):
+    """Who calls it with closed standard descriptors gets it back all the same."""
+    path = home.mountpoint()
+    command = [os.environ["MAILFS"], account.url(), path, "-o", ",".join(account.options())]
+    subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], env=home.env(), timeout=30, check=True)
+    assert os.listdir(path)
+    subprocess.run(["fusermount3", "-u", path], check=True)
