@@ -38,7 +38,8 @@ void store_close(struct store *store);
 
 /*
  * A 31-bit number, never 0, for (kind, mailbox, uidvalidity): a hash of (account, kind, mailbox, uidvalidity), the next
- * free number when another key has it; the same for ever. account: what identifies it (user@host:port).
+ * free number when another key has it; the same for ever. account: what identifies it (user@host:port). Where the disk is
+ * full or read-only the number is given all the same, and not recorded.
  */
 enum store_number_kind { STORE_NUMBER_DIRECTORY, STORE_NUMBER_FOLDER };
 int store_number(struct store *store, const char *account, enum store_number_kind kind,
@@ -128,7 +129,12 @@ int store_body_drop(struct store_body *body);
  * --- Messages that were downloaded for good (a maildrop's), in a STORE_SPOOL ---
  *
  * The calls above leave such a message alone: what would remove or change it is refused with -EPERM, and a read of one whose file
- * is missing or cut is -EIO. The calls below are refused with -EINVAL by a STORE_CACHE.
+ * is missing or cut is -EIO, and so is one of up to 64 KiB whose bytes are not those that were written (they are
+ * compared when it is opened). Those of a larger one are compared once they have been read in order from 0 to the end: then the read of the last
+ * ones is -EIO, and the message is lost. The calls below are refused with -EINVAL by a STORE_CACHE.
+ *
+ * No file that was ever complete is removed, replaced or cut, even if nothing is recorded of it: the database may be older than the
+ * files. What stands in the place of a new one is kept beside it.
  */
 
 #define STORE_DIGEST_BYTES 32 /* SHA-256 */
@@ -149,8 +155,9 @@ struct store_spool {
 };
 
 /*
- * A message being written. One thread at a time; uid is where its place will probably be. It does not count before store_spool_commit(): what
- * a crash leaves, store_spool_clean() removes. It is committed or discarded before store_close().
+ * A message being written. One thread at a time; uid is where its place will probably be. It does not count before store_spool_commit(): a
+ * crash leaves a file that store_spool_clean() removes, or, if it comes in the midst of the commit, keeps. It is committed or
+ * discarded before store_close().
  */
 struct store_spool_file;
 int store_spool_create(
@@ -195,7 +202,11 @@ int store_spool_verify(struct store *store, uint32_t folder, uint32_t uid);
  * it begins; its length is the record's. -ENOENT: not recorded, or its file is missing; -EIO: also a lost one.
  */
 int store_spool_open(struct store *store, uint32_t folder, uint32_t uid, uint64_t *ret_offset);
-/* Removes files that nothing is recorded of, and decoded sections: what a crash has left. For the start. */
+/*
+ * For the start. Removes the files of messages that were being written when the process died; files and ends of files that nothing is
+ * recorded of are kept, and one line (info) counts them. Messages whose file is missing or too short are from now on
+ * recorded as lost, and one line (warning) counts them.
+ */
 int store_spool_clean(struct store *store, uint32_t folder);
 
 /* How the last looks at the server ended. */

@@ -13,7 +13,7 @@
  * Recording is done as well as it can be: when it fails, the bytes are still served while the body is open.
  *
  * In a spool there are two kinds only. A message that is recorded there (spooled) is whole and never written here; where
- * its file is missing or too short the message is lost, which is an error and never a hole. Everything else has a
+ * its file is missing or too short, or has other bytes than were written, the message is lost, which is an error and never a hole. Everything else has a
  * file without a name and is never recorded (disowned from the start), so that nothing here opens a message's file to write.
  */
 #include "private.h"
@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "body_check.h"
 #include "mailfs/util/log.h"
 #include "ranges.h"
 
@@ -33,8 +34,9 @@ struct store_body {
 	uint64_t id;
 	struct list_node node; /* in store->open; guarded by store->lock */
 	bool disowned;         /* written with store->lock and io (exclusive), read with either */
-	bool spooled;          /* never changes, as little as place */
-	struct spool_place place; /* of a spooled message */
+	bool spooled;          /* never changes, as little as what is known of it */
+	struct spool_known known; /* of a spooled message */
+	struct body_check check;
 
 	pthread_rwlock_t
 		io; /* shared: a pread or pwrite runs; exclusive: to exchange or cut the file */
@@ -134,7 +136,7 @@ static bool due(const struct store_body *body)
 /* One whose message was replaced has the old bytes, if it has opened its file, or none. */
 static int open_spooled(struct store_body *body)
 {
-	int fd = body->disowned ? -ENOENT : body_file_open_whole(body->store, &body->place);
+	int fd = body->disowned ? -ENOENT : body_file_open_whole(body->store, &body->known.place);
 	if (fd < 0)
 		return fd;
 	body->fd = fd;
@@ -286,6 +288,7 @@ static struct store_body *create(struct store *store, uint64_t id, const char *s
 	list_init(&body->node);
 	pthread_rwlock_init(&body->io, NULL);
 	pthread_mutex_init(&body->lock, NULL);
+	body_check_init(&body->check);
 	return body;
 }
 
@@ -293,6 +296,7 @@ static void destroy(struct store_body *body)
 {
 	cleanup_close(&body->fd);
 	ranges_finish(&body->held);
+	body_check_finish(&body->check);
 	pthread_mutex_destroy(&body->lock);
 	pthread_rwlock_destroy(&body->io);
 	free(body);
@@ -322,7 +326,7 @@ static int load_spooled(struct store_body *body)
 	if (rc == 0)
 		return 0;
 	body->lost = known.lost;
-	body->place = known.place;
+	body->known = known;
 	body->size = known.place.size_bytes;
 	body->size_known = true;
 	return ranges_add(&body->held, 0, body->size);
@@ -375,13 +379,18 @@ static int note_lost(struct store_body *body, int rc)
 	pthread_mutex_unlock(&body->lock);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->store->lock);
 	if (!body->disowned)
-		spool_lose(body->store, &body->place, rc);
+		spool_lose(body->store, &body->known.place, rc);
 	return -EIO;
 }
 
+/* Those in a pack are small: comparing all of the bytes costs little, and none that are wrong are served. */
 static void check_spooled(struct store_body *body)
 {
-	int rc = body->lost ? 0 : body_file_check_whole(body->store, &body->place);
+	int rc = 0;
+	if (!body->lost)
+		rc = body->known.place.pack
+		             ? spool_compare(body->store, &body->known)
+		             : body_file_check_whole(body->store, &body->known.place);
 	if (rc < 0)
 		note_lost(body, rc);
 }
@@ -458,6 +467,18 @@ static ssize_t read_cut(struct store_body *body, ssize_t n, uint64_t offset)
 	return n ? n : -ENODATA;
 }
 
+/* A large one is compared when all of it was read, in order: who reads it then is told at the end of it. */
+static ssize_t check_spooled_piece(
+	struct store_body *body, const void *data, ssize_t n, uint64_t offset)
+{
+	const struct spool_known *known = &body->known;
+	if (n <= 0 || known->place.pack)
+		return n;
+	int rc = body_check_piece(
+		&body->check, data, (size_t)n, offset, known->place.size_bytes, known->checksum);
+	return rc < 0 ? note_lost(body, rc) : n;
+}
+
 ssize_t store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset)
 {
 	/* First without the file, which need not exist as long as nothing is held. */
@@ -470,12 +491,14 @@ ssize_t store_body_read(struct store_body *body, void *buf, size_t len, uint64_t
 	n = readable(body, len, offset);
 	ssize_t want = n;
 	if (want > 0)
-		n = read_fully(body->fd, buf, (size_t)want, body->place.position + offset);
+		n = read_fully(body->fd, buf, (size_t)want, body->known.place.position + offset);
 	bool was_cut = n >= 0 && n < want;
 	if (was_cut && !body->spooled)
 		n = read_cut(body, n, offset);
 	io_end(body);
-	return was_cut && body->spooled ? note_lost(body, -EBADMSG) : n;
+	if (!body->spooled)
+		return n;
+	return was_cut ? note_lost(body, -EBADMSG) : check_spooled_piece(body, buf, n, offset);
 }
 
 /* The bytes of [offset, offset + len) that lie before the known end. */

@@ -107,12 +107,14 @@ int body_file_for_each(struct store *store, const char *directory, body_file_fn 
 		return -ENOMEM;
 	}
 	int rc = 0;
-	for (struct dirent *entry; (entry = readdir(dir));) {
+	for (struct dirent *entry; errno = 0, (entry = readdir(dir));) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		int err = fn(arg, fd, entry->d_name);
 		rc = rc == 0 ? err : rc;
 	}
+	if (rc == 0 && errno)
+		rc = store_errno(errno);
 	closedir(dir);
 	return rc;
 }

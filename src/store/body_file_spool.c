@@ -2,8 +2,8 @@
 /*
  * The files of spooled messages: FOLDER/UID below bodies/, as of any message, or FOLDER/pack-N for small ones
  * together (spool_pack.c); never made by opening them to read, and never cut where a message lies. A message with a file of its own is
- * written as FOLDER/UID.newN, and gets its name when all of it is on the disk, so that what stood under that name is
- * not touched before.
+ * written as FOLDER/UID.newN, and gets its name when all of it is on the disk. What stood under that name until then is
+ * kept as FOLDER/UID.oldN.
  */
 #include "private.h"
 
@@ -107,41 +107,74 @@ void body_file_remove_new(struct store *store, const struct body_file_name *name
 	unlinkat(store->bodies_fd, name->text, 0);
 }
 
-/* A directory in a file's place can not be replaced: it is moved away, with what somebody has put into it. */
-static int move_aside(struct store *store, const struct body_file_name *name)
+/* The first name UID.oldN that is free. Whoever commits is alone. */
+static int free_name(
+	struct store *store, const struct body_file_name *name, struct body_file_name *ret)
 {
-	char aside[sizeof(name->text) + 32];
-	snprintf(aside, sizeof(aside), "%s.aside%u", name->text,
-		atomic_fetch_add(&store->spooling, 1));
-	if (renameat(store->bodies_fd, name->text, store->bodies_fd, aside) < 0)
-		return -errno;
-	log_warning("%s/bodies/%s is a directory, where a message belongs: it is now %s",
-		store->directory, name->text, aside);
+	struct stat st;
+	for (unsigned n = 1; n <= NAME_TRIES; n++) {
+		snprintf(ret->text, sizeof(ret->text), "%.24s.old%u", name->text, n);
+		if (fstatat(store->bodies_fd, ret->text, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return errno == ENOENT ? 0 : -errno;
+	}
+	return -EEXIST;
+}
+
+/*
+ * What stands in a message's place may be all there is of another one, which an older store.db does not know of; and a
+ * directory could not be replaced anyway. It is kept under another name. *ret is empty: there is nothing.
+ */
+static int move_aside(
+	struct store *store, const struct body_file_name *name, struct body_file_name *ret)
+{
+	struct stat st;
+	int fd = store->bodies_fd;
+	ret->text[0] = 0;
+	if (fstatat(fd, name->text, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	struct body_file_name aside;
+	int rc = free_name(store, name, &aside);
+	if (rc == 0 && renameat(fd, name->text, fd, aside.text) < 0)
+		rc = -errno;
+	if (rc < 0)
+		return rc;
+	log_line(S_ISDIR(st.st_mode) ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+		"%s/bodies/%s is %s, where a message belongs: it is now %s", store->directory,
+		name->text, S_ISDIR(st.st_mode) ? "a directory" : "there", aside.text);
+	*ret = aside;
 	return 0;
 }
 
-int body_file_adopt(struct store *store, uint64_t id, const struct body_file_name *name)
+int body_file_adopt(struct store *store, uint64_t id, const struct body_file_name *name,
+	struct body_file_name *ret_old)
 {
 	struct body_file_name to = body_file_name(id);
 	int fd = store->bodies_fd;
-	if (renameat(fd, name->text, fd, to.text) == 0)
-		return 0;
-	int err = errno;
-	if (err == EISDIR && move_aside(store, &to) == 0)
-		err = renameat(fd, name->text, fd, to.text) == 0 ? 0 : errno;
-	return err ? store_errno(err) : 0;
+	int rc = move_aside(store, &to, ret_old);
+	if (rc == 0 && renameat(fd, name->text, fd, to.text) < 0) {
+		rc = -errno;
+		if (ret_old->text[0])
+			renameat(fd, ret_old->text, fd, to.text);
+	}
+	return rc < 0 ? store_errno(-rc) : 0;
 }
 
-/* ---- what is left over ---- */
-
-static int compare_uids(const void *a, const void *b)
+void body_file_take_back(struct store *store, uint64_t id, const struct body_file_name *old)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-	return x < y ? -1 : x > y;
+	struct body_file_name name = body_file_name(id);
+	int fd = store->bodies_fd;
+	/* At once, if that can be. */
+	if (old->text[0] && renameat(fd, old->text, fd, name.text) == 0)
+		return;
+	unlinkat(fd, name.text, 0);
+	if (old->text[0])
+		renameat(fd, old->text, fd, name.text);
 }
 
-/* A number as printf() writes it; 0: it is none. */
-static uint32_t parse_number(const char *text)
+/* ---- which file is whose ---- */
+
+/* A number as printf() writes it, up to max; 0: it is none. */
+static uint32_t parse_number(const char *text, uint32_t max)
 {
 	uint64_t number = 0;
 	if (*text == '0')
@@ -151,51 +184,31 @@ static uint32_t parse_number(const char *text)
 			return 0;
 		number = number * 10 + (unsigned)(*text - '0');
 	}
-	return number > UINT32_MAX ? 0 : (uint32_t)number;
+	return number > max ? 0 : (uint32_t)number;
 }
 
-static bool is_own_file(const struct body_file_keep *keep, const char *name)
+uint32_t body_file_parse_uid(const char *name)
 {
-	uint32_t uid = parse_number(name);
-	return uid && keep->uid_count &&
-	       bsearch(&uid, keep->uids, keep->uid_count, sizeof(uid), compare_uids);
+	return parse_number(name, UINT32_MAX);
 }
 
-static const struct body_file_pack *find_pack(const struct body_file_keep *keep, const char *name)
+uint32_t body_file_parse_pack(const char *name)
 {
 	static const char prefix[] = "pack-";
 	if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
-		return NULL;
-	uint32_t number = parse_number(name + sizeof(prefix) - 1);
-	for (size_t i = 0; i < keep->pack_count; i++)
-		if (keep->packs[i].number == number)
-			return &keep->packs[i];
-	return NULL;
+		return 0;
+	/* So that there is always a next one. */
+	return parse_number(name + sizeof(prefix) - 1, INT32_MAX);
 }
 
-/* Where it is something else it is nothing that could be cut. */
-static int cut_pack(int dir_fd, const char *name, uint64_t length)
+bool body_file_is_new(const char *name)
 {
-	_cleanup_close_ int fd =
-		openat(dir_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size <= length)
-		return 0;
-	return ftruncate(fd, (off_t)length) < 0 ? store_errno(errno) : 0;
-}
-
-static int remove_unless_kept(void *arg, int dir_fd, const char *name)
-{
-	const struct body_file_keep *keep = arg;
-	const struct body_file_pack *pack = find_pack(keep, name);
-	if (pack)
-		return cut_pack(dir_fd, name, pack->length);
-	if (is_own_file(keep, name))
-		return 0;
-	/* Directories are none of ours. */
-	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT || errno == EISDIR || errno == EPERM)
-		return 0;
-	return store_errno(errno);
+	static const char digits[] = "0123456789", infix[] = ".new";
+	size_t len = strspn(name, digits);
+	if (len == 0 || strncmp(name + len, infix, sizeof(infix) - 1) != 0)
+		return false;
+	name += len + sizeof(infix) - 1;
+	return *name && name[strspn(name, digits)] == 0;
 }
 
 static int remove_if_nameless(void *arg, int dir_fd, const char *name)
@@ -207,11 +220,9 @@ static int remove_if_nameless(void *arg, int dir_fd, const char *name)
 	return 0;
 }
 
-int body_file_keep(struct store *store, uint32_t folder, const struct body_file_keep *keep)
+void body_file_remove_nameless(struct store *store)
 {
 	body_file_for_each(store, ".", remove_if_nameless, NULL);
-	return body_file_for_each(
-		store, body_file_folder_name(folder).text, remove_unless_kept, (void *)keep);
 }
 
 static int count_file(void *arg, int dir_fd, const char *name)

@@ -45,7 +45,8 @@ static int fail(struct db *db, int rc)
 {
 	int err = to_errno(rc);
 	unsigned kind = is_damage(rc) ? 1 : err == -ENOSPC ? 2 : err == -ENOMEM ? 4 : 8;
-	if (db->logged & kind)
+	/* In a spool a full disk is told by who downloads, with what it means for the mail. */
+	if (db->logged & kind || (db->spool && err == -ENOSPC))
 		return err;
 	db->logged |= kind;
 	if (is_damage(rc) && db->spool)
@@ -77,6 +78,11 @@ static int fail_open(struct db *db, int rc, struct str *why)
 		str_printf(why,
 			"the store in %s is damaged (%s); it is only a cache: delete that directory and try again",
 			db->directory, text);
+	else if (err == -ENOSPC)
+		/* SQLite calls it an I/O error: even a reader needs 32 KiB, for store.db-shm. */
+		str_printf(why,
+			"the store in %s can not be opened: %s: free some space there and try again",
+			db->directory, strerror(ENOSPC));
 	else
 		str_printf(why, "the store in %s can not be opened: %s", db->directory, text);
 	return err;
@@ -242,6 +248,15 @@ int db_run(struct db *db, sqlite3_stmt *statement)
 {
 	int rc = db_step(db, statement);
 	return rc > 0 ? 0 : rc;
+}
+
+bool db_unwritable(struct db *db, int rc)
+{
+	int primary = sqlite3_errcode(db->handle) & 0xff;
+	if (rc == -ENOSPC || primary == SQLITE_READONLY)
+		return true;
+	return (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN) &&
+	       sqlite3_system_errno(db->handle) == EROFS;
 }
 
 static int run(struct db *db, enum db_statement which)

@@ -43,7 +43,7 @@ enum db_statement {
 	DB_SPOOL_FIND,
 	DB_SPOOL_ANY,
 	DB_SPOOL_LOAD,
-	DB_SPOOL_OWN_FILES,
+	DB_SPOOL_PLACES,
 	DB_SPOOL_UIDL,
 	DB_SPOOL_DELETED,
 	DB_SPOOL_LISTED,
@@ -106,6 +106,9 @@ void db_bind_text(struct db *db, sqlite3_stmt *statement, int index, const char 
 int db_step(struct db *db, sqlite3_stmt *statement);
 /* Runs a statement that gives no rows. */
 int db_run(struct db *db, sqlite3_stmt *statement);
+
+/* Whether what has just failed with rc did so because nothing can be written: the disk is full, or read-only. Before any other call. */
+bool db_unwritable(struct db *db, int rc);
 
 int db_begin(struct db *db);
 /* Commits when rc is 0, else takes everything back; returns rc, or what the commit failed with. */

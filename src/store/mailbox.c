@@ -60,6 +60,9 @@ static int number_add(struct db *db, const struct str *key, uint32_t *ret)
 	sqlite3_bind_int64(statement, 1, number);
 	db_bind_blob(db, statement, 2, key->data, key->len);
 	rc = db_run(db, statement);
+	/* It is the same next time, unless another key gets it before; that takes two of one hash. */
+	if (rc < 0 && db_unwritable(db, rc))
+		rc = 0;
 	if (rc == 0)
 		*ret = number;
 	return rc;

@@ -23,6 +23,13 @@
 /* Rows that are removed, or loaded, before others get the lock. */
 #define STORE_BATCH_ROWS 2048
 
+/* What was said of lost messages. */
+struct spool_lost {
+	int64_t since_ms; /* the minute that lines are counted in */
+	unsigned lines;   /* in that minute */
+	uint64_t untold;  /* messages without a line */
+};
+
 struct store {
 	char *directory; /* absolute */
 	enum store_kind kind;
@@ -37,6 +44,7 @@ struct store {
 	uint32_t durable_folder; /* whose directory's name is on the disk; guarded by commit_lock */
 	pthread_mutex_t lock;    /* guards what follows */
 	struct db db;
+	struct spool_lost lost;
 	struct list_node open[STORE_OPEN_BUCKETS]; /* open bodies, by id */
 };
 
@@ -80,8 +88,12 @@ struct spool_known {
 int spool_find(struct store *store, uint64_t id, struct spool_known *ret);
 /* 1: messages of the folder are in the spool. store->lock is held. */
 int spool_any(struct store *store, uint32_t folder);
-/* Records, durably, that a message is lost, and says so when that is new. why: -ENOENT: its file is missing; else damaged. store->lock is held. */
+/* Records that a message is lost; the caller has begun a transaction. store->lock is held. */
+int spool_set_lost(struct store *store, uint64_t id);
+/* Records, durably, that a message is lost, and says so when that is new (of many in a row: how many). why: -ENOENT: its file is missing; else damaged. store->lock is held. */
 int spool_lose(struct store *store, const struct spool_place *place, int why);
+/* Says how many more were lost than was said. store->lock is held, or nobody else is there. */
+void spool_tell_lost(struct store *store);
 /* Compares a message's bytes with what is known: 0; -ENOENT: missing; -EBADMSG: others. No lock is held. */
 int spool_compare(struct store *store, const struct spool_known *known);
 
@@ -113,23 +125,23 @@ struct body_file_name body_file_place_name(const struct spool_place *place);
 struct body_file_name body_file_folder_name(uint32_t folder);
 /* Makes a new file for the bytes of a message, with a name that no body has. The descriptor, or an error of the store. */
 int body_file_create_new(struct store *store, uint64_t id, struct body_file_name *ret);
-/* Gives a file made by the above the name of its message's; what stands there is replaced. */
-int body_file_adopt(struct store *store, uint64_t id, const struct body_file_name *name);
+/*
+ * Gives a file made by the above the name of its message's. What stands there is kept as *ret_old, UID.oldN; empty: nothing does.
+ * commit_lock is held, as below.
+ */
+int body_file_adopt(struct store *store, uint64_t id, const struct body_file_name *name,
+	struct body_file_name *ret_old);
+/* Removes the file again, and puts back what stood there. */
+void body_file_take_back(struct store *store, uint64_t id, const struct body_file_name *old);
 /* Removes a file made by body_file_create_new(). */
 void body_file_remove_new(struct store *store, const struct body_file_name *name);
-/* What of a folder's files is to stay. */
-struct body_file_pack {
-	uint32_t number;
-	uint64_t length;
-};
-struct body_file_keep {
-	uint32_t *uids; /* ascending: of messages with files of their own */
-	size_t uid_count, uid_cap;
-	struct body_file_pack *packs; /* descending */
-	size_t pack_count, pack_cap;
-};
-/* Removes all other files, cuts off what packs have too much, and removes what nameless files were left. */
-int body_file_keep(struct store *store, uint32_t folder, const struct body_file_keep *keep);
+/* The UID, or the number of the pack, that the name of a file in a folder stands for; 0: none. */
+uint32_t body_file_parse_uid(const char *name);
+uint32_t body_file_parse_pack(const char *name);
+/* Whether it is that of a file made by body_file_create_new(). */
+bool body_file_is_new(const char *name);
+/* Removes what body_file_open_nameless() of a killed process has left. */
+void body_file_remove_nameless(struct store *store);
 /* 1: there are files; 0: none, or nothing but empty directories. */
 int body_file_any(struct store *store);
 /* Opens, or makes, a file in a folder that is made where it does not exist. The descriptor, or a negative errno. */

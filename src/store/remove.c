@@ -5,6 +5,7 @@
  * Many are removed in batches, each of them whole, with the lock released in between.
  *
  * A message that the spool records is never removed, whoever asks: -EPERM, for the whole batch, before anything is touched.
+ * Nor is any file of a spool.
  */
 #include "private.h"
 
@@ -23,6 +24,9 @@ static int check_unspooled(struct store *store, uint32_t folder, const uint32_t 
 
 static int remove_recorded_files(struct store *store, uint64_t id)
 {
+	/* In a spool a file belongs to a message that is recorded, or may be the only copy of one that is not. */
+	if (store->kind == STORE_SPOOL)
+		return 0;
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_BODY_SECTIONS);
 	bind_id(statement, 1, id);
 	int rc;
@@ -130,7 +134,7 @@ int store_folder_remove(struct store *store, uint32_t folder)
 	int rc = disown_folder(store, folder);
 	if (rc < 0)
 		return rc;
-	int files_rc = body_file_remove_folder(store, folder);
+	int files_rc = store->kind == STORE_SPOOL ? 0 : body_file_remove_folder(store, folder);
 	while (rc == 0 && first <= last)
 		rc = remove_folder_batch(store, &first, last);
 	return rc == 0 ? files_rc : rc;

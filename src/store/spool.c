@@ -3,7 +3,8 @@
  * What is recorded of the messages that were downloaded for good, and their files as they are now. A record is
  * written by spool_commit.c alone, and never removed but by a newer one of the same message.
  *
- * Whether a message is lost is noticed where its file is looked at: by a reader (body.c), and here.
+ * Whether a message is lost is noticed where its file is looked at: at the start (spool_clean.c), by a reader (body.c), and
+ * here.
  */
 #include "spool.h"
 
@@ -11,11 +12,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "mailfs/util/clock.h"
 #include "mailfs/util/hash.h"
 #include "mailfs/util/log.h"
 
 #define PIECE_BYTES (32 << 10)
 #define BATCH_BYTES (1 << 20)
+/* Lines about single lost messages, at most, in this time. */
+#define LOST_LINES     3
+#define LOST_PERIOD_MS 60000
 
 /* ---- one record: store->lock is held ---- */
 
@@ -56,21 +61,45 @@ int spool_any(struct store *store, uint32_t folder)
 	return db_step(&store->db, statement);
 }
 
-static int set_lost(struct store *store, uint64_t id)
+int spool_set_lost(struct store *store, uint64_t id)
 {
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_SPOOL_LOSE);
 	bind_id(statement, 1, id);
 	return db_run(&store->db, statement);
 }
 
+void spool_tell_lost(struct store *store)
+{
+	struct spool_lost *lost = &store->lost;
+	if (lost->untold)
+		log_warning(
+			"%llu more messages in %s/bodies/ are missing or damaged; they are fetched again at the next look if the server still has them",
+			(unsigned long long)lost->untold, store->directory);
+	*lost = (struct spool_lost){.since_ms = clock_now_ms()};
+}
+
+/* Where a whole pack is gone there may be thousands in a row: a few have lines of their own. */
+static bool may_tell(struct store *store)
+{
+	struct spool_lost *lost = &store->lost;
+	if (clock_now_ms() - lost->since_ms >= LOST_PERIOD_MS)
+		spool_tell_lost(store);
+	if (lost->lines < LOST_LINES) {
+		lost->lines++;
+		return true;
+	}
+	lost->untold++;
+	return false;
+}
+
 int spool_lose(struct store *store, const struct spool_place *place, int why)
 {
 	int rc = db_begin_durable(&store->db);
 	if (rc == 0)
-		rc = set_lost(store, place->id);
+		rc = spool_set_lost(store, place->id);
 	bool now = rc == 0 && sqlite3_changes(store->db.handle) > 0;
 	rc = db_end_durable(&store->db, rc);
-	if (now)
+	if (now && may_tell(store))
 		log_warning(
 			"message %u: its file %s/bodies/%s is %s; it is fetched again at the next look if the server still has it",
 			(unsigned)(place->id & UINT32_MAX), store->directory,
@@ -300,56 +329,6 @@ int store_spool_open(struct store *store, uint32_t folder, uint32_t uid, uint64_
 	return rc == -EBADMSG ? -EIO : rc;
 }
 
-static void keep_finish(struct body_file_keep *keep)
-{
-	free(keep->uids);
-	free(keep->packs);
-}
-#define _cleanup_keep_ _cleanup_(keep_finish)
-
-static int load_own_files(struct store *store, uint32_t folder, struct body_file_keep *ret)
-{
-	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_SPOOL_OWN_FILES);
-	bind_id(statement, 1, store_id(folder, 0));
-	bind_id(statement, 2, store_id(folder, UINT32_MAX));
-	int rc;
-	while ((rc = db_step(&store->db, statement)) > 0) {
-		if (array_grow(&ret->uids, &ret->uid_cap, ret->uid_count + 1, sizeof(*ret->uids)) <
-			0)
-			return -ENOMEM;
-		ret->uids[ret->uid_count++] = (uint32_t)sqlite3_column_int64(statement, 0);
-	}
-	return rc;
-}
-
-/* Bodies that are not in the spool, which no spool of this version records. */
-static int remove_bodies(struct store *store, uint32_t folder)
-{
-	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_REMOVE_BODIES);
-	bind_id(statement, 1, store_id(folder, 0));
-	bind_id(statement, 2, store_id(folder, UINT32_MAX));
-	return db_run(&store->db, statement);
-}
-
-static int begin_clean(struct store *store, uint32_t folder, struct body_file_keep *keep)
-{
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
-	int rc = load_own_files(store, folder, keep);
-	if (rc == 0)
-		rc = spool_packs_load(store, folder, keep);
-	return rc < 0 ? rc : remove_bodies(store, folder);
-}
-
-int store_spool_clean(struct store *store, uint32_t folder)
-{
-	_cleanup_keep_ struct body_file_keep keep = {0};
-	if (store->kind != STORE_SPOOL)
-		return -EINVAL;
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->commit_lock);
-	int rc = begin_clean(store, folder, &keep);
-	return rc < 0 ? rc : body_file_keep(store, folder, &keep);
-}
-
 /* ---- how the last looks ended ---- */
 
 int store_spool_state_get(struct store *store, uint32_t folder, struct store_spool_state *ret)
@@ -373,6 +352,9 @@ int store_spool_state_put(
 	struct store *store, uint32_t folder, const struct store_spool_state *state)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
+	/* A look has ended. */
+	if (store->lost.untold)
+		spool_tell_lost(store);
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_SPOOL_STATE_PUT);
 	sqlite3_bind_int64(statement, 1, folder);
 	sqlite3_bind_int64(statement, 2, state->complete_s);

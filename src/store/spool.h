@@ -19,8 +19,9 @@ struct store_spool_file {
 	size_t len, cap;
 
 	/* During the commit: */
-	bool recorded; /* a lost one is recorded, which it replaces */
-	bool adopted;  /* its own file has its name */
+	bool recorded;             /* a lost one is recorded, which it replaces */
+	bool adopted;              /* its own file has its name */
+	struct body_file_name old; /* what had that name before */
 };
 
 /* Writes what is buffered. */
@@ -37,7 +38,7 @@ struct spool_pack {
 	uint64_t before; /* its length at first */
 	uint64_t length;
 };
-/* Opens one that has room, or makes one. */
+/* Opens the last one, if it has room and is as it was left, or makes one. */
 int spool_pack_open(struct spool_pack *pack, struct store *store, uint32_t folder);
 /* Writes the small ones among count messages, and notes their places. */
 int spool_pack_append(struct spool_pack *pack, struct store_spool_item *items, size_t count);
@@ -46,7 +47,5 @@ int spool_pack_record(const struct spool_pack *pack);
 /* As if nothing had been appended; for what did not get recorded. */
 void spool_pack_take_back(struct spool_pack *pack);
 void spool_pack_close(struct spool_pack *pack);
-/* Adds the packs of a folder, the newest first. store->lock is held. */
-int spool_packs_load(struct store *store, uint32_t folder, struct body_file_keep *keep);
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * Making a group of messages count: their bytes and their names get onto the disk, then one transaction says so. Whatever fails
  * or dies before the end of that transaction leaves files that nothing is recorded of, and a message that was lost
- * before is lost still. No file of a recorded message is touched before the one that replaces it is on the disk.
+ * before is lost still. No file of a recorded message is touched before the one that replaces it is on the disk, and
+ * none is replaced or removed at all: what stood in its place is kept beside it.
  *
  * How a group gets onto the disk: its small messages are written into a pack (spool_pack.c) by one call and synced together.
  * For large ones, writing is begun for all of their files (sync_file_range), then each of them is fsync()ed, by four threads at
@@ -168,7 +169,7 @@ static int report(struct store *store, int rc)
 {
 	if (rc == 0)
 		return 0;
-	if (!store->sync_failed)
+	if (!store->sync_failed && store_errno(-rc) != -ENOSPC)
 		log_error("the store in %s: messages can not be written to the disk: %s",
 			store->directory, strerror(-rc));
 	store->sync_failed = true;
@@ -182,7 +183,7 @@ static int adopt(struct group *group)
 		struct store_spool_file *file = group->items[i].file;
 		if (file->fd < 0)
 			continue;
-		rc = body_file_adopt(group->store, file->place.id, &file->name);
+		rc = body_file_adopt(group->store, file->place.id, &file->name, &file->old);
 		file->adopted = rc == 0;
 	}
 	return rc;
@@ -281,30 +282,22 @@ static int record(struct group *group)
 	return db_end_durable(&group->store->db, rc);
 }
 
-/*
- * Takes the names back. In the place of a message that was lost the new file stays: it is what was lost, or better than
- * nothing; the message is recorded as lost still.
- */
+/* Puts everything back as it was; the last first, because a caller may have given a number twice. */
 static void take_back(struct group *group)
 {
-	for (size_t i = 0; i < group->count; i++) {
+	for (size_t i = group->count; i-- > 0;) {
 		struct store_spool_file *file = group->items[i].file;
-		if (file->adopted && !file->recorded)
-			body_file_remove(group->store, file->place.id, "");
+		if (file->adopted)
+			body_file_take_back(group->store, file->place.id, &file->old);
 		file->adopted = false;
 	}
 	spool_pack_take_back(&group->pack);
 }
 
-/* Frees the files. One that lies in a pack now may have had, while it was lost, a file of its own. */
 static void finish(struct group *group)
 {
-	for (size_t i = 0; i < group->count; i++) {
-		struct store_spool_file *file = steal_ptr(group->items[i].file);
-		if (file->recorded && file->fd < 0)
-			body_file_remove(group->store, file->place.id, "");
-		spool_file_free(file);
-	}
+	for (size_t i = 0; i < group->count; i++)
+		spool_file_free(steal_ptr(group->items[i].file));
 }
 
 int store_spool_commit(

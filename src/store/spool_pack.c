@@ -2,8 +2,13 @@
 /*
  * Small messages lie together in packs, because a file of its own for each of 2,000 messages costs the kernel more than all
  * else that is done with them. A pack only grows, to 64 MiB, by one group at a time; what the database has as its length is
- * what counts, and whatever lies behind (a group that was not recorded) is cut off. A pack that
- * is shorter than its length was cut by a stranger: it is not written to any more, or a hole would take the place of what is missing.
+ * what counts.
+ *
+ * A pack whose file has another length is closed: it is never written to again, and the next group begins a new one. In a longer
+ * one lies what is not recorded, left by a process that was killed before its commit, or recorded in a newer
+ * store.db than the one that is there now (its -wal was lost, or it came from a backup). The server may have deleted those
+ * messages, so they stay; they are cut off only where they were written and failed to be recorded by this process. One that is shorter was cut
+ * by a stranger: a hole would take the place of what is missing.
  *
  * Each message has a line "From " before it and an empty one behind: a pack is an mbox file, which a person can open without
  * mailfs. Nothing here reads those lines.
@@ -27,22 +32,6 @@ static const char separator[] = "From mailfs@localhost Thu Jan  1 00:00:00 1970\
 
 /* ---- opening ---- */
 
-int spool_packs_load(struct store *store, uint32_t folder, struct body_file_keep *keep)
-{
-	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_PACKS);
-	sqlite3_bind_int64(statement, 1, folder);
-	int rc;
-	while ((rc = db_step(&store->db, statement)) > 0) {
-		if (array_grow(&keep->packs, &keep->pack_cap, keep->pack_count + 1,
-			    sizeof(*keep->packs)) < 0)
-			return -ENOMEM;
-		keep->packs[keep->pack_count++] = (struct body_file_pack){
-			.number = (uint32_t)sqlite3_column_int64(statement, 0),
-			.length = (uint64_t)sqlite3_column_int64(statement, 1)};
-	}
-	return rc;
-}
-
 /* The number and length of the last one; number 0: there is none yet. */
 static int find_last(struct spool_pack *pack)
 {
@@ -58,7 +47,7 @@ static int find_last(struct spool_pack *pack)
 	return rc < 0 ? rc : 0;
 }
 
-/* Opens the last one to go on with it. false: it is full, or not as it was left. */
+/* Opens the last one to go on with it. false: it is full, or closed. */
 static bool open_last(struct spool_pack *pack)
 {
 	struct stat st;
@@ -70,15 +59,28 @@ static bool open_last(struct spool_pack *pack)
 	if (pack->fd < 0)
 		return false;
 	if (fstat(pack->fd, &st) == 0 && S_ISREG(st.st_mode) &&
-		(uint64_t)st.st_size >= pack->length &&
-		ftruncate(pack->fd, (off_t)pack->length) == 0)
+		(uint64_t)st.st_size == pack->length)
 		return true;
 	spool_pack_close(pack);
 	return false;
 }
 
+static int note_number(void *arg, int dir_fd, const char *name)
+{
+	(void)dir_fd;
+	uint32_t *last = arg, number = body_file_parse_pack(name);
+	if (number > *last)
+		*last = number;
+	return 0;
+}
+
+/* Its number is higher than that of any there is, or was when the database was newer. */
 static int make_next(struct spool_pack *pack)
 {
+	int rc = body_file_for_each(
+		pack->store, body_file_folder_name(pack->folder).text, note_number, &pack->number);
+	if (rc < 0)
+		return rc;
 	int fd = -EEXIST;
 	for (int i = 0; fd == -EEXIST && i < NAME_TRIES; i++) {
 		pack->number++;
@@ -173,7 +175,7 @@ void spool_pack_take_back(struct spool_pack *pack)
 {
 	if (pack->fd < 0)
 		return;
-	/* Where this fails it takes room until the next group comes. */
+	/* Where this fails the pack is closed. */
 	if (pack->fresh)
 		unlinkat(pack->store->bodies_fd,
 			body_file_pack_name(pack->folder, pack->number).text, 0);

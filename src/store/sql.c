@@ -85,7 +85,7 @@ const char *const sql_schema[SQL_SCHEMA_VERSION] = {
 	"CREATE TABLE spool_pack("
 	"  folder INTEGER NOT NULL,"
 	"  pack INTEGER NOT NULL,"
-	"  length INTEGER NOT NULL,"       /* what lies behind is nothing */
+	"  length INTEGER NOT NULL,"       /* what lies behind is not recorded */
 	"  PRIMARY KEY(folder, pack)"
 	") STRICT, WITHOUT ROWID;"
 	"CREATE TABLE spool_state("
@@ -158,7 +158,7 @@ const char *const sql_statements[DB_STATEMENTS] = {
 	[DB_SPOOL_LOAD] =
 		"SELECT id, uidl, size, listed, sha256, top, stored_s, deleted_s, lost FROM spool"
 		" WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
-	[DB_SPOOL_OWN_FILES] = "SELECT id FROM spool WHERE id BETWEEN ?1 AND ?2 AND pack IS NULL ORDER BY id",
+	[DB_SPOOL_PLACES] = "SELECT id, size, pack, position, lost FROM spool WHERE id BETWEEN ?1 AND ?2",
 	[DB_SPOOL_UIDL] = "SELECT uidl FROM spool WHERE id = ?1",
 	[DB_SPOOL_DELETED] = "UPDATE spool SET deleted_s = ?2 WHERE id = ?1",
 	[DB_SPOOL_LISTED] = "UPDATE spool SET listed = ?2, top = coalesce(?3, top) WHERE id = ?1",

@@ -262,6 +262,8 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
+	if (store->lost.untold)
+		spool_tell_lost(store);
 	db_close(&store->db);
 	cleanup_close(&store->bodies_fd);
 	cleanup_close(&store->dir_fd);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -348,6 +349,48 @@ static void test_other_bytes_read(void **state)
 	assert_false(is_lost(fixture));
 }
 
+struct reader {
+	pthread_t thread;
+	struct store_body *body;
+	ssize_t end; /* what the last read returned */
+};
+
+static void *read_all(void *arg)
+{
+	struct reader *reader = arg;
+	reader->end = read_pieces(reader->body, 0, LEN, 777);
+	return NULL;
+}
+
+/* Several at once, through one handle: all of them, or none, of a whole one; and somebody notices a damaged one. */
+static void check_read_together(struct fixture *fixture, bool damaged)
+{
+	struct reader readers[4];
+	struct store_body *body = fixture_body(fixture, FOLDER, UID, "");
+	size_t failed = 0;
+	for (int i = 0; i < 4; i++) {
+		readers[i].body = body;
+		assert_int_equal(
+			pthread_create(&readers[i].thread, NULL, read_all, &readers[i]), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(readers[i].thread, NULL);
+		failed += readers[i].end < 0;
+	}
+	assert_int_equal(failed > 0, damaged);
+	assert_int_equal(is_lost(fixture), damaged);
+	store_body_close(body);
+}
+
+static void test_read_together(void **state)
+{
+	struct fixture *fixture = *state;
+	put(fixture);
+	check_read_together(fixture, false);
+	flip(fixture);
+	check_read_together(fixture, true);
+}
+
 /* A failure that says nothing about the file is no reason to give it up. */
 static void test_not_readable(void **state)
 {
@@ -538,6 +581,7 @@ int main(int argc, char **argv)
 		TEST(test_other_bytes),
 		TEST(test_other_bytes_opened),
 		TEST(test_other_bytes_read),
+		TEST(test_read_together),
 		TEST(test_not_readable),
 		TEST(test_replaced_by_another),
 		TEST(test_replaced_row),
