@@ -228,7 +228,8 @@ int fs_loop(struct fs *fs)
 	signals_loop_end();
 	notify_quiesce(&fs->notify, 0);
 	herald_kill(fs->herald); /* what it asks now is answered by nobody */
-	return r < 0 ? -EIO : 0;
+	/* ECONNABORTED: the kernel has ended the connection; seen, very rarely, instead of ENODEV, at an unmount right after the mount. */
+	return r < 0 && r != -ECONNABORTED ? -EIO : 0;
 }
 
 void fs_destroy(struct fs *fs)
