@@ -106,8 +106,6 @@ extern const struct net_limits net_limits_default;
  * response the stream is out of step: every later read gives -EPROTO. Blocks: network.
  */
 int net_read_response(struct net_stream *stream, const struct net_limits *limits, struct str *out);
-/* Reads one line up to LF (POP3), without CRLF; the limit counts the line end. Errors as above. */
-int net_read_line(struct net_stream *stream, size_t limit_bytes, struct str *out);
 /* Bytes received that no reader has taken yet. */
 size_t net_buffered(const struct net_stream *stream);
 

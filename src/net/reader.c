@@ -193,14 +193,3 @@ int net_read_response(struct net_stream *stream, const struct net_limits *limits
 		return -EPROTO;
 	return note_failure(stream, take_response(stream, limits, out), out);
 }
-
-int net_read_line(struct net_stream *stream, size_t limit_bytes, struct str *out)
-{
-	str_reset(out);
-	if (stream->out_of_step)
-		return -EPROTO;
-	int r = take_line(stream, limit_bytes, out);
-	if (r == 0)
-		str_truncate(out, line_length(out->data, out->len));
-	return note_failure(stream, r, out);
-}

@@ -212,7 +212,7 @@ static void expect_greeting(struct net_context *context, int64_t deadline_ms)
 	struct source_error error;
 	if (net_connect(context, deadline_ms, &stream, &error) < 0)
 		fail_msg("%s", error.text);
-	assert_int_equal(net_read_line(stream, 100, &line), 0);
+	assert_int_equal(net_read_response(stream, &net_limits_default, &line), 0);
 	assert_string_equal(line.data, "hi");
 	net_close(stream);
 }

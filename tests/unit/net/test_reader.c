@@ -232,7 +232,6 @@ static void limits_end_the_stream(void **state)
 			fail_msg("%s: %d", refusals[i].wire, r);
 		assert_true(out.cap < 4096);
 		assert_int_equal(read_response(&wire, &net_limits_default, &out), -EPROTO);
-		assert_int_equal(net_read_line(wire.stream, 100, &out), -EPROTO);
 		assert_int_equal(net_read(wire.stream, buf, sizeof(buf)), -EPROTO);
 		wire_close(&wire);
 	}
@@ -319,31 +318,6 @@ static void the_end_at_every_place(void **state)
 	}
 }
 
-static void lines(void **state)
-{
-	(void)state;
-	_cleanup_str_ struct str out = STR_INIT;
-	struct wire wire;
-	wire_open(&wire);
-	WIRE_PUT(&wire, "+OK x {5}\r\n\nab\0c\n.\r");
-	WIRE_PUT(&wire, "\n1234567890\r\n12345678901\r\n");
-	net_set_deadline(wire.stream, clock_now_ms() + PATIENCE_MS);
-	assert_int_equal(net_read_line(wire.stream, 100, &out), 0);
-	assert_string_equal(out.data, "+OK x {5}");
-	assert_int_equal(net_read_line(wire.stream, 100, &out), 0);
-	assert_int_equal(out.len, 0);
-	assert_int_equal(net_read_line(wire.stream, 100, &out), 0);
-	assert_int_equal(out.len, 4);
-	assert_memory_equal(out.data, "ab\0c", 4);
-	assert_int_equal(net_read_line(wire.stream, 100, &out), 0);
-	assert_string_equal(out.data, ".");
-	assert_int_equal(net_read_line(wire.stream, 12, &out), 0);
-	assert_string_equal(out.data, "1234567890");
-	assert_int_equal(net_read_line(wire.stream, 12, &out), -EMSGSIZE);
-	assert_int_equal(net_read_line(wire.stream, 100, &out), -EPROTO);
-	wire_close(&wire);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,7 +329,6 @@ int main(void)
 		cmocka_unit_test(memory_follows_what_arrives),
 		cmocka_unit_test(waiting_keeps_step_only_between_responses),
 		cmocka_unit_test(the_end_at_every_place),
-		cmocka_unit_test(lines),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

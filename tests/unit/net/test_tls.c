@@ -390,7 +390,7 @@ static void *visit(void *arg)
 		if (!visitor->ok)
 			break;
 		visitor->ok = net_write(stream, "hello\r\n", 7) == 0 &&
-		              net_read_line(stream, 100, &line) == 0;
+		              net_read_response(stream, &net_limits_default, &line) == 0;
 		net_close(stream);
 	}
 	return NULL;
