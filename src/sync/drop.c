@@ -127,8 +127,12 @@ static void say_failed(struct intake *intake, const struct source_error *error)
 		return;
 	snprintf(intake->failed.text, sizeof(intake->failed.text), "%s", error->text);
 	append_age(intake, &age);
-	log_warning("%.*s: %s; %s", name_shown(intake->drop->account->name, error->text),
-		intake->drop->account->name, error->text, str_cstr(&age));
+	/* A server's words may end in a full stop. */
+	size_t len = strlen(error->text);
+	while (len > 0 && error->text[len - 1] == '.')
+		len--;
+	log_warning("%.*s: %.*s; %s", name_shown(intake->drop->account->name, error->text),
+		intake->drop->account->name, (int)len, error->text, str_cstr(&age));
 }
 
 static void say_refused(struct intake *intake, const struct look_report *report)
