@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,20 +57,13 @@ void intake_listed(struct intake *intake)
 
 /* --- What is said --- */
 
-static void complain(struct intake *intake, struct complaint *complaint, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void complain(struct intake *intake, struct complaint *complaint, const char *format, ...)
+/* What has been said already is not said again. */
+static void complain(struct intake *intake, struct complaint *complaint, const struct str *text)
 {
-	char text[sizeof(complaint->text)];
-	va_list args;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (strcmp(text, complaint->text) == 0)
+	if (strcmp(str_cstr(text), complaint->text) == 0)
 		return;
-	memcpy(complaint->text, text, sizeof(text));
-	log_warning("%s: %s", intake->drop->account->name, text);
+	snprintf(complaint->text, sizeof(complaint->text), "%s", str_cstr(text));
+	log_warning("%s: %s", intake->drop->account->name, complaint->text);
 }
 
 static void append_ago(struct str *out, int64_t seconds)
@@ -137,19 +129,21 @@ static void say_failed(struct intake *intake, const struct source_error *error)
 
 static void say_refused(struct intake *intake, const struct look_report *report)
 {
+	_cleanup_str_ struct str text = STR_INIT;
+	intake->refused.text[0] = report->refused ? intake->refused.text[0] : 0;
+	intake->unswept.text[0] = report->unswept ? intake->unswept.text[0] : 0;
+	str_printf(&text,
+		"the server refuses %llu of %llu messages, which are tried again at the next look: %s",
+		(unsigned long long)report->refused, (unsigned long long)report->total,
+		report->refused_words);
 	if (report->refused)
-		complain(intake, &intake->refused,
-			"the server refuses %llu of %llu messages, which are tried again at the next look: %s",
-			(unsigned long long)report->refused, (unsigned long long)report->total,
-			report->refused_words);
-	else
-		intake->refused.text[0] = 0;
+		complain(intake, &intake->refused, &text);
+	str_reset(&text);
+	str_printf(&text,
+		"not all that was downloaded could be deleted on the server, which is tried again at the next look: %s",
+		report->unswept_words);
 	if (report->unswept)
-		complain(intake, &intake->unswept,
-			"not all that was downloaded could be deleted on the server, which is tried again at the next look: %s",
-			report->unswept_words);
-	else
-		intake->unswept.text[0] = 0;
+		complain(intake, &intake->unswept, &text);
 }
 
 static void say_well(struct intake *intake, const struct look_report *report)

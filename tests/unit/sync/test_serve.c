@@ -68,6 +68,12 @@ static void test_an_empty_spool(void **state)
 	assert_int_equal(told_shown(s->f->told), 0);
 }
 
+static unsigned changes(struct told *told)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&told->lock);
+	return (unsigned)told->changes;
+}
+
 static void test_what_comes_later(void **state)
 {
 	struct spool_fixture *s = *state;
@@ -85,9 +91,9 @@ static void test_what_comes_later(void **state)
 	assert_int_equal(times(s->f->told, 7), 1);
 	assert_int_equal(times(s->f->told, 8), 1);
 	assert_int_equal(s->f->told->resets, 1);
-	for (int i = 0; i < 5000 && s->f->told->changes < 3; i++)
+	for (int i = 0; i < 5000 && changes(s->f->told) < 3; i++)
 		sleep_ms(1);
-	assert_int_equal(s->f->told->changes, 3);
+	assert_int_equal(changes(s->f->told), 3);
 	sync_folder_state(folder, &after);
 	assert_true(after.changed_s > before.changed_s);
 	assert_true(after.changed_s <= before.changed_s + 3);
