@@ -80,12 +80,7 @@ const char *mime_params_get(const struct mime_params *params, const char *name)
 
 /* --- Parsing --- */
 
-struct scan {
-	const char *p, *end;
-};
-
-/* Skips blanks, semicolons and comments before a name. A comment that is not closed ends the text. */
-static void skip_filling(struct scan *s)
+void mime_scan_skip(struct mime_scan *s, bool semicolons)
 {
 	size_t depth = 0;
 
@@ -94,26 +89,26 @@ static void skip_filling(struct scan *s)
 			depth++;
 		else if (*s->p == ')' && depth > 0)
 			depth--;
-		else if (depth == 0 && *s->p != ';' && !ascii_is_space(*s->p))
+		else if (depth == 0 && !(semicolons && *s->p == ';') && !ascii_is_space(*s->p))
 			return;
 		else if (*s->p == '\\' && s->p + 1 < s->end)
 			s->p++;
 	}
 }
 
-static void skip_spaces(struct scan *s)
+static void skip_spaces(struct mime_scan *s)
 {
 	while (s->p < s->end && ascii_is_space(*s->p))
 		s->p++;
 }
 
-static void skip_to_semicolon(struct scan *s)
+static void skip_to_semicolon(struct mime_scan *s)
 {
 	const char *p = memchr(s->p, ';', (size_t)(s->end - s->p));
 	s->p = p ? p : s->end;
 }
 
-static void scan_name(struct scan *s, const char **name, size_t *len)
+static void scan_name(struct mime_scan *s, const char **name, size_t *len)
 {
 	*name = s->p;
 	while (s->p < s->end && *s->p != '=' && *s->p != ';')
@@ -126,7 +121,7 @@ static void scan_name(struct scan *s, const char **name, size_t *len)
  * "value": a backslash escapes a quote or itself only, because file names with a path in them are written
  * without escaping it. Folded line ends vanish.
  */
-static void scan_quoted(struct scan *s, struct str *value)
+static void scan_quoted(struct mime_scan *s, struct str *value)
 {
 	for (s->p++; s->p < s->end && *s->p != '"'; s->p++) {
 		bool escape =
@@ -140,7 +135,7 @@ static void scan_quoted(struct scan *s, struct str *value)
 }
 
 /* A value without quotes: all up to the semicolon; tokens: as it is right, up to a blank or a comment. */
-static void scan_bare(struct scan *s, bool tokens, struct str *value)
+static void scan_bare(struct mime_scan *s, bool tokens, struct str *value)
 {
 	const char *text = s->p;
 
@@ -157,12 +152,12 @@ static void scan_bare(struct scan *s, bool tokens, struct str *value)
 
 static int params_parse(const char *text, size_t len, bool tokens, struct mime_params *params)
 {
-	struct scan s = {text, text + len};
+	struct mime_scan s = {text, text + len};
 	_cleanup_str_ struct str value = STR_INIT;
 
 	if (len == 0)
 		return 0;
-	for (skip_filling(&s); s.p < s.end; skip_filling(&s)) {
+	for (mime_scan_skip(&s, true); s.p < s.end; mime_scan_skip(&s, true)) {
 		const char *name;
 		size_t name_len;
 		scan_name(&s, &name, &name_len);

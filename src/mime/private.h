@@ -108,6 +108,12 @@ int mime_charset_convert(struct mime_converters *converters, const struct mime_c
 
 /* --- params.c --- */
 
+/* The rest of a structured field that is being read. */
+struct mime_scan {
+	const char *p, *end;
+};
+/* Skips blanks and comments, and semicolons if that is wanted. A comment that is not closed ends the text. */
+void mime_scan_skip(struct mime_scan *s, bool semicolons);
 /* As mime_params_parse(), but a value without quotes ends at a blank or a comment. */
 int mime_params_parse_tokens(const char *text, size_t len, struct mime_params *params);
 

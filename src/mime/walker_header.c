@@ -14,41 +14,20 @@
 #define TOKEN_MAX  127 /* RFC 6838 §4.2 */
 #define PARAM_COST 64  /* bytes that a parameter counts in addition to its text */
 
-struct scan {
-	const char *p, *end;
-};
-
-/* Skips blanks and comments. One that is not closed ends the text. */
-static void skip_blanks(struct scan *s)
-{
-	size_t depth = 0;
-
-	for (; s->p < s->end; s->p++) {
-		if (*s->p == '(')
-			depth++;
-		else if (*s->p == ')' && depth > 0)
-			depth--;
-		else if (depth == 0 && !ascii_is_space(*s->p))
-			return;
-		else if (*s->p == '\\' && s->p + 1 < s->end)
-			s->p++;
-	}
-}
-
 static bool is_token(char c)
 {
 	return (unsigned char)c > ' ' && c != 0x7f && !strchr("()<>@,;:\\\"/[]?=", c);
 }
 
 /* Takes a token and the blanks around it, in lower case. *ret is NULL: there is none, or it is too long. -ENOMEM. */
-static int token_take(struct scan *s, char **ret)
+static int token_take(struct mime_scan *s, char **ret)
 {
-	skip_blanks(s);
+	mime_scan_skip(s, false);
 	const char *start = s->p;
 	while (s->p < s->end && is_token(*s->p))
 		s->p++;
 	size_t len = (size_t)(s->p - start);
-	skip_blanks(s);
+	mime_scan_skip(s, false);
 	*ret = NULL;
 	if (len == 0 || len > TOKEN_MAX)
 		return 0;
@@ -86,7 +65,7 @@ static int field_get(const char *header, size_t len, const char *name, struct mi
 
 /* Joining them takes time that is more than linear, so they are counted as they stand. */
 static int params_read(
-	const struct scan *s, struct mime_content *content, struct mime_params *params)
+	const struct mime_scan *s, struct mime_content *content, struct mime_params *params)
 {
 	int r = mime_params_parse(s->p, (size_t)(s->end - s->p), params);
 	size_t cost = params->count * PARAM_COST;
@@ -107,7 +86,8 @@ static int type_default(struct mime_part *part, bool digest)
  * The boundary is bytes, not text: it is taken as it stands, unless it is written by RFC 2231. Without quotes it ends at a
  * blank; a file name does not, hence the second look.
  */
-static int boundary_read(const struct scan *s, const struct mime_part *part, struct str *boundary)
+static int boundary_read(
+	const struct mime_scan *s, const struct mime_part *part, struct str *boundary)
 {
 	struct mime_params raw = {0};
 	int r = mime_params_parse_tokens(s->p, (size_t)(s->end - s->p), &raw);
@@ -123,7 +103,7 @@ static int boundary_read(const struct scan *s, const struct mime_part *part, str
 	return r < 0 ? r : str_error(boundary);
 }
 
-static int type_read(struct scan *s, struct mime_content *content, struct mime_part *part)
+static int type_read(struct mime_scan *s, struct mime_content *content, struct mime_part *part)
 {
 	int r = token_take(s, &part->type);
 
@@ -145,7 +125,7 @@ static int type_read(struct scan *s, struct mime_content *content, struct mime_p
 /* A field of which only one token makes sense; anything behind it, and it is as if it were not there. */
 static int encoding_read(const struct str *value, struct mime_part *part)
 {
-	struct scan s = {str_cstr(value), str_cstr(value) + value->len};
+	struct mime_scan s = {str_cstr(value), str_cstr(value) + value->len};
 	int r = token_take(&s, &part->encoding);
 
 	if (r == 0 && part->encoding && s.p < s.end) {
@@ -158,7 +138,7 @@ static int encoding_read(const struct str *value, struct mime_part *part)
 static int disposition_read(
 	const struct str *value, struct mime_content *content, struct mime_part *part)
 {
-	struct scan s = {str_cstr(value), str_cstr(value) + value->len};
+	struct mime_scan s = {str_cstr(value), str_cstr(value) + value->len};
 	int r = token_take(&s, &part->disposition);
 
 	return r < 0 ? r : params_read(&s, content, &part->disposition_params);
@@ -189,7 +169,7 @@ int mime_content_read(
 	int r = field_get(header, len, "Content-Type", content, &value, &found);
 
 	mime |= found;
-	struct scan s = {str_cstr(&value), str_cstr(&value) + value.len};
+	struct mime_scan s = {str_cstr(&value), str_cstr(&value) + value.len};
 	if (r == 0)
 		r = found ? type_read(&s, content, part) : type_default(part, content->in_digest);
 	if (r == 0 && !mime)
