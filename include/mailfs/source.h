@@ -76,6 +76,17 @@ struct source_state {
 	uint32_t uidnext;     /* 0: the server did not say */
 	uint32_t messages;    /* EXISTS */
 	uint64_t modseq;      /* HIGHESTMODSEQ; 0: no CONDSTORE here */
+	uint64_t mailbox_id;  /* hash64 of MAILBOXID (RFC 8474); 0: the server gives none */
+	bool resynced;        /* the server took source_resync: it has told all that changed */
+};
+
+/* What the server can do beyond RFC 3501, as far as it matters to who decides what to ask for. */
+enum source_ability {
+	SOURCE_CAN_CONDSTORE = 1 << 0, /* RFC 7162: modseq, changed() */
+	SOURCE_CAN_QRESYNC =
+		1 << 1, /* RFC 7162: select() takes a source_resync; enabled in this session */
+	SOURCE_CAN_IDLE = 1 << 2,   /* RFC 2177: watch() of one mailbox */
+	SOURCE_CAN_NOTIFY = 1 << 3, /* RFC 5465: watch() of all */
 };
 
 /* Which columns of a listing are asked for. */
@@ -120,6 +131,35 @@ typedef int source_row_fn(void *arg, const struct source_row *row);
 /* structure: owned by the callee until it returns; NULL: the server's BODYSTRUCTURE for uid can not be understood. */
 typedef int source_structure_fn(void *arg, uint32_t uid, const struct mime_part *structure);
 
+/* The messages with first ≤ UID ≤ last. */
+typedef int source_range_fn(void *arg, uint32_t first, uint32_t last);
+
+/* Of select(): what is known, and who is told what has changed since (RFC 7162 §3.2.5). */
+struct source_resync {
+	uint32_t uidvalidity;
+	uint64_t modseq; /* never 0 */
+	/*
+	 * UID, FLAGS (have = SOURCE_ROW_FLAGS) of a message that is new or whose flags changed. As the server tells them: a
+	 * message may come twice, or may be gone by now.
+	 */
+	source_row_fn *row;
+	source_range_fn *vanished; /* may reach over UIDs that never were */
+	void *arg;
+};
+
+enum source_event_kind {
+	SOURCE_EVENT_READY,   /* the watch has begun: what happens from now on is told */
+	SOURCE_EVENT_MAILBOX, /* messages of `mailbox` came, went, or changed flags */
+	SOURCE_EVENT_LIST,    /* the set of mailboxes, or their subscriptions, changed */
+	SOURCE_EVENT_LOST, /* the server could not keep up (NOTIFICATIONOVERFLOW): anything may have changed */
+};
+/* Pointers are valid during the callback only. */
+struct source_event {
+	enum source_event_kind kind;
+	const char *mailbox; /* of SOURCE_EVENT_MAILBOX, as on the wire; else NULL */
+};
+typedef void source_event_fn(void *arg, const struct source_event *event);
+
 struct source_ops {
 	/*
 	 * Connects, secures and logs in. 0: *ret is a session to be ended with disconnect().
@@ -141,11 +181,19 @@ struct source_ops {
 	int (*quota)(struct source_session *session, struct source_quota *ret,
 		struct source_error *error);
 	/*
-	 * Selects a mailbox for the calls below; readonly: EXAMINE. -EACCES, -EIO with
-	 * SOURCE_SCOPE_MAILBOX when the server refuses. Blocks: network.
+	 * Selects a mailbox for the calls below; readonly: EXAMINE. resync NULL: nothing is known, or not
+	 * SOURCE_CAN_QRESYNC; where the server does not take it (another UIDVALIDITY, no modseq here) nothing, or a part, is told
+	 * and ret->resynced is false. -EACCES, -EIO with SOURCE_SCOPE_MAILBOX when the server refuses. Blocks: network.
 	 */
 	int (*select)(struct source_session *session, const char *mailbox, bool readonly,
-		struct source_state *ret, struct source_error *error);
+		const struct source_resync *resync, struct source_state *ret,
+		struct source_error *error);
+	/*
+	 * What STATUS says of a mailbox that need not be selected (messages, uidnext, uidvalidity, modseq, mailbox_id).
+	 * -ENOENT (SOURCE_SCOPE_MAILBOX): there is none of that name. Blocks: network.
+	 */
+	int (*status)(struct source_session *session, const char *mailbox, struct source_state *ret,
+		struct source_error *error);
 	/*
 	 * One row for each message with first ≤ UID ≤ last (last UINT32_MAX: to the end), as they
 	 * arrive. A row that can not be understood is given with what could be read of it (have); when
@@ -154,6 +202,19 @@ struct source_ops {
 	int (*rows)(struct source_session *session, uint32_t first, uint32_t last,
 		enum source_columns columns, source_row_fn *fn, void *arg, unsigned *ret_skipped,
 		struct source_error *error);
+	/*
+	 * UID and FLAGS of the messages with first ≤ UID ≤ last that are new or changed since modseq (CHANGEDSINCE);
+	 * SOURCE_CAN_CONDSTORE, and the mailbox has a modseq. As rows(). Blocks: network.
+	 */
+	int (*changed)(struct source_session *session, uint32_t first, uint32_t last,
+		uint64_t modseq, source_row_fn *fn, void *arg, unsigned *ret_skipped,
+		struct source_error *error);
+	/*
+	 * The UIDs that exist with first ≤ UID ≤ last, each once, as ranges in which there is no other: by ESEARCH (RFC 4731) where
+	 * the server has it, which takes a few bytes for each hole, else by SEARCH. The order is the server's. Blocks: network.
+	 */
+	int (*uids)(struct source_session *session, uint32_t first, uint32_t last,
+		source_range_fn *fn, void *arg, struct source_error *error);
 	/* BODYSTRUCTURE of the messages in uids (ascending). A UID that no longer exists is not called. Blocks: network. */
 	int (*structures)(struct source_session *session, const uint32_t *uids, size_t count,
 		source_structure_fn *fn, void *arg, struct source_error *error);
@@ -166,6 +227,25 @@ struct source_ops {
 	int (*body)(struct source_session *session, uint32_t uid, const char *section,
 		uint64_t offset, uint64_t length, uint64_t limit_bytes, struct str *out,
 		struct source_error *error);
+
+	/*
+	 * Waits for the server's news and tells fn of them, on the calling thread, until until_ms (monotonic), or poke(); then
+	 * 0, and the session can be used for other calls. mailbox: the one to be watched, selected read-only for that (IDLE); NULL:
+	 * all of them (SOURCE_CAN_NOTIFY; nothing is selected). Before it returns 0 the server has answered within the session's time-out: the
+	 * connection is alive. An event that was told is not told again; what came before SOURCE_EVENT_READY is not told at
+	 * all. Blocks: network, until until_ms and a time-out.
+	 */
+	int (*watch)(struct source_session *session, const char *mailbox, int64_t until_ms,
+		source_event_fn *fn, void *arg, struct source_error *error);
+	/* Makes the watch() that runs, or else the next one, return soon. Any thread. Blocks: never. */
+	void (*poke)(struct source_session *session);
+
+	/* enum source_ability; what the server has announced to this session. Blocks: never. */
+	unsigned (*abilities)(const struct source_session *session);
+	/* Appends the server's name and version as it told them (ID), if it did, then its capabilities, one line each. Blocks: never. */
+	void (*describe)(const struct source_session *session, struct str *out);
+	/* Bytes received and sent on the wire, TLS included. Any thread. Blocks: never. */
+	void (*traffic)(const struct source_session *session, uint64_t *ret_in, uint64_t *ret_out);
 
 	/* Frees the source; all sessions have ended. */
 	void (*destroy)(struct source *source);

@@ -29,8 +29,9 @@ enum store_kind { STORE_CACHE, STORE_SPOOL };
 
 /*
  * Opens, or creates, the store in directory (made with mode 0700, parents too). why receives one line for a person
- * on failure. -EBUSY: another process has it (why names its pid). -EPROTO: the schema is of a newer mailfs. -EIO: among
- * other things a damaged one, then why says that the directory may be deleted. Does not depend on the number of messages.
+ * on failure. -EBUSY: another process has it (why names its pid). -EPROTO: the schema is of a newer mailfs. A STORE_CACHE that is damaged is
+ * set aside (store.db.damaged; of several the last) and begun anew, with a warning; a damaged STORE_SPOOL: -EIO. Does not depend on the
+ * number of messages.
  */
 int store_open(const char *directory, enum store_kind kind, struct store **ret, struct str *why);
 /* Writes what is pending and closes; every body was closed before. NULL is allowed. */
@@ -53,10 +54,28 @@ struct store_mailbox {
 	uint64_t modseq;
 	bool complete; /* the listing is whole; false: cut off after the highest UID in it */
 	int64_t changed_s; /* wall clock: when its set of messages was last seen to change; first seen: then */
+	int64_t checked_s; /* wall clock: when the listing was last known to be the server's; 0: never */
+	uint64_t mailbox_id; /* hash64 of MAILBOXID; 0: not known */
+	uint32_t
+		former; /* folder of the listing before UIDVALIDITY changed: its bodies may still be carried over; 0: none */
 };
 /* Finds the mailbox, or adds it as never listed with changed_s = now. */
 int store_mailbox_get(struct store *store, const char *mailbox, struct store_mailbox *ret);
 int store_mailbox_put(struct store *store, const char *mailbox, const struct store_mailbox *state);
+/* Forgets the mailbox's state and pin; numbers, and what hangs on its folder number (store_folder_remove), stay. */
+int store_mailbox_remove(struct store *store, const char *mailbox);
+
+/* The account's mailboxes as LIST gave them last, for a mount without the server: replaces all of them, in one transaction. */
+int store_roster_put(struct store *store, const struct source_mailbox *mailboxes, size_t count);
+/* Calls fn for each, in the order of put; fn may not call the store. -ENOENT: none was ever put. */
+int store_roster_load(struct store *store, source_mailbox_fn *fn, void *arg);
+
+/*
+ * Small facts about the account, by a key of letters and dots (sizes.wrong, server.capabilities, …): bytes of up to 64 KiB. get appends;
+ * -ENOENT.
+ */
+int store_fact_put(struct store *store, const char *key, const void *data, size_t len);
+int store_fact_get(struct store *store, const char *key, struct str *out);
 
 /* Adds or replaces rows (members as in `have`; absent ones are stored as absent), in one transaction. */
 int store_rows_put(
@@ -79,6 +98,21 @@ int store_flags_put(
 	struct store *store, uint32_t folder, const struct store_flags *flags, size_t count);
 /* The true size of a message, learned from its bytes: wins over what a row says, now and later. No-op for an unknown one. */
 int store_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t size_bytes);
+/*
+ * All that hangs on folder number from (rows, structures, sizes, bodies, pins of messages) hangs on to from now on, of which nothing was
+ * stored; UIDs stay. Bodies that are open go on with their bytes, unrecorded. A crash in the middle may cost cached bodies, and never
+ * mixes them up. For a mailbox that was renamed.
+ */
+int store_folder_move(struct store *store, uint32_t from, uint32_t to);
+struct store_carry {
+	uint32_t from_uid, to_uid;
+};
+/*
+ * Moves what is known of single messages, which are the same under another number: true sizes, structures, section sizes, bodies, pins
+ * of messages. What the new one has already stays. For a mailbox that was renumbered. As above.
+ */
+int store_messages_carry(struct store *store, uint32_t from, uint32_t to,
+	const struct store_carry *pairs, size_t count);
 /* Forgets all rows and bodies of a folder number (its UIDVALIDITY is gone), as above; the number itself is kept. */
 int store_folder_remove(struct store *store, uint32_t folder);
 /* Messages, and those without \Seen. */
@@ -124,6 +158,60 @@ bool store_body_size(const struct store_body *body, uint64_t *ret);
 uint64_t store_body_held(const struct store_body *body, uint64_t offset);
 /* Forgets all bytes, and the true length. */
 int store_body_drop(struct store_body *body);
+
+/*
+ * --- How much is kept, in a STORE_CACHE ---
+ *
+ * Bodies that are recorded count with the blocks that their bytes take, and so does the database. Before bytes are written that would
+ * bring the sum over the limit, the least recently used bodies go: never one that is pinned, nor one that is open. Where that is not
+ * enough, store_body_write() returns -EDQUOT, and the caller does without.
+ *
+ * Each recorded body has checksums, of pieces of 128 KiB; a piece is compared when it is first read after the body was opened. One that does not
+ * fit is not held any more (a line says so), so that it is fetched again.
+ *
+ * When the disk is full (or a quota, or read-only), bodies are evicted to make room; if that does not help, caching is off, one warning says
+ * so, and the mount goes on: bodies are not kept (-ENOSPC), and what is put of rows, flags, sizes, structures, states and facts is kept in memory (up to
+ * 64 MiB, beyond that -ENOSPC) and served from there until there is room again or the store is closed.
+ */
+/* bytes: the limit from now on; UINT64_MAX: none. Evicts at once what is over it. */
+int store_set_limit(struct store *store, uint64_t bytes);
+struct store_usage {
+	uint64_t limit_bytes; /* UINT64_MAX: none */
+	uint64_t bodies, body_bytes, pinned_bytes, database_bytes;
+	bool full;    /* caching is off */
+	bool settled; /* false: the bodies of earlier mounts are still being counted */
+};
+void store_usage(struct store *store, struct store_usage *ret);
+/* Removes all bodies and structures but those that are pinned; open bodies go on. *ret_bytes: what became free. */
+int store_cache_clear(struct store *store, uint64_t *ret_bytes);
+
+/*
+ * Pins: what is to be here without the server. A mailbox (all its messages, those that come later too) or a single message;
+ * recorded, until unpinned. The policy is this mount's alone (offline=).
+ */
+int store_pin_mailbox(struct store *store, const char *mailbox, bool pin);
+int store_pin_message(struct store *store, uint32_t folder, uint32_t uid, bool pin);
+struct store_policy {
+	bool all;
+	int64_t newer_than_s;         /* messages whose date is at or past this; INT64_MAX: none */
+	const char *const *mailboxes; /* NULL-terminated; NULL: none; copied */
+};
+int store_set_policy(struct store *store, const struct store_policy *policy);
+/* Whether a mailbox (uid 0) or a message is pinned by itself, by its mailbox, or by the policy. */
+bool store_is_pinned(struct store *store, const char *mailbox, uint32_t folder, uint32_t uid);
+/*
+ * Up to max UIDs ≥ first, ascending, of messages of the folder that are pinned (in any of the three ways) and whose body is not whole. *count: how
+ * many.
+ */
+int store_pinned_missing(struct store *store, const char *mailbox, uint32_t folder, uint32_t first,
+	uint32_t *uids, size_t max, size_t *count);
+/* Of a folder: messages, those without \Seen, whole bodies, those that are pinned, and pinned ones whose body is not whole. */
+struct store_folder_usage {
+	uint64_t messages, unseen, cached, cached_bytes, pinned, pinned_missing;
+	bool mailbox_pinned; /* by itself or the policy */
+};
+int store_folder_usage(
+	struct store *store, const char *mailbox, uint32_t folder, struct store_folder_usage *ret);
 
 /*
  * --- Messages that were downloaded for good (a maildrop's), in a STORE_SPOOL ---

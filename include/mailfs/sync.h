@@ -67,6 +67,20 @@ struct sync_events {
 		const char *section, uint64_t size_bytes);
 	/* The set of messages changed after it had been shown; changed_s as in store_mailbox. */
 	void (*changed)(void *arg, struct sync_folder *folder, int64_t changed_s);
+	/* Flags of messages that were announced before are others now; flags[i] belongs to uids[i]. NULL: not wanted. */
+	void (*flags)(void *arg, struct sync_folder *folder, const struct store_flags *flags,
+		size_t count);
+	/*
+	 * A folder is there that was not; former: the one that it was before it was renamed, which is gone from now on (no removed()
+	 * follows); NULL: it is new. Its sync_folder is not the former's. NULL: not wanted, as those below.
+	 */
+	void (*added)(void *arg, struct sync_folder *folder, struct sync_folder *former);
+	/* The folder is gone from the server. The object stays; its calls that need the server give -ENOENT. */
+	void (*removed)(void *arg, struct sync_folder *folder);
+	/* Its attributes changed: subscription, special use, \Noselect. */
+	void (*attributes)(void *arg, struct sync_folder *folder);
+	/* The connection to the server: sync_account_status() says what it is now. */
+	void (*link)(void *arg);
 };
 
 struct sync_params {
@@ -76,7 +90,9 @@ struct sync_params {
 	bool readonly;         /* EXAMINE instead of SELECT */
 	unsigned connections;  /* 1 … 16 */
 	int timeout_ms;        /* of every operation */
-	int refresh_ms;        /* how old a listing may be when a directory is opened */
+	int refresh_ms; /* how old a listing may be when a directory is opened and nobody watches it */
+	int watchdog_ms; /* a watching connection without a sign of life is dead after this; 0: 5 minutes */
+	bool offline; /* start() succeeds without the server, where the store has the account */
 };
 
 /* How far a download is. */
@@ -110,7 +126,9 @@ int sync_account_create(const struct sync_params *params, struct sync_account **
 /* As above, for a maildrop. The other calls are the same for both kinds. */
 int sync_account_create_drop(const struct sync_drop_params *params, struct sync_account **ret);
 /*
- * Connects, logs in, lists the mailboxes and asks for the quota, in the calling thread, then starts the workers.
+ * Connects, logs in, lists the mailboxes and asks for the quota, in the calling thread, then starts the workers. With params.offline
+ * and a store that knows the account's mailboxes, a server that can not be reached (SOURCE_CAUSE_HOST, SOURCE_CAUSE_CONNECT) is one warning, and
+ * the account begins SYNC_LINK_OFFLINE. Those who do not exist any more, or are new, are told to the events from then on.
  * Of a maildrop: looks at the server and downloads (background: lists) what is new. If that fails and messages are here from
  * before, it says so in one warning with their age, and returns 0.
  * Blocks: network.
@@ -127,13 +145,70 @@ void sync_account_stop(struct sync_account *account);
 /* Stops it and frees it; every body has been closed. NULL is allowed. */
 void sync_account_destroy(struct sync_account *account);
 
+/* Whether there is a connection. */
+enum sync_link {
+	SYNC_LINK_ONLINE,     /* the last that was asked was answered */
+	SYNC_LINK_CONNECTING, /* it was lost; the first attempt to have it again runs */
+	SYNC_LINK_OFFLINE, /* that has failed: what needs the server fails at once (-EHOSTUNREACH), while attempts go on */
+};
+/* How changes are heard of. */
+enum sync_push { SYNC_PUSH_POLL, SYNC_PUSH_IDLE, SYNC_PUSH_NOTIFY };
+struct sync_status {
+	enum sync_link link;
+	enum sync_push push;
+	int64_t since_s;              /* wall clock: when link became what it is */
+	int64_t retry_s;              /* wall clock: the next attempt; 0: none is planned */
+	char trouble[400];            /* why not ONLINE; "" */
+	unsigned connections;         /* that are open now, the watching ones included */
+	uint64_t bytes_in, bytes_out; /* on the wire, since the mount */
+	uint64_t reconnects;
+	unsigned demand, bulk, background; /* jobs that wait or run */
+	struct sync_progress
+		pinning; /* of what is pinned and not here yet; done: nothing is missing */
+};
+/* Blocks: never. */
+void sync_account_status(struct sync_account *account, struct sync_status *ret);
+/* Appends what the server says it can do (source.describe()), as heard last, and the names of quirks in use, each on a line. Blocks: disk. */
+void sync_account_describe(struct sync_account *account, struct str *out, struct str *quirks);
+/* Everything is to be looked at again, the connection too, as after a resume: for `mailfsctl refresh`. Blocks: never. */
+void sync_account_refresh(struct sync_account *account);
+/* Announced sizes were wrong twice: none is believed before the body's end was seen. Blocks: never. */
+bool sync_account_sizes_distrusted(const struct sync_account *account);
+
+/*
+ * Pins (see store.h), which are downloaded in the background from then on. uid 0: the whole folder. -ENOENT: no such message. Blocks:
+ * disk.
+ */
+int sync_pin(struct sync_folder *folder, uint32_t uid, bool pin);
+/* What is pinned by the store's policy or pins is looked for, and downloaded. Once the events are set. Blocks: never. */
+void sync_pins_start(struct sync_account *account);
+
+enum sync_listing {
+	SYNC_LISTING_NONE, /* nothing announced in this mount yet: sync_folder_refresh() starts it */
+	SYNC_LISTING_RUNNING, /* the first listing runs: rows are being announced */
+	SYNC_LISTING_WHOLE,   /* all rows were announced */
+	SYNC_LISTING_FAILED, /* the first listing failed with *ret_err; what was announced is true but not all */
+};
+struct sync_folder_status {
+	struct store_mailbox state;
+	enum sync_listing listing;
+	bool watched; /* changes are told by the server: it is current without asking */
+	struct store_folder_usage usage;
+};
+/* Blocks: disk. */
+int sync_folder_status(struct sync_folder *folder, struct sync_folder_status *ret);
+
 /* The quota as last heard. Blocks: never. */
 void sync_account_quota(struct sync_account *account, struct source_quota *ret);
 
-/* A mailbox as LIST gave it. Folders live as long as the account. */
+/*
+ * A mailbox as LIST gave it. Folders live as long as the account; one that is gone stays in the list, sync_folder_is_gone(). The list
+ * grows only after the events were set, and before each added().
+ */
 size_t sync_account_folder_count(const struct sync_account *account);
 struct sync_folder *sync_account_folder(const struct sync_account *account, size_t index);
 const struct source_mailbox *sync_folder_mailbox(const struct sync_folder *folder);
+bool sync_folder_is_gone(const struct sync_folder *folder);
 /* store_number(DIRECTORY). */
 uint32_t sync_folder_directory_number(const struct sync_folder *folder);
 /* As stored. Blocks: never. */
@@ -146,7 +221,8 @@ void *sync_folder_data(const struct sync_folder *folder);
 /*
  * Makes the listing current: 0 when it was listed in this mount less than refresh_ms ago, else -EINPROGRESS and
  * result 0 once it is. A folder that can not be selected: -EACCES, -ENOENT or -EIO, and the next call tries again.
- * For a \Noselect folder: 0.
+ * For a \Noselect folder: 0. One that the server tells of changes (sync_folder_status.watched) is current without asking. While
+ * SYNC_LINK_OFFLINE: what is stored is current, if it was ever listed whole, else -EHOSTUNREACH.
  */
 int sync_folder_refresh(struct sync_folder *folder, struct sync_waiter *waiter);
 /*
@@ -155,12 +231,6 @@ int sync_folder_refresh(struct sync_folder *folder, struct sync_waiter *waiter);
  * since, look again.
  */
 int sync_folder_wait(struct sync_folder *folder, uint64_t seen, struct sync_waiter *waiter);
-enum sync_listing {
-	SYNC_LISTING_NONE, /* nothing announced in this mount yet: sync_folder_refresh() starts it */
-	SYNC_LISTING_RUNNING, /* the first listing runs: rows are being announced */
-	SYNC_LISTING_WHOLE,   /* all rows were announced */
-	SYNC_LISTING_FAILED, /* the first listing failed with *ret_err; what was announced is true but not all */
-};
 /* Where the listing stands; *ret_seen changes with each announcement. Blocks: never. */
 enum sync_listing sync_folder_progress(
 	struct sync_folder *folder, uint64_t *ret_seen, int *ret_err);

@@ -57,8 +57,36 @@ struct tree_observer {
 	 * parent; valid during the call only. Told before whoever waits for it is woken. NULL: not
 	 * wanted.
 	 */
-	void (*appeared)(void *arg, uint64_t parent, const char *name);
+	void (*appeared)(void *arg, uint64_t parent, const char *name, bool directory);
+	/*
+	 * Likewise: a message or a folder that was there is gone. Told after gone(); also where the kernel never heard of it. node: what it
+	 * was.
+	 */
+	void (*disappeared)(
+		void *arg, uint64_t parent, const char *name, uint64_t node, bool directory);
 };
+
+enum tree_news_kind {
+	TREE_NEWS_NEW,   /* a message came that was not there when the folder was first shown */
+	TREE_NEWS_GONE,  /* a message is gone */
+	TREE_NEWS_FLAGS, /* its flags are others */
+	TREE_NEWS_FOLDER_NEW,
+	TREE_NEWS_FOLDER_GONE,
+	TREE_NEWS_FOLDER_RENAMED, /* from `former` */
+	TREE_NEWS_FOLDER_CHANGED, /* its subscription, special use or the like */
+	TREE_NEWS_LINK,           /* sync_account_status().link */
+};
+/* What happened, in the terms of who looks at the mount. Pointers are valid during the call only. */
+struct tree_news {
+	enum tree_news_kind kind;
+	const char *path;   /* below the root, components joined by '/'; NULL: TREE_NEWS_LINK */
+	const char *folder; /* of the folder it is about or in; "" for the root */
+	const char *former; /* path before; NULL: not renamed */
+	uint32_t uid;       /* 0: not about a message */
+	const char *flags;  /* of NEW and FLAGS; NULL: not known */
+};
+/* Called on any thread, with no lock held; must not block. */
+typedef void tree_news_fn(void *arg, const struct tree_news *news);
 
 struct tree_params {
 	struct sync_account *account; /* borrowed; started: its folders are known */
@@ -89,6 +117,21 @@ void tree_destroy(struct tree *tree);
 /* observer is borrowed until the account is stopped; NULL: nobody. */
 void tree_set_observer(struct tree *tree, const struct tree_observer *observer);
 struct sync_account *tree_account(const struct tree *tree);
+/* fn NULL: nobody listens. Blocks: until a call of the one before has returned. */
+void tree_set_listener(struct tree *tree, tree_news_fn *fn, void *arg);
+
+/* What a path below the root (as tree_directory_path() gives it; "" is the root) stands for. */
+struct tree_place {
+	struct sync_folder *folder; /* NULL: a directory without a mailbox */
+	uint32_t uid;               /* 0: the directory */
+};
+/* -ENOENT; -ENOTDIR. A message only where its folder was listed in this mount. Blocks: never. */
+int tree_resolve(struct tree *tree, const char *path, struct tree_place *ret);
+/* Calls fn for each folder of what is shown that is at, or below, path (""; all), in the order of paths. fn may not call the tree. */
+typedef int tree_folder_fn(void *arg, const char *path, struct sync_folder *folder);
+int tree_each_folder(struct tree *tree, const char *path, tree_folder_fn *fn, void *arg);
+/* The value of user.mailfs.control on the root, which no listing of attributes shows; copied. -ENOMEM. */
+int tree_set_control(struct tree *tree, const char *path);
 
 /* One call that may have to wait. */
 struct tree_call {

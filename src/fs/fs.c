@@ -88,8 +88,9 @@ static void tree_entry_gone(void *arg, uint64_t parent, const char *name)
 	notify_entry(arg, parent, name);
 }
 
-static void tree_entry_appeared(void *arg, uint64_t parent, const char *name)
+static void tree_entry_appeared(void *arg, uint64_t parent, const char *name, bool directory)
 {
+	(void)directory;
 	notify_appeared(arg, parent, name);
 }
 

@@ -123,8 +123,9 @@ static int source_quota(
 }
 
 static int source_select(struct source_session *session, const char *mailbox, bool readonly,
-	struct source_state *ret, struct source_error *error)
+	const struct source_resync *resync, struct source_state *ret, struct source_error *error)
 {
+	(void)resync;
 	struct imap_engine *engine = engine_of(session, &error);
 	return imap_select(engine, mailbox, readonly, ret, error);
 }

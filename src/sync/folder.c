@@ -35,6 +35,7 @@ int folder_create(struct sync_account *account, const struct source_mailbox *mai
 	}
 	folder->account = account;
 	folder->checked_ms = -1;
+	folder->watched_ms = -1;
 	list_init(&folder->refreshers);
 	list_init(&folder->watchers);
 	list_init(&folder->structure_waiters);

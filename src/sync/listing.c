@@ -320,7 +320,8 @@ static int list(struct listing *listing)
 
 	int err = store_mailbox_get(listing->account->store, folder->name, known);
 	if (err == 0)
-		err = session_select(listing->worker, folder, &listing->state, &listing->error);
+		err = session_select(
+			listing->worker, folder, NULL, &listing->state, &listing->error);
 	if (err < 0)
 		return err;
 	begin(listing);

@@ -32,8 +32,8 @@ struct worker;
 
 /* --- Jobs (worker.c) --- */
 
-/* Somebody is blocked on a few bytes; or a whole listing is to be fetched. */
-enum job_class { JOB_DEMAND, JOB_BULK, JOB_CLASSES };
+/* Somebody is blocked on a few bytes; a whole listing is to be fetched; nobody waits for it (pins). */
+enum job_class { JOB_DEMAND, JOB_BULK, JOB_BACKGROUND, JOB_CLASSES };
 
 /* Something for a worker to do; a member of what it is done for, which it keeps alive while busy. */
 struct job {
@@ -87,9 +87,16 @@ void workers_stop(struct sync_account *account);
 
 typedef int session_fn(struct worker *worker, void *arg, struct source_error *error);
 
-/* Selects the folder anew, whatever was selected before. Retried once on a new connection. Blocks: network. */
-int session_select(struct worker *worker, struct sync_folder *folder, struct source_state *ret,
-	struct source_error *error);
+/*
+ * Who wants to hear with the SELECT what has changed: begin() is called before each attempt, on the worker's session, forgets what an attempt
+ * before has told, and gives what is known; NULL: nothing is, or the session can not (SOURCE_CAN_QRESYNC).
+ */
+struct session_resync {
+	const struct source_resync *(*begin)(struct session_resync *resync, struct worker *worker);
+};
+/* Selects the folder anew, whatever was selected before. resync NULL: a plain SELECT. Retried once on a new connection. Blocks: network. */
+int session_select(struct worker *worker, struct sync_folder *folder, struct session_resync *resync,
+	struct source_state *ret, struct source_error *error);
 /*
  * Calls fn with the folder selected under uidvalidity; once more on a new connection when the connection was
  * lost, and once more after a new SELECT when a message is said not to exist, because a session may not have
@@ -136,6 +143,10 @@ struct sync_folder {
 	struct list_node refreshers, watchers; /* lock: waiters */
 	struct job listing_job;
 	uint32_t announced; /* job (listing): the folder number whose rows the tree has seen */
+	int64_t used_ms;    /* lock: when somebody last asked for the listing; 0: never */
+	bool gone;          /* lock: the server has it no more */
+	bool dirty; /* lock: a watch said that it changed, since the listing job last began */
+	int64_t watched_ms; /* lock: since when a watch tells of every change of it; -1: none does */
 
 	struct list_node structure_waiters; /* lock */
 	struct job structure_job;
@@ -192,6 +203,19 @@ void folder_start_listing(struct sync_folder *folder);
  */
 int folder_message_missing(struct sync_folder *folder, struct worker *worker, uint32_t number,
 	uint32_t uidvalidity, uint32_t uid);
+
+/*
+ * The watch heard that something changed in the folder: its listing job is started if it was ever shown in this mount or is
+ * pinned, and runs once more if it runs already. Any thread, no lock. folder.c
+ */
+void folder_news(struct sync_folder *folder);
+/*
+ * After each listing that succeeded, on the listing's worker with no lock held: what is pinned in the folder and not here is downloaded in the
+ * background. Blocks: disk. pin.c
+ */
+void pins_folder_listed(struct sync_folder *folder);
+/* An announced size was wrong; the second message of which that is said makes sizes distrusted. Blocks: disk. sizes.c */
+void sizes_wrong(struct sync_account *account, uint32_t folder, uint32_t uid);
 
 /* Prepare the jobs of a folder: listing.c, structure.c. */
 void listing_job_init(struct sync_folder *folder);

@@ -128,8 +128,8 @@ static void session_selected(
 	worker->uidvalidity = uidvalidity;
 }
 
-static int select_now(struct worker *worker, struct sync_folder *folder, struct source_state *ret,
-	struct source_error *error)
+static int select_now(struct worker *worker, struct sync_folder *folder,
+	struct session_resync *resync, struct source_state *ret, struct source_error *error)
 {
 	struct sync_account *account = worker->account;
 	const struct source_ops *ops = account->source->ops;
@@ -139,7 +139,8 @@ static int select_now(struct worker *worker, struct sync_folder *folder, struct 
 	if (idle)
 		ops->set_timeout(worker->session, account->timeout_ms / 3 + 1);
 	*error = (struct source_error){.err = -EIO};
-	int err = ops->select(worker->session, folder->name, account->readonly, ret, error);
+	const struct source_resync *since = resync ? resync->begin(resync, worker) : NULL;
+	int err = ops->select(worker->session, folder->name, account->readonly, since, ret, error);
 	if (err < 0)
 		return err;
 	if (idle)
@@ -153,6 +154,7 @@ static int select_now(struct worker *worker, struct sync_folder *folder, struct 
 struct attempt {
 	struct sync_folder *folder;
 	struct source_state *ret_state; /* of select; NULL: call */
+	struct session_resync *resync;  /* likewise; NULL: nothing is known */
 	uint32_t uidvalidity;
 	session_fn *fn;
 	void *arg;
@@ -167,7 +169,7 @@ static int enter_folder(struct worker *worker, const struct attempt *attempt, bo
 	if (!*fresh && !idle && worker->selected == attempt->folder &&
 		worker->uidvalidity == attempt->uidvalidity)
 		return 0;
-	int err = select_now(worker, attempt->folder, &state, error);
+	int err = select_now(worker, attempt->folder, NULL, &state, error);
 	if (err < 0)
 		return err;
 	*fresh = true;
@@ -200,7 +202,8 @@ static int attempt_once(
 	struct worker *worker, const struct attempt *attempt, struct source_error *error)
 {
 	if (attempt->ret_state)
-		return select_now(worker, attempt->folder, attempt->ret_state, error);
+		return select_now(
+			worker, attempt->folder, attempt->resync, attempt->ret_state, error);
 	return attempt_call(worker, attempt, error);
 }
 
@@ -226,10 +229,10 @@ static int attempt_run(
 	}
 }
 
-int session_select(struct worker *worker, struct sync_folder *folder, struct source_state *ret,
-	struct source_error *error)
+int session_select(struct worker *worker, struct sync_folder *folder, struct session_resync *resync,
+	struct source_state *ret, struct source_error *error)
 {
-	struct attempt attempt = {.folder = folder, .ret_state = ret};
+	struct attempt attempt = {.folder = folder, .ret_state = ret, .resync = resync};
 	return attempt_run(worker, &attempt, error);
 }
 

@@ -99,8 +99,9 @@ static int spool_quota(
 }
 
 static int spool_select(struct source_session *session, const char *mailbox, bool readonly,
-	struct source_state *ret, struct source_error *error)
+	const struct source_resync *resync, struct source_state *ret, struct source_error *error)
 {
+	(void)resync;
 	const struct spool_source *source = session->source;
 	uint64_t messages, unseen;
 	(void)readonly;

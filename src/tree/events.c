@@ -52,7 +52,7 @@ static void tell_appeared(struct tree *tree, const struct folder *folder, const 
 {
 	const struct tree_observer *observer = atomic_load(&tree->observer);
 	if (observer && observer->appeared)
-		observer->appeared(observer->arg, folder_node(tree, folder, false), name);
+		observer->appeared(observer->arg, folder_node(tree, folder, false), name, false);
 }
 
 /* --- rows --- */

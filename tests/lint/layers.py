@@ -26,7 +26,8 @@ ALLOWED = {
     "sync": {"maildrop", "source", "store", "mime", "util"},
     "tree": {"sync", "store", "source", "mime", "util"},
     "fs": {"tree", "sync", "util"},
-    "cli": {"fs", "tree", "sync", "store", "imap", "pop3", "maildrop", "net", "source", "mime", "util"},
+    "control": {"tree", "sync", "store", "source", "util"},
+    "cli": {"control", "fs", "tree", "sync", "store", "imap", "pop3", "maildrop", "net", "source", "mime", "util"},
 }
 # Who may include a library.
 LIBRARIES = {
@@ -36,6 +37,7 @@ LIBRARIES = {
     r"libetpan/": {"imap", "net"},
     r"zlib\.h": {"net"},
     r"ini\.h": {"cli"},
+    r"jansson\.h": {"control", "cli"},
     r"iconv\.h": {"mime"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)

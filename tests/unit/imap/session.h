@@ -23,7 +23,7 @@ static inline void session_begin(struct peer *peer, const char *const *steps)
 
 static inline int session_select(struct peer *peer, const char *mailbox, struct source_state *ret)
 {
-	return peer->source->ops->select(peer->session, mailbox, true, ret, &peer->error);
+	return peer->source->ops->select(peer->session, mailbox, true, NULL, ret, &peer->error);
 }
 
 /* Also opens the folder of OPEN. */

@@ -180,7 +180,7 @@ static void test_select(void **state)
 	assert_true(box.uidvalidity == 4294967295 && box.uidnext == 12 && box.messages == 6 &&
 		    box.modseq == UINT64_MAX);
 	assert_int_equal(
-		peer.source->ops->select(peer.session, "plain", false, &box, &peer.error), 0);
+		peer.source->ops->select(peer.session, "plain", false, NULL, &box, &peer.error), 0);
 	assert_true(
 		box.uidvalidity == 1 && box.uidnext == 0 && box.messages == 0 && box.modseq == 0);
 	peer_finish(&peer);

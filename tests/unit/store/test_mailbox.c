@@ -129,9 +129,9 @@ static void test_mailbox_put(void **state)
 {
 	struct fixture *fixture = *state;
 	static const struct store_mailbox states[] = {
-		{7, 1, 2, 3, false, 4},
-		{INT32_MAX, UINT32_MAX, UINT32_MAX, UINT64_MAX, true, INT64_MAX},
-		{0, 0, 0, 0, false, -1},
+		{7, 1, 2, 3, false, 4, 0, 0, 0},
+		{INT32_MAX, UINT32_MAX, UINT32_MAX, UINT64_MAX, true, INT64_MAX, 0, 0, 0},
+		{0, 0, 0, 0, false, -1, 0, 0, 0},
 	};
 	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
 		struct store_mailbox back;

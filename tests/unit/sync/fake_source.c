@@ -154,8 +154,9 @@ static struct fake_mailbox *mailbox_named(struct fake_source *fake, const char *
 }
 
 static int fake_select(struct source_session *session, const char *name, bool readonly,
-	struct source_state *ret, struct source_error *error)
+	const struct source_resync *resync, struct source_state *ret, struct source_error *error)
 {
+	(void)resync;
 	int err = enter(session, false, error);
 	if (err < 0)
 		return err;

@@ -63,8 +63,9 @@ static void told_gone(void *arg, uint64_t parent, const char *name)
 	str_printf(&fake.told, "gone %#jx %s\n", (uintmax_t)parent, name);
 }
 
-static void told_appeared(void *arg, uint64_t parent, const char *name)
+static void told_appeared(void *arg, uint64_t parent, const char *name, bool directory)
 {
+	(void)directory;
 	(void)arg;
 	if (fake.tell_appeared)
 		str_printf(&fake.told, "appeared %#jx %s\n", (uintmax_t)parent, name);
