@@ -95,6 +95,28 @@ const char *const sql_schema[SQL_SCHEMA_VERSION] = {
 	") STRICT;"
 	/* Their serialised form has changed. */
 	"DELETE FROM structure;",
+	/* 2 → 3 */
+	"ALTER TABLE mailbox ADD COLUMN checked_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE mailbox ADD COLUMN mailbox_id INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE mailbox ADD COLUMN former INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE roster("
+	"  position INTEGER PRIMARY KEY,"  /* in the order of LIST */
+	"  name BLOB NOT NULL,"
+	"  delimiter INTEGER NOT NULL,"
+	"  flags INTEGER NOT NULL,"
+	"  special_use BLOB"               /* NULL: none */
+	") STRICT;"
+	"CREATE TABLE fact("
+	"  key TEXT PRIMARY KEY NOT NULL,"
+	"  value BLOB NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"ALTER TABLE body ADD COLUMN used INTEGER NOT NULL DEFAULT 0;"  /* the order in which bodies were used */
+	"ALTER TABLE body ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;" /* what they take on the disk; 0: not counted yet */
+	"ALTER TABLE body ADD COLUMN whole INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE body ADD COLUMN sums BLOB;"                        /* of its pieces; NULL: none, of an older mailfs */
+	"CREATE INDEX body_used ON body(used);"
+	"CREATE TABLE pin(id INTEGER PRIMARY KEY) STRICT;"
+	"CREATE TABLE pin_mailbox(name BLOB PRIMARY KEY NOT NULL) STRICT, WITHOUT ROWID;",
 	/* clang-format on */
 };
 

@@ -305,7 +305,8 @@ static void test_clean(void **state)
 	assert_int_equal(symlink("1", fixture_path(fixture, FILE_OF(5))), 0);
 	assert_int_equal(mkdir(fixture_path(fixture, FILE_OF(6)), 0700), 0);
 	assert_int_equal(mkdir(fixture_path(fixture, "bodies/00000005/6.new1"), 0700), 0);
-	fixture_sql(fixture, "INSERT INTO body VALUES((5 << 32) + 1, '2', 5, x'0005')");
+	fixture_sql(fixture,
+		"INSERT INTO body(id, section, size, ranges) VALUES((5 << 32) + 1, '2', 5, x'0005')");
 	int64_t length = spool_pack_length(fixture, 1);
 	assert_int_equal(truncate(fixture_path(fixture, PACK_OF(1)), length + 777), 0);
 	log_set_level(LOG_LEVEL_INFO);

@@ -188,9 +188,9 @@ static void test_newer_schema(void **state)
 	struct fixture *fixture = *state;
 	fill(fixture);
 	fixture_close(fixture);
-	fixture_sql(fixture, "PRAGMA user_version=3");
+	fixture_sql(fixture, "PRAGMA user_version=4");
 	check_refused(fixture, -EPROTO, "newer");
-	fixture_sql(fixture, "PRAGMA user_version=2");
+	fixture_sql(fixture, "PRAGMA user_version=3");
 	fixture_reopen(fixture);
 	assert_int_equal(spool_count(fixture->store), 3);
 }
@@ -242,7 +242,7 @@ static void make_version_1(struct fixture *fixture)
 		" ((5 << 32) + 2, 10, NULL, 12, 1, '\\Seen', NULL, NULL);"
 		"INSERT INTO structure VALUES((5 << 32) + 1, x'64'), ((5 << 32) + 2, x'65');"
 		"INSERT INTO section_size VALUES((5 << 32) + 1, '1', 77);"
-		"INSERT INTO body VALUES((5 << 32) + 1, '', 3, x'0003')");
+		"INSERT INTO body(id, section, size, ranges) VALUES((5 << 32) + 1, '', 3, x'0003')");
 }
 
 static void check_migrated(struct fixture *fixture)
