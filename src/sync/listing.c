@@ -310,7 +310,7 @@ static void begin(struct listing *listing)
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&listing->account->lock);
 	listing->changed = listing->folder->touched;
 	listing->folder->touched = false;
-	listing->folder->stale = false;
+	listing->folder->stale = listing->folder->dirty = false;
 }
 
 static int list(struct listing *listing)
@@ -378,6 +378,7 @@ static void job_done(
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
 	listing_done(folder, checked_ms, err, done);
+	folder_listing_ended(folder, err);
 }
 
 /* A lost connection was logged where it was lost. */
