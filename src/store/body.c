@@ -302,7 +302,7 @@ static void destroy(struct store_body *body)
 	free(body);
 }
 
-static bool is_open(struct store *store, uint64_t id, const char *section)
+bool body_is_open(struct store *store, uint64_t id, const char *section)
 {
 	struct list_node *head = bucket(store, id), *pos, *tmp;
 	list_for_each(pos, tmp, head)
@@ -361,7 +361,7 @@ static int attach(struct store_body *body)
 {
 	struct store *store = body->store;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
-	if (is_open(store, body->id, body->section))
+	if (body_is_open(store, body->id, body->section))
 		return -EBUSY;
 	int rc = load(body);
 	if (rc == 0)

@@ -66,6 +66,9 @@ int store_errno(int err);
 int row_put(struct store *store, uint32_t folder, const struct source_row *row);
 int row_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t size_bytes);
 int structure_put(struct store *store, uint64_t id, const void *data, size_t len);
+/* Puts a fact, or appends one (-ENOENT); store->lock is held. */
+int fact_put(struct store *store, const char *key, const void *data, size_t len);
+int fact_get(struct store *store, const char *key, struct str *out);
 /* Removes what hangs on a message beside its row and what the spool records of it. store->lock is held. */
 int remove_attached(struct store *store, uint64_t id);
 
@@ -103,6 +106,8 @@ int spool_compare(struct store *store, const struct spool_known *known);
  */
 void body_disown_message(struct store *store, uint64_t id);
 void body_disown_folder(struct store *store, uint32_t folder);
+/* Whether somebody has a body open that is recorded under its name. store->lock is held. */
+bool body_is_open(struct store *store, uint64_t id, const char *section);
 
 /* Whether section may be part of a file name: digits, dots, capital letters, not too long. */
 bool body_file_section_valid(const char *section);
@@ -153,6 +158,8 @@ int body_file_for_each(struct store *store, const char *directory, body_file_fn 
 int body_file_open_nameless(struct store *store);
 /* The length of the file; 0 when there is none. */
 uint64_t body_file_size(struct store *store, uint64_t id, const char *section);
+/* Gives a body's file the name of another message's. 0, or an error of the store: also where there is none. */
+int body_file_rename(struct store *store, uint64_t from, uint64_t to, const char *section);
 /* Removes a file, or all files of a folder, or all files; 0 also when there is none. */
 int body_file_remove(struct store *store, uint64_t id, const char *section);
 int body_file_remove_folder(struct store *store, uint32_t folder);
