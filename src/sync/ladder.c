@@ -181,10 +181,10 @@ static int scan_changes(const struct ladder_case *c, struct diff *diff)
 		return err;
 	if (c->holes)
 		diff->gone_count = 0;
+	if (c->known->complete && c->told->count == 0 && c->state->messages > 0)
+		return LADDER_DOUBT;
 	if (!c->known->complete || diff->gone_count == 0)
 		return 0;
-	if (c->told->count == 0 && c->state->messages > 0)
-		return LADDER_DOUBT;
 	return c->told->count < c->state->messages && !c->again ? LADDER_DOUBT : 0;
 }
 

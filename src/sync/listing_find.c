@@ -201,13 +201,24 @@ static int find_without_uids(struct listing *listing, struct ladder_case *c, str
 	return ladder_changes(c, ret);
 }
 
+/* The server refuses the command, or answers too much. Another way may do. */
+static int doubt_refusal(const struct listing *listing, int err)
+{
+	bool refused = err < 0 && err != -EAGAIN && err != -ENOMEM &&
+	               listing->error.scope < SOURCE_SCOPE_ACCOUNT;
+	if (refused)
+		log_debug("%s: %s", listing->folder->name, listing->error.text);
+	return refused ? LADDER_DOUBT : err;
+}
+
 static int find_with_uids(struct listing *listing, struct ladder_case *c, struct diff *ret)
 {
 	_cleanup_(diff_rows_finish) struct diff_rows stored = {0};
 	int err = listing->state.messages ? listing_uids(listing, last_known(listing)) : 0;
+	err = doubt_refusal(listing, err);
 	if (err == 0)
 		err = load_stored(listing, &stored);
-	if (err < 0)
+	if (err != 0)
 		return err;
 	note_fresh(listing, &stored);
 	c->stored = &stored;
@@ -220,9 +231,10 @@ static int find_by_condstore(struct listing *listing, struct ladder_case *c, str
 	int err = 0;
 	listing->told.count = 0;
 	listing->exist.count = 0;
+	listing->skipped = 0;
 	if (listing->state.messages && listing->state.modseq != listing->known.modseq)
-		err = listing_changed(listing, last_known(listing));
-	if (err < 0)
+		err = doubt_refusal(listing, listing_changed(listing, last_known(listing)));
+	if (err != 0)
 		return err;
 	if (listing->skipped)
 		return LADDER_DOUBT;
