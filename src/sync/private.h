@@ -179,6 +179,9 @@ struct sync_folder {
 	struct list_node refreshers, watchers; /* lock: waiters */
 	struct job listing_job;
 	uint32_t announced; /* job (listing): the folder number whose rows the tree has seen */
+	/* job (listing): what the server said at the last run that was not believed, EXISTS and how many it listed; 0: it was. */
+	uint32_t doubted_messages;
+	size_t doubted_listed;
 	int64_t used_ms;    /* lock: when somebody last asked for the listing; 0: never */
 	bool gone;          /* lock: the server has it no more */
 	unsigned
@@ -274,6 +277,9 @@ bool folder_is_inbox(const struct sync_folder *folder);
 void pins_folder_listed(struct sync_folder *folder);
 /* An announced size was wrong; the second message of which that is said makes sizes distrusted. Blocks: disk. sizes.c */
 void sizes_wrong(struct sync_account *account, uint32_t folder, uint32_t uid);
+
+/* Whether there is no connection and none is waited for. Any thread, no lock. link.c */
+bool link_is_offline(struct sync_account *account);
 
 /* Prepare the jobs of a folder: listing.c, structure.c. */
 void listing_job_init(struct sync_folder *folder);
