@@ -201,6 +201,7 @@ int sync_account_start(struct sync_account *account, struct source_error *error)
 {
 	if (account->drop)
 		return start_drop(account, error);
+	sizes_load(account);
 	const struct source_ops *ops = account->source->ops;
 	struct source_session *session = NULL;
 
