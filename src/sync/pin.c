@@ -292,8 +292,10 @@ static bool is_looked_at(struct sync_folder *folder)
 
 static bool holds_messages(struct sync_folder *folder)
 {
+	if (sync_folder_mailbox(folder)->flags & SOURCE_MAILBOX_NOSELECT)
+		return false;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
-	return !(folder->mailbox.flags & SOURCE_MAILBOX_NOSELECT) && !folder->gone;
+	return !folder->gone;
 }
 
 static bool may_have_pins(struct sync_folder *folder)
