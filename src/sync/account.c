@@ -233,6 +233,7 @@ int sync_account_start(struct sync_account *account, struct source_error *error)
 {
 	if (account->drop)
 		return start_drop(account, error);
+	sizes_load(account);
 	bool known = account->offline_allowed && knows_folders(account);
 	int err = start_online(account, known, error);
 	if (err < 0 && known && is_away(error) && start_offline(account, error) == 0)
@@ -371,6 +372,8 @@ static int64_t wall_of(int64_t ms)
 void sync_account_status(struct sync_account *account, struct sync_status *ret)
 {
 	const struct link *link = &account->link;
+	struct sync_progress pinning;
+	pins_progress(account, &pinning);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	*ret = (struct sync_status){.link = link->state,
 		.push = account->watch.push,
@@ -382,7 +385,7 @@ void sync_account_status(struct sync_account *account, struct sync_status *ret)
 		.demand = count_jobs(account, JOB_DEMAND),
 		.bulk = count_jobs(account, JOB_BULK),
 		.background = count_jobs(account, JOB_BACKGROUND),
-		.pinning = account->pinning};
+		.pinning = pinning};
 	if (link->state != SYNC_LINK_ONLINE)
 		memcpy(ret->trouble, link->error.text, sizeof(ret->trouble));
 	for (unsigned i = 0; i < account->connections; i++)

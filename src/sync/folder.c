@@ -334,7 +334,8 @@ int sync_folder_refresh(struct sync_folder *folder, struct sync_waiter *waiter)
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
 	if (!holds_messages(folder))
 		return 0;
-	watch_used(folder);
+	if (!waiter->background)
+		watch_used(folder);
 	if (!folder->gone && is_current(folder))
 		return 0;
 	return wait_for_listing(folder, &folder->refreshers, waiter);

@@ -340,8 +340,10 @@ static bool succeeded(
 	bool told = come_online(account, abilities, &away);
 	pthread_cond_broadcast(&account->link.changed);
 	pthread_mutex_unlock(&account->lock);
-	if (away)
+	if (away) {
 		log_info("%s: connected again", account->name);
+		sync_pins_start(account);
+	}
 	if (told)
 		tell_link(account);
 	return placed;

@@ -46,7 +46,8 @@ struct job {
 	struct sync_folder *folder;
 	/*
 	 * Does it and clears busy; the job may be gone afterwards. -EAGAIN: this worker can not get a
-	 * connection but others have one: the job, still busy, is queued again and goes on from where it was.
+	 * connection but others have one, or the job gives way to others: still busy, it is queued again, as the first of
+	 * its class, and goes on from where it was.
 	 */
 	int (*run)(struct job *job, struct worker *worker);
 	/* It will not be done: fails whom it concerns and clears busy. */
@@ -84,6 +85,8 @@ struct worker {
 
 /* Puts a job that is not busy into its queue and sets busy. Lock held. */
 void job_queue(struct sync_account *account, struct job *job);
+/* As above for a job that may be busy: one that is queued or runs in a lower class is raised to this one. Lock held. */
+void job_want(struct sync_account *account, struct job *job, enum job_class class);
 /* Moves all queued jobs to list; those of the background only if the account stops. Lock held. */
 void job_take_all(struct sync_account *account, struct list_node *list);
 /*
@@ -160,6 +163,22 @@ struct folder_attributes {
 	struct folder_attributes *former; /* what it said before */
 };
 
+/* What of a folder is pinned and not here yet, and the run that fetches it (pin.c). */
+struct pins {
+	bool running; /* lock: a run goes from message to message; what is marked "run" is its own */
+	bool again;   /* lock: there may be more to fetch than the run has seen */
+	uint64_t messages, messages_done, bytes, bytes_done; /* lock: to be fetched; fetched */
+	struct store_mailbox
+		looked;      /* lock: the folder, when a run last found nothing or ended whole */
+	uint32_t uid;        /* lock: which message is being fetched; 0: none */
+	uint32_t number;     /* run: the folder's */
+	uint64_t size_bytes; /* run: of uid, as listed */
+	bool failed;         /* run: something could not be fetched */
+	enum { PINS_NONE, PINS_STRUCTURE, PINS_BODY } step; /* run: what was asked for last */
+	struct sync_body *body;                             /* run: of uid; NULL: not open */
+	struct sync_waiter waiter; /* run: for the structure, then the body */
+};
+
 struct sync_folder {
 	struct sync_account *account;
 	/* As LIST gave it last; never freed before the folder: others read it without a lock. */
@@ -182,8 +201,8 @@ struct sync_folder {
 	/* job (listing): what the server said at the last run that was not believed, EXISTS and how many it listed; 0: it was. */
 	uint32_t doubted_messages;
 	size_t doubted_listed;
-	int64_t used_ms;    /* lock: when somebody last asked for the listing; 0: never */
-	bool gone;          /* lock: the server has it no more */
+	int64_t used_ms; /* lock: when somebody last asked for the listing; 0: never */
+	bool gone;       /* lock: the server has it no more */
 	unsigned
 		missed; /* job (survey): LIST left it out so many times in a row, and the server did not say why */
 	bool dirty; /* lock: a watch said that it changed, since the listing job last began */
@@ -194,6 +213,7 @@ struct sync_folder {
 	uint32_t walk_uid; /* lock: the message whose structure was asked for last, and when */
 	int64_t walk_ms;   /* lock */
 	bool walking;      /* lock: somebody goes from message to message */
+	struct pins pins;
 };
 
 struct drop;
@@ -215,7 +235,6 @@ struct sync_account {
 	struct link link;
 	struct watch watch;
 	struct roster roster;
-	struct sync_progress pinning; /* lock: for sync_account_status() */
 
 	pthread_mutex_t lock;
 	bool started, stopping;               /* lock */
@@ -230,6 +249,18 @@ struct sync_account {
 
 	struct list_node bodies[SYNC_BODY_BUCKETS]; /* lock */
 	pthread_cond_t bodies_changed;              /* a body's file was opened or closed */
+	int64_t unkept_ms; /* lock: when it was last said that bodies are not kept; 0: never */
+
+	struct job pins_job;             /* looks for folders in which something is pinned */
+	size_t pins_at;                  /* lock: the folder that comes next */
+	bool pins_full_told;             /* lock: that what is pinned does not fit */
+	struct sync_waiter pins_waiter;  /* for the listing of one of them */
+	bool pins_waiting;               /* lock: it is used */
+	struct sync_folder *pins_folder; /* while it is: which one */
+	uint64_t sizes_wrong
+		[2]; /* lock: messages whose announced size was wrong: folder << 32 | UID */
+	unsigned sizes_wrong_count;   /* lock */
+	atomic_bool sizes_distrusted; /* it is 2 */
 };
 
 bool account_stopping(struct sync_account *account);
@@ -275,11 +306,15 @@ bool folder_is_inbox(const struct sync_folder *folder);
  * background. Blocks: disk. pin.c
  */
 void pins_folder_listed(struct sync_folder *folder);
+/* How far that is, of all folders. Any thread, no lock. pin.c */
+void pins_progress(struct sync_account *account, struct sync_progress *ret);
+/* What earlier mounts found out about sizes. Before the workers start. Blocks: disk. sizes.c */
+void sizes_load(struct sync_account *account);
 /* An announced size was wrong; the second message of which that is said makes sizes distrusted. Blocks: disk. sizes.c */
 void sizes_wrong(struct sync_account *account, uint32_t folder, uint32_t uid);
 
-/* Whether there is no connection and none is waited for. Any thread, no lock. link.c */
-bool link_is_offline(struct sync_account *account);
+/* As sync_structure(), in the background, for all of the folder that is pinned and not here. structure.c */
+int structure_download(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter);
 
 /* Prepare the jobs of a folder: listing.c, structure.c. */
 void listing_job_init(struct sync_folder *folder);

@@ -141,6 +141,26 @@ bool job_is_in_the_way(const struct worker *worker)
 	return false;
 }
 
+/* Whether it waits in the queue of its class: one that was taken out to be failed does not. Lock held. */
+static bool job_is_queued(struct sync_account *account, const struct job *job)
+{
+	struct list_node *pos, *tmp;
+	list_for_each(pos, tmp, &account->queues[job->class]) if (pos == &job->node) return true;
+	return false;
+}
+
+void job_want(struct sync_account *account, struct job *job, enum job_class class)
+{
+	if (job->busy && class >= job->class)
+		return;
+	bool waits = !job->busy || job_is_queued(account, job);
+	job->class = class;
+	if (!waits)
+		return;
+	list_remove(&job->node);
+	job_queue(account, job);
+}
+
 /* Waits for a signal; a worker that rests wakes when its rest is over, because there may be jobs that only it can take. */
 static void worker_sleep(struct worker *worker)
 {
