@@ -36,7 +36,25 @@ static int fail(const char *root, const char *what, int code)
 	return ctl_complain(code, &why);
 }
 
-static int follow(const struct ctl_args *args, struct ctl_link *link, const char *root)
+static int fail_lost(const char *root)
+{
+	return fail(root,
+		"events came faster than they were read, and some are lost; look at the folders anew, and watch again",
+		CTL_EXIT_FAILED);
+}
+
+/* The connection is over: with the mount, or because it could not wait any longer for us. */
+static int end(const struct ctl_mount *mount)
+{
+	__attribute__((cleanup(ctl_link_close))) struct ctl_link again = CTL_LINK_INIT;
+	_cleanup_str_ struct str why = STR_INIT;
+
+	if (ctl_link_open(&again, mount->socket, mount->root, &why) == CTL_EXIT_OK)
+		return fail_lost(mount->root);
+	return fail(mount->root, "the mount has ended", CTL_EXIT_OK);
+}
+
+static int follow(const struct ctl_args *args, struct ctl_link *link, const struct ctl_mount *mount)
 {
 	bool terminal = isatty(STDOUT_FILENO);
 	const char *line;
@@ -49,15 +67,13 @@ static int follow(const struct ctl_args *args, struct ctl_link *link, const char
 		r = kind ? print(args, event, terminal) : 0;
 		json_decref(event);
 		if (overflow)
-			return fail(root,
-				"events came faster than they were read, and some are lost; look at the folders anew, and watch again",
-				CTL_EXIT_FAILED);
+			return fail_lost(mount->root);
 		if (r < 0)
 			return CTL_EXIT_OK;
 	}
 	if (r == -EPIPE)
-		return fail(root, "the mount has ended", CTL_EXIT_OK);
-	return r == -ENOTCONN ? CTL_EXIT_OK : fail(root, strerror(-r), CTL_EXIT_FAILED);
+		return end(mount);
+	return r == -ENOTCONN ? CTL_EXIT_OK : fail(mount->root, strerror(-r), CTL_EXIT_FAILED);
 }
 
 int ctl_watch(const struct ctl_args *args)
@@ -73,5 +89,5 @@ int ctl_watch(const struct ctl_args *args)
 	}
 	if (code == CTL_EXIT_OK)
 		code = ctl_link_ask(&link, "watch", mount.path, NULL, &why);
-	return code == CTL_EXIT_OK ? follow(args, &link, mount.root) : ctl_complain(code, &why);
+	return code == CTL_EXIT_OK ? follow(args, &link, &mount) : ctl_complain(code, &why);
 }

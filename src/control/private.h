@@ -22,7 +22,7 @@
 #define QUEUE_MAX_EVENTS  4096          /* that wait for the loop's thread */
 #define QUEUE_MAX_BYTES   (1024 * 1024) /* of events that wait for one client: some thousands */
 #define IDLE_MS           60000 /* in which a client that watches nothing asks for something */
-#define LAST_WORDS_MS     5000  /* in which a client that is cut off may take what is left */
+#define LAST_WORDS_MS     30000 /* in which a client that is cut off may take what is left */
 
 /* --- Where the socket is (place.c) --- */
 
