@@ -173,7 +173,7 @@ static void put_words(struct answer *answer, json_t *array, const char *text, co
 	}
 }
 
-/* What the server said: a line with its name, if it told that, and its capabilities, the first of which is the protocol's version. */
+/* What the server said: a line with its name, if it told that, and one with its capabilities. */
 static void put_server(struct control *control, struct answer *answer)
 {
 	_cleanup_str_ struct str says = STR_INIT;
@@ -183,7 +183,7 @@ static void put_server(struct control *control, struct answer *answer)
 	sync_account_describe(control->account, &says, &quirks);
 	const char *text = str_cstr(&says);
 	size_t line = strcspn(text, "\n");
-	bool named = text[line] && text[line + 1] && strncmp(text, "IMAP4", 5) != 0;
+	bool named = text[line] && text[line + 1];
 	answer_put(answer, object, "name", named ? answer_text(text, line) : json_null());
 	put_words(answer, answer_array(answer, object, "capabilities"), named ? text + line : text,
 		" \r\n");
