@@ -62,9 +62,9 @@ static int remove_message(struct store *store, uint64_t id)
 	return rc < 0 ? rc : remove_range(&store->db, id, id, false);
 }
 
-int remove_attached(struct store *store, uint64_t id)
+int remove_attached(struct store *store, uint64_t first, uint64_t last)
 {
-	return remove_range(&store->db, id, id, true);
+	return remove_range(&store->db, first, last, true);
 }
 
 static int remove_batch(struct store *store, uint32_t folder, const uint32_t *uids, size_t count)
