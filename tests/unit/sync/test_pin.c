@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "pin_store.h"
 #include "mailfs/util/log.h"
 #include "private.h"
 
@@ -86,7 +85,6 @@ static unsigned warned(void)
 
 static int setup(void **state)
 {
-	pin_store_reset();
 	warnings = asked_count = 0;
 	write_err = 0;
 	int err = fixture_setup(state);
