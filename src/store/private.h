@@ -100,8 +100,8 @@ int structure_put(struct store *store, uint64_t id, const void *data, size_t len
 /* Puts a fact, or appends one (-ENOENT); store->lock is held. */
 int fact_put(struct store *store, const char *key, const void *data, size_t len);
 int fact_get(struct store *store, const char *key, struct str *out);
-/* Removes what hangs on a message beside its row and what the spool records of it. store->lock is held. */
-int remove_attached(struct store *store, uint64_t id);
+/* Removes what hangs on messages beside their rows and what the spool records of them. store->lock is held. */
+int remove_attached(struct store *store, uint64_t first, uint64_t last);
 
 /* Where a spooled message lies. */
 struct spool_place {

@@ -63,9 +63,9 @@ static int remove_message(struct store *store, uint64_t id)
 	return rc < 0 ? rc : remove_range(store, id, id, false);
 }
 
-int remove_attached(struct store *store, uint64_t id)
+int remove_attached(struct store *store, uint64_t first, uint64_t last)
 {
-	return remove_range(store, id, id, true);
+	return remove_range(store, first, last, true);
 }
 
 /* Where the rows are back, what was told of them is not true. */

@@ -181,7 +181,7 @@ const char *const sql_statements[DB_STATEMENTS] = {
 	[DB_MOVE_STRUCTURES] = "UPDATE OR ROLLBACK structure SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
 	[DB_MOVE_SECTION_SIZES] = "UPDATE OR ROLLBACK section_size SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
 	[DB_MOVE_BODIES] = "UPDATE OR ROLLBACK body SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
-	[DB_MOVE_PINS] = "UPDATE OR ROLLBACK pin SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
+	[DB_MOVE_PINS] = "UPDATE OR REPLACE pin SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
 
 	/* ?1: from, ?2: to. */
 	[DB_CARRY_SIZE] =

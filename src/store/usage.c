@@ -155,10 +155,10 @@ void usage_recount(struct store *store)
 }
 
 /* The sum stays, but where it is being made some may have gone past each other. */
-void usage_moved(struct store *store)
+void usage_moved(struct store *store, int rc)
 {
 	usage_place_reset(&store->usage.evicted);
-	if (!atomic_load(&store->usage.settled))
+	if (rc < 0 || !atomic_load(&store->usage.settled))
 		usage_recount(store);
 }
 
