@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The store's pins in memory: mailboxes, messages, and whether all is pinned. Bodies are the real store's. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ static struct {
 	bool all;
 	struct str fact;
 } pins;
+static pthread_mutex_t pins_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void pin_store_reset(void)
 {
@@ -41,12 +43,14 @@ static size_t find_mailbox(const char *mailbox)
 
 int store_pin_mailbox(struct store *store, const char *mailbox, bool pin)
 {
-	size_t i = find_mailbox(mailbox);
 	(void)store;
+	pthread_mutex_lock(&pins_lock);
+	size_t i = find_mailbox(mailbox);
 	if (pin && i == pins.mailbox_count)
 		strcpy(pins.mailboxes[pins.mailbox_count++], mailbox);
 	if (!pin && i < pins.mailbox_count)
 		strcpy(pins.mailboxes[i], "");
+	pthread_mutex_unlock(&pins_lock);
 	return 0;
 }
 
@@ -60,27 +64,34 @@ static size_t find_message(uint32_t folder, uint32_t uid)
 
 int store_pin_message(struct store *store, uint32_t folder, uint32_t uid, bool pin)
 {
-	size_t i = find_message(folder, uid);
 	(void)store;
+	pthread_mutex_lock(&pins_lock);
+	size_t i = find_message(folder, uid);
 	if (pin && i == pins.message_count)
 		pins.messages[pins.message_count++] = (uint64_t)folder << 32 | uid;
 	if (!pin && i < pins.message_count)
 		pins.messages[i] = 0;
+	pthread_mutex_unlock(&pins_lock);
 	return 0;
 }
 
 bool store_is_pinned(struct store *store, const char *mailbox, uint32_t folder, uint32_t uid)
 {
 	(void)store;
-	return pins.all || find_mailbox(mailbox) < pins.mailbox_count ||
-	       (uid && find_message(folder, uid) < pins.message_count);
+	pthread_mutex_lock(&pins_lock);
+	bool pinned = pins.all || find_mailbox(mailbox) < pins.mailbox_count ||
+	              (uid && find_message(folder, uid) < pins.message_count);
+	pthread_mutex_unlock(&pins_lock);
+	return pinned;
 }
 
 bool store_pins_any(struct store *store, const char *mailbox, uint32_t folder)
 {
 	bool any = store_is_pinned(store, mailbox, folder, 0);
+	pthread_mutex_lock(&pins_lock);
 	for (size_t i = 0; i < pins.message_count; i++)
 		any |= folder && pins.messages[i] >> 32 == folder;
+	pthread_mutex_unlock(&pins_lock);
 	return any;
 }
 
