@@ -354,8 +354,8 @@ static int pins_run(struct job *job, struct worker *worker)
 		if (!may_have_pins(folder))
 			continue;
 		account->pins_folder = folder;
-		account->pins_waiter =
-			(struct sync_waiter){.wake = folder_refreshed, .deadline_ms = CLOCK_NEVER};
+		account->pins_waiter = (struct sync_waiter){
+			.wake = folder_refreshed, .deadline_ms = CLOCK_NEVER, .background = true};
 		set_waiting(account, true);
 		int err = sync_folder_refresh(folder, &account->pins_waiter);
 		if (err == -EINPROGRESS)

@@ -16,13 +16,11 @@ static struct {
 	uint64_t messages[PINS];
 	size_t message_count;
 	bool all;
-	struct str fact;
 } pins;
 static pthread_mutex_t pins_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void pin_store_reset(void)
 {
-	str_finish(&pins.fact);
 	memset(&pins, 0, sizeof(pins));
 }
 
@@ -131,21 +129,4 @@ int store_pinned_missing(struct store *store, const char *mailbox, uint32_t fold
 			uids[(*count)++] = rows->items[i];
 	free(rows);
 	return err;
-}
-
-int store_fact_put(struct store *store, const char *key, const void *data, size_t len)
-{
-	(void)store, (void)key;
-	str_reset(&pins.fact);
-	str_append(&pins.fact, data, len);
-	return str_error(&pins.fact);
-}
-
-int store_fact_get(struct store *store, const char *key, struct str *out)
-{
-	(void)store, (void)key;
-	if (pins.fact.len == 0)
-		return -ENOENT;
-	str_append(out, pins.fact.data, pins.fact.len);
-	return 0;
 }
