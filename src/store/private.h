@@ -30,11 +30,18 @@ struct spool_lost {
 	uint64_t untold;  /* messages without a line */
 };
 
+/* A disk that takes nothing. */
+struct store_full {
+	bool told;        /* a warning was said */
+	int64_t tried_ms; /* when room was last looked for */
+};
+
 struct store {
 	char *directory; /* absolute */
 	enum store_kind kind;
 	int dir_fd;
 	int lock_fd;
+	bool lock_missing; /* the disk had no room for the lock file: the directory itself is locked */
 	int bodies_fd;
 	atomic_uint nameless; /* numbers the files of disowned bodies */
 	atomic_uint spooling; /* numbers the files of messages that are being written */
@@ -44,6 +51,7 @@ struct store {
 	uint32_t durable_folder; /* whose directory's name is on the disk; guarded by commit_lock */
 	pthread_mutex_t lock;    /* guards what follows */
 	struct db db;
+	struct store_full full;
 	struct spool_lost lost;
 	struct list_node open[STORE_OPEN_BUCKETS]; /* open bodies, by id */
 };
@@ -61,6 +69,23 @@ static inline void bind_id(sqlite3_stmt *statement, int index, uint64_t id)
 
 /* A positive errno as a call of the store returns it: -ENOSPC, -ENOMEM or -EIO. */
 int store_errno(int err);
+
+/*
+ * Makes room on a full disk by evicting bodies, if that can be; bytes: how much is wanted. 0: something was freed. Called with
+ * store->lock, while no transaction is begun and no statement used; what it writes to the database is in memory at first.
+ */
+int store_make_room(struct store *store, uint64_t bytes);
+/* If the disk is full: looks whether there is room, and writes back what is in memory. No lock is held. */
+void store_look_for_room(struct store *store);
+/* The same, no more than once a minute; arg: the store. */
+void store_on_full(void *arg);
+
+/* Notes that the database is damaged, for the next opening; arg: the store. */
+void store_note_damage(void *arg);
+/* Whether that was noted. */
+bool store_is_damaged(const struct store *store);
+/* Sets the database aside, so that a new one can be made. why: one line on failure. */
+int store_set_aside(struct store *store, struct str *why);
 
 /* Adds or replaces one row, or structure; store->lock is held. */
 int row_put(struct store *store, uint32_t folder, const struct source_row *row);

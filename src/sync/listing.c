@@ -353,8 +353,7 @@ static void job_done(
 	struct sync_account *account = folder->account;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	listing_done(folder, checked_ms, err, done);
-	if (err == 0 && checked_ms >= 0 && folder->dirty && !account->stopping)
-		folder_start_listing(folder);
+	folder_listing_ended(folder, err);
 }
 
 /* A lost connection was logged where it was lost. */
