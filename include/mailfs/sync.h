@@ -40,7 +40,8 @@ struct sync_waiter {
 	uint64_t offset;
 	uint64_t seen;
 	ssize_t result;
-	bool queued; /* registered with sync */
+	bool queued;     /* registered with sync */
+	bool background; /* nobody is blocked by it: what is pinned is downloaded */
 };
 
 /*
@@ -203,6 +204,11 @@ struct sync_folder_status {
 /* Blocks: disk. */
 int sync_folder_status(struct sync_folder *folder, struct sync_folder_status *ret);
 
+/*
+ * Makes the list of folders current: 0 when the server tells of its changes, or it was asked for less than refresh_ms ago, or can not be asked now; else
+ * -EINPROGRESS, and result 0 once it is; those that came and went were told to the events then.
+ */
+int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter);
 /* The quota as last heard. Blocks: never. */
 void sync_account_quota(struct sync_account *account, struct source_quota *ret);
 

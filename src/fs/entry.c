@@ -102,8 +102,16 @@ static int getxattr_run(struct fs_op *op)
 
 static const struct fs_op_class getxattr_class = {.run = getxattr_run, .reply = xattr_reply};
 
+/*
+ * Ours are of the kind "user." alone. Of the others it is said that the file system does not know them, not that the file has none:
+ * ls -l, which asks each file for two of them, then asks the first file only.
+ */
 void fs_op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size)
 {
+	if (strncmp(name, "user.", 5) != 0) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
 	struct fs_op *op = op_create(req, &getxattr_class, node, name);
 	if (!op)
 		return;

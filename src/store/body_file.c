@@ -95,6 +95,20 @@ int body_file_remove(struct store *store, uint64_t id, const char *section)
 	return remove_at(store->bodies_fd, path.text);
 }
 
+int body_file_rename(struct store *store, uint64_t from, uint64_t to, const char *section)
+{
+	struct body_path old = body_path(from, section), new = body_path(to, section);
+	struct body_file_name folder = body_file_folder_name((uint32_t)(to >> 32));
+	int fd = store->bodies_fd;
+	if (renameat(fd, old.text, fd, new.text) == 0)
+		return 0;
+	/* Its folder may be missing, or the file itself. */
+	if (errno != ENOENT || mkdirat(fd, folder.text, 0700) < 0 ||
+		renameat(fd, old.text, fd, new.text) < 0)
+		return store_errno(errno);
+	return 0;
+}
+
 int body_file_for_each(struct store *store, const char *directory, body_file_fn *fn, void *arg)
 {
 	int fd = openat(

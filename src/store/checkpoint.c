@@ -10,17 +10,28 @@
 #include "checkpoint.h"
 
 #include <signal.h>
+#include <time.h>
 
 #include "mailfs/util/cleanup.h"
+#include "spill.h"
 
 #define DUE_PAGES   1024
 #define LIMIT_PAGES 16384
+/* How often room is looked for on a full disk. */
+#define FULL_SECONDS 60
+
+static bool is_full(const struct checkpoint *checkpoint)
+{
+	return checkpoint->spill && spill_frozen(checkpoint->spill);
+}
 
 /* Runs in the writer, with the store's lock, after each commit. */
 static int committed(void *arg, sqlite3 *writer, const char *name, int pages)
 {
 	struct checkpoint *checkpoint = arg;
-	if (pages >= LIMIT_PAGES)
+	/* In memory there is no fsync to wait for, and no room for a long log. */
+	bool alone = !checkpoint->handle || is_full(checkpoint);
+	if (pages >= (alone ? DUE_PAGES : LIMIT_PAGES))
 		sqlite3_wal_checkpoint_v2(writer, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	if (pages < checkpoint->pages)
 		checkpoint->pages = 0; /* the log was begun anew */
@@ -33,12 +44,34 @@ static int committed(void *arg, sqlite3 *writer, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+void checkpoint_wake(struct checkpoint *checkpoint)
+{
+	if (!checkpoint->started)
+		return;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&checkpoint->lock);
+	checkpoint->due = true;
+	pthread_cond_signal(&checkpoint->wake);
+}
+
+/* Waits for a signal, on a full disk no longer than until it is time to look; false: it is. */
+static bool wait_for_signal(struct checkpoint *checkpoint)
+{
+	if (!is_full(checkpoint)) {
+		pthread_cond_wait(&checkpoint->wake, &checkpoint->lock);
+		return true;
+	}
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += FULL_SECONDS;
+	return pthread_cond_timedwait(&checkpoint->wake, &checkpoint->lock, &until) == 0;
+}
+
 /* Waits until there is something to do; false: stop. */
 static bool wait_until_due(struct checkpoint *checkpoint)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&checkpoint->lock);
-	while (!checkpoint->due && !checkpoint->stop)
-		pthread_cond_wait(&checkpoint->wake, &checkpoint->lock);
+	while (!checkpoint->due && !checkpoint->stop && wait_for_signal(checkpoint))
+		;
 	checkpoint->due = false;
 	return !checkpoint->stop;
 }
@@ -48,8 +81,11 @@ static void *run(void *arg)
 {
 	struct checkpoint *checkpoint = arg;
 	while (wait_until_due(checkpoint))
-		sqlite3_wal_checkpoint_v2(
-			checkpoint->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+		if (is_full(checkpoint))
+			checkpoint->full(checkpoint->arg);
+		else if (checkpoint->handle)
+			sqlite3_wal_checkpoint_v2(
+				checkpoint->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	return NULL;
 }
 
@@ -64,27 +100,46 @@ static int start_thread(struct checkpoint *checkpoint)
 	return err;
 }
 
-int checkpoint_start(struct checkpoint *checkpoint, const char *path, sqlite3 *writer)
+static int open_handle(struct checkpoint *checkpoint, const struct checkpoint_params *params)
 {
-	*checkpoint = (struct checkpoint){0};
-	int rc = sqlite3_open_v2(path, &checkpoint->handle,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	if (params->spill && params->spill->alone)
+		return SQLITE_OK;
+	int rc = sqlite3_open_v2(params->path, &checkpoint->handle,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, params->vfs);
 	/* Reads the header: a connection that has not yet seen the log would check nothing in. */
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(checkpoint->handle,
 			"PRAGMA synchronous=NORMAL; PRAGMA schema_version", NULL, NULL, NULL);
+	return rc;
+}
+
+static void init_wake(pthread_cond_t *wake)
+{
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(wake, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int checkpoint_start(struct checkpoint *checkpoint, const struct checkpoint_params *params)
+{
+	*checkpoint = (struct checkpoint){
+		.spill = params->spill, .full = params->full, .arg = params->arg};
+	int rc = open_handle(checkpoint, params);
+	if (rc == SQLITE_OK) {
+		pthread_mutex_init(&checkpoint->lock, NULL);
+		init_wake(&checkpoint->wake);
+		/* It may have become full while the database was opened. */
+		checkpoint->due = is_full(checkpoint);
+		checkpoint->started = start_thread(checkpoint) == 0;
+		rc = checkpoint->started ? SQLITE_OK : SQLITE_NOMEM;
+	}
 	if (rc != SQLITE_OK) {
 		sqlite3_close(checkpoint->handle);
 		return rc;
 	}
-	pthread_mutex_init(&checkpoint->lock, NULL);
-	pthread_cond_init(&checkpoint->wake, NULL);
-	checkpoint->started = start_thread(checkpoint) == 0;
-	if (!checkpoint->started) {
-		sqlite3_close(checkpoint->handle);
-		return SQLITE_NOMEM;
-	}
-	sqlite3_wal_hook(writer, committed, checkpoint);
+	sqlite3_wal_hook(params->writer, committed, checkpoint);
 	return SQLITE_OK;
 }
 

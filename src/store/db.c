@@ -4,7 +4,7 @@
  * the header and the schema and prepares every statement, which fails if a table is not as it should be; it never reads the
  * rows, so that it takes the same time however many there are.
  *
- * Left out: repairing. A damaged database is reported with what to do about it.
+ * Left out: repairing. A damaged cache is set aside at the next opening (aside.c), a damaged spool is reported with what to do about it.
  */
 #include "db.h"
 
@@ -22,6 +22,13 @@ static bool is_damage(int rc)
 {
 	int primary = rc & 0xff;
 	return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
+}
+
+/* Also of a table that is not as it was made. */
+static bool is_broken(int rc)
+{
+	int primary = rc & 0xff;
+	return is_damage(rc) || primary == SQLITE_ERROR || primary == SQLITE_MISMATCH;
 }
 
 /* Called right after the failure. SQLite knows ENOSPC as FULL, but not a quota or a limit of file sizes: errno still tells. */
@@ -44,19 +51,22 @@ static int to_errno(int rc)
 static int fail(struct db *db, int rc)
 {
 	int err = to_errno(rc);
-	unsigned kind = is_damage(rc) ? 1 : err == -ENOSPC ? 2 : err == -ENOMEM ? 4 : 8;
+	bool broken = is_damage(rc) || (!db->spool && is_broken(rc));
+	unsigned kind = broken ? 1 : err == -ENOSPC ? 2 : err == -ENOMEM ? 4 : 8;
 	/* In a spool a full disk is told by who downloads, with what it means for the mail. */
 	if (db->logged & kind || (db->spool && err == -ENOSPC))
 		return err;
 	db->logged |= kind;
-	if (is_damage(rc) && db->spool)
+	if (broken && !db->spool)
+		db->on_damage(db->arg);
+	if (broken && db->spool)
 		log_error(
 			"the store in %s is damaged (%s); its messages are plain files under %s/bodies (small ones together, as mbox files): "
 			"unmount, move the directory away and mount again to download anew what the server still has",
 			db->directory, sqlite3_errmsg(db->handle), db->directory);
-	else if (is_damage(rc))
+	else if (broken)
 		log_error(
-			"the store in %s is damaged (%s); it is only a cache: unmount, delete it, mount again",
+			"the store in %s is damaged (%s); it is only a cache: unmount and mount again, and it is begun anew",
 			db->directory, sqlite3_errmsg(db->handle));
 	else
 		log_error("the store in %s: %s (%s)", db->directory, sqlite3_errmsg(db->handle),
@@ -67,14 +77,15 @@ static int fail(struct db *db, int rc)
 static int fail_open(struct db *db, int rc, struct str *why)
 {
 	int err = to_errno(rc);
+	db->full_err = spill_errno(rc);
 	const char *text = db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc);
-	bool damage = is_damage(rc) || (rc & 0xff) == SQLITE_ERROR;
-	if (damage && db->spool)
+	db->damaged = is_damage(rc) || (rc & 0xff) == SQLITE_ERROR;
+	if (db->damaged && db->spool)
 		str_printf(why,
 			"the store in %s is damaged (%s); its messages are plain files under %s/bodies (small ones together, as mbox files): "
 			"move the directory away and try again to download anew what the server still has",
 			db->directory, text, db->directory);
-	else if (damage)
+	else if (db->damaged)
 		str_printf(why,
 			"the store in %s is damaged (%s); it is only a cache: delete that directory and try again",
 			db->directory, text);
@@ -162,36 +173,76 @@ static void harden(sqlite3 *handle)
 	sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
 }
 
+static const char *vfs_name(const struct db *db)
+{
+	return db->spool ? NULL : db->spill.name;
+}
+
 static int open_handle(struct db *db, const char *path, struct str *why)
 {
 	errno = 0;
 	int rc = sqlite3_open_v2(path, &db->handle,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs_name(db));
 	if (rc != SQLITE_OK)
 		return fail_open(db, rc, why);
 	sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
 	harden(db->handle);
-	return 0;
+	/* With the database to itself, SQLite needs no store.db-shm, which can not be made on a full disk. */
+	return db->spill.alone ? exec(db, "PRAGMA locking_mode=EXCLUSIVE", why) : 0;
 }
 
-static int start_checkpoints(struct db *db, const char *path, struct str *why)
+static void frozen(void *arg)
 {
-	errno = 0;
-	int rc = checkpoint_start(&db->checkpoint, path, db->handle);
+	struct db *db = arg;
+	checkpoint_wake(&db->checkpoint);
+}
+
+static int start_spill(struct db *db, int alone_err, struct str *why)
+{
+	if (db->spool)
+		return 0;
+	int rc = spill_init(&db->spill, alone_err, frozen, db);
 	return rc == SQLITE_OK ? 0 : fail_open(db, rc, why);
 }
 
-int db_open(struct db *db, const struct db_params *params, struct str *why)
+static int start_checkpoints(struct db *db, const struct db_params *p, struct str *why)
 {
-	*db = (struct db){.directory = params->directory, .spool = params->spool};
+	errno = 0;
+	const struct checkpoint_params params = {.path = p->path,
+		.vfs = vfs_name(db),
+		.writer = db->handle,
+		.spill = db->spool ? NULL : &db->spill,
+		.full = p->full,
+		.arg = p->arg};
+	int rc = checkpoint_start(&db->checkpoint, &params);
+	return rc == SQLITE_OK ? 0 : fail_open(db, rc, why);
+}
+
+/* A new database gets its first page by way of a journal, which shall not be a file where nothing is written. */
+static int begin_fresh(struct db *db, const struct db_params *params, struct str *why)
+{
+	int rc = params->fresh(params->arg, why);
+	if (rc == 0 && db->spill.alone)
+		rc = exec(db, "PRAGMA journal_mode=MEMORY", why);
+	return rc;
+}
+
+int db_open(struct db *db, const struct db_params *params, int alone_err, struct str *why)
+{
+	*db = (struct db){.directory = params->directory,
+		.spool = params->spool,
+		.on_damage = params->on_damage,
+		.arg = params->arg};
 	int version = 0;
-	int rc = open_handle(db, params->path, why);
+	int rc = start_spill(db, alone_err, why);
+	if (rc == 0)
+		rc = open_handle(db, params->path, why);
 	if (rc == 0)
 		rc = read_version(db, &version, why);
 	if (rc == 0)
 		rc = check_version(db, version, why);
 	if (rc == 0 && version == 0)
-		rc = params->fresh(params->arg, why);
+		rc = begin_fresh(db, params, why);
 	if (rc == 0)
 		rc = exec(db, sql_pragmas, why);
 	if (rc == 0)
@@ -199,9 +250,14 @@ int db_open(struct db *db, const struct db_params *params, struct str *why)
 	if (rc == 0)
 		rc = prepare(db, why);
 	if (rc == 0)
-		rc = start_checkpoints(db, params->path, why);
-	if (rc < 0)
+		rc = start_checkpoints(db, params, why);
+	if (rc < 0) {
+		bool damaged = db->damaged;
+		int full_err = db->full_err;
 		db_close(db);
+		db->damaged = damaged;
+		db->full_err = full_err;
+	}
 	return rc;
 }
 
@@ -210,8 +266,17 @@ void db_close(struct db *db)
 	checkpoint_stop(&db->checkpoint);
 	for (int i = 0; i < DB_STATEMENTS; i++)
 		sqlite3_finalize(db->statements[i]);
+	/* What is in memory only is lost now: no need to bring it from the log into the database. */
+	if (db_spilling(db))
+		sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_close(db->handle);
+	spill_finish(&db->spill);
 	*db = (struct db){0};
+}
+
+int db_thaw(struct db *db)
+{
+	return spill_thaw(&db->spill, db->handle);
 }
 
 sqlite3_stmt *db_statement(struct db *db, enum db_statement which)

@@ -13,6 +13,7 @@
 
 #include "checkpoint.h"
 #include "mailfs/util/str.h"
+#include "spill.h"
 
 enum db_statement {
 	DB_BEGIN,
@@ -34,6 +35,24 @@ enum db_statement {
 	DB_STRUCTURES_MISSING,
 	DB_SECTION_SIZE_PUT,
 	DB_SECTION_SIZE_GET,
+	DB_MAILBOX_REMOVE,
+	DB_MAILBOX_UNPIN,
+	DB_ROSTER_CLEAR,
+	DB_ROSTER_ADD,
+	DB_ROSTER_LOAD,
+	DB_FACT_PUT,
+	DB_FACT_GET,
+	DB_MOVE_ROWS,
+	DB_MOVE_STRUCTURES,
+	DB_MOVE_SECTION_SIZES,
+	DB_MOVE_BODIES,
+	DB_MOVE_PINS,
+	DB_CARRY_SIZE,
+	DB_CARRY_STRUCTURE,
+	DB_CARRY_SECTION_SIZES,
+	DB_CARRY_PIN,
+	DB_CARRY_SECTIONS,
+	DB_CARRY_BODY,
 	DB_BODY_PUT,
 	DB_BODY_GET,
 	DB_BODY_REMOVE,
@@ -67,6 +86,11 @@ struct db {
 	unsigned logged;       /* kinds of failure that were logged */
 	int bind_rc;           /* of a binding that failed, for db_step() to give */
 	struct checkpoint checkpoint;
+	struct spill spill; /* not of a spool, whose messages are on the disk or nowhere */
+	void (*on_damage)(void *arg);
+	void *arg;
+	bool damaged; /* what db_open() failed with */
+	int full_err; /* as above: a positive errno, if nothing could be written */
 };
 
 struct db_params {
@@ -78,14 +102,18 @@ struct db_params {
 	 * next time.
 	 */
 	int (*fresh)(void *arg, struct str *why);
+	/* Called when damage is met while the database is open, if it is no spool's; the caller of a db_* call has its locks. */
+	void (*on_damage)(void *arg);
+	checkpoint_full_fn *full; /* see checkpoint.h; not for a spool */
 	void *arg;
 };
 
 /*
  * Opens the database and brings its schema up to date. -EPROTO: of a newer mailfs. On failure why has a line, and db needs
- * no close. db stays where it is: a thread knows it.
+ * no close; db->damaged and db->full_err say more. db stays where it is: a thread knows it. alone_err: 0, or a positive errno because of which
+ * nothing is to be written from the beginning (not for a spool; the file need not exist then).
  */
-int db_open(struct db *db, const struct db_params *params, struct str *why);
+int db_open(struct db *db, const struct db_params *params, int alone_err, struct str *why);
 void db_close(struct db *db);
 
 /* The statement, ready to be bound. Blocks: never. */
@@ -106,6 +134,15 @@ void db_bind_text(struct db *db, sqlite3_stmt *statement, int index, const char 
 int db_step(struct db *db, sqlite3_stmt *statement);
 /* Runs a statement that gives no rows. */
 int db_run(struct db *db, sqlite3_stmt *statement);
+
+/* Whether what is written gets no further than memory: the disk is full. Blocks: never. */
+static inline bool db_spilling(const struct db *db)
+{
+	return spill_frozen(&db->spill);
+}
+
+/* Writes back what is in memory, see spill_thaw(). No transaction is begun, and no statement used. */
+int db_thaw(struct db *db);
 
 /* Whether what has just failed with rc did so because nothing can be written: the disk is full, or read-only. Before any other call. */
 bool db_unwritable(struct db *db, int rc);

@@ -96,6 +96,9 @@ static int mailbox_find(struct db *db, const char *mailbox, struct store_mailbox
 			.modseq = (uint64_t)sqlite3_column_int64(statement, 3),
 			.complete = sqlite3_column_int(statement, 4) != 0,
 			.changed_s = sqlite3_column_int64(statement, 5),
+			.checked_s = sqlite3_column_int64(statement, 6),
+			.mailbox_id = (uint64_t)sqlite3_column_int64(statement, 7),
+			.former = (uint32_t)sqlite3_column_int64(statement, 8),
 		};
 	return rc;
 }
@@ -110,6 +113,9 @@ static int mailbox_put(struct db *db, const char *mailbox, const struct store_ma
 	sqlite3_bind_int64(statement, 5, (sqlite3_int64)state->modseq);
 	sqlite3_bind_int(statement, 6, state->complete);
 	sqlite3_bind_int64(statement, 7, state->changed_s);
+	sqlite3_bind_int64(statement, 8, state->checked_s);
+	sqlite3_bind_int64(statement, 9, (sqlite3_int64)state->mailbox_id);
+	sqlite3_bind_int64(statement, 10, state->former);
 	return db_run(db, statement);
 }
 
@@ -130,4 +136,22 @@ int store_mailbox_put(struct store *store, const char *mailbox, const struct sto
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
 	return mailbox_put(&store->db, mailbox, state);
+}
+
+static int run_named(struct db *db, enum db_statement which, const char *mailbox)
+{
+	_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, which);
+	db_bind_blob(db, statement, 1, mailbox, strlen(mailbox));
+	return db_run(db, statement);
+}
+
+int store_mailbox_remove(struct store *store, const char *mailbox)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
+	int rc = db_begin(&store->db);
+	if (rc == 0)
+		rc = run_named(&store->db, DB_MAILBOX_REMOVE, mailbox);
+	if (rc == 0)
+		rc = run_named(&store->db, DB_MAILBOX_UNPIN, mailbox);
+	return db_end(&store->db, rc);
 }

@@ -30,11 +30,18 @@ struct spool_lost {
 	uint64_t untold;  /* messages without a line */
 };
 
+/* A disk that takes nothing. */
+struct store_full {
+	bool told;        /* a warning was said */
+	int64_t tried_ms; /* when room was last looked for */
+};
+
 struct store {
 	char *directory; /* absolute */
 	enum store_kind kind;
 	int dir_fd;
 	int lock_fd;
+	bool lock_missing; /* the disk had no room for the lock file: the directory itself is locked */
 	int bodies_fd;
 	atomic_uint nameless; /* numbers the files of disowned bodies */
 	atomic_uint spooling; /* numbers the files of messages that are being written */
@@ -44,6 +51,7 @@ struct store {
 	uint32_t durable_folder; /* whose directory's name is on the disk; guarded by commit_lock */
 	pthread_mutex_t lock;    /* guards what follows */
 	struct db db;
+	struct store_full full;
 	struct spool_lost lost;
 	struct list_node open[STORE_OPEN_BUCKETS]; /* open bodies, by id */
 };
@@ -62,10 +70,30 @@ static inline void bind_id(sqlite3_stmt *statement, int index, uint64_t id)
 /* A positive errno as a call of the store returns it: -ENOSPC, -ENOMEM or -EIO. */
 int store_errno(int err);
 
+/*
+ * Makes room on a full disk by evicting bodies, if that can be; bytes: how much is wanted. 0: something was freed. Called with
+ * store->lock, while no transaction is begun and no statement used; what it writes to the database is in memory at first.
+ */
+int store_make_room(struct store *store, uint64_t bytes);
+/* If the disk is full: looks whether there is room, and writes back what is in memory. No lock is held. */
+void store_look_for_room(struct store *store);
+/* The same, no more than once a minute; arg: the store. */
+void store_on_full(void *arg);
+
+/* Notes that the database is damaged, for the next opening; arg: the store. */
+void store_note_damage(void *arg);
+/* Whether that was noted. */
+bool store_is_damaged(const struct store *store);
+/* Sets the database aside, so that a new one can be made. why: one line on failure. */
+int store_set_aside(struct store *store, struct str *why);
+
 /* Adds or replaces one row, or structure; store->lock is held. */
 int row_put(struct store *store, uint32_t folder, const struct source_row *row);
 int row_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t size_bytes);
 int structure_put(struct store *store, uint64_t id, const void *data, size_t len);
+/* Puts a fact, or appends one (-ENOENT); store->lock is held. */
+int fact_put(struct store *store, const char *key, const void *data, size_t len);
+int fact_get(struct store *store, const char *key, struct str *out);
 /* Removes what hangs on a message beside its row and what the spool records of it. store->lock is held. */
 int remove_attached(struct store *store, uint64_t id);
 
@@ -103,6 +131,8 @@ int spool_compare(struct store *store, const struct spool_known *known);
  */
 void body_disown_message(struct store *store, uint64_t id);
 void body_disown_folder(struct store *store, uint32_t folder);
+/* Whether somebody has a body open that is recorded under its name. store->lock is held. */
+bool body_is_open(struct store *store, uint64_t id, const char *section);
 
 /* Whether section may be part of a file name: digits, dots, capital letters, not too long. */
 bool body_file_section_valid(const char *section);
@@ -153,6 +183,8 @@ int body_file_for_each(struct store *store, const char *directory, body_file_fn 
 int body_file_open_nameless(struct store *store);
 /* The length of the file; 0 when there is none. */
 uint64_t body_file_size(struct store *store, uint64_t id, const char *section);
+/* Gives a body's file the name of another message's. 0, or an error of the store: also where there is none. */
+int body_file_rename(struct store *store, uint64_t from, uint64_t to, const char *section);
 /* Removes a file, or all files of a folder, or all files; 0 also when there is none. */
 int body_file_remove(struct store *store, uint64_t id, const char *section);
 int body_file_remove_folder(struct store *store, uint32_t folder);

@@ -131,13 +131,15 @@ const char *const sql_statements[DB_STATEMENTS] = {
 	[DB_NUMBER_ADD] = "INSERT INTO number(number, key) VALUES(?1, ?2)",
 
 	[DB_MAILBOX_GET] =
-		"SELECT folder, uidvalidity, uidnext, modseq, complete, changed_s FROM mailbox WHERE name = ?1",
+		"SELECT folder, uidvalidity, uidnext, modseq, complete, changed_s, checked_s, mailbox_id, former"
+		" FROM mailbox WHERE name = ?1",
 	[DB_MAILBOX_PUT] =
-		"INSERT INTO mailbox(name, folder, uidvalidity, uidnext, modseq, complete, changed_s)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+		"INSERT INTO mailbox(name, folder, uidvalidity, uidnext, modseq, complete, changed_s, checked_s,"
+		" mailbox_id, former) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
 		" ON CONFLICT(name) DO UPDATE SET folder = excluded.folder, uidvalidity = excluded.uidvalidity,"
 		" uidnext = excluded.uidnext, modseq = excluded.modseq, complete = excluded.complete,"
-		" changed_s = excluded.changed_s",
+		" changed_s = excluded.changed_s, checked_s = excluded.checked_s, mailbox_id = excluded.mailbox_id,"
+		" former = excluded.former",
 
 	[DB_ROW_PUT] =
 		"INSERT INTO message(id, size, date, seen, flags, labels, header)"
@@ -163,6 +165,36 @@ const char *const sql_statements[DB_STATEMENTS] = {
 		"INSERT INTO section_size(id, section, size) VALUES(?1, ?2, ?3)"
 		" ON CONFLICT(id, section) DO UPDATE SET size = excluded.size",
 	[DB_SECTION_SIZE_GET] = "SELECT size FROM section_size WHERE id = ?1 AND section = ?2",
+
+	[DB_MAILBOX_REMOVE] = "DELETE FROM mailbox WHERE name = ?1",
+	[DB_MAILBOX_UNPIN] = "DELETE FROM pin_mailbox WHERE name = ?1",
+	[DB_ROSTER_CLEAR] = "DELETE FROM roster",
+	[DB_ROSTER_ADD] =
+		"INSERT INTO roster(position, name, delimiter, flags, special_use) VALUES(?1, ?2, ?3, ?4, ?5)",
+	[DB_ROSTER_LOAD] = "SELECT name, delimiter, flags, special_use FROM roster ORDER BY position",
+	[DB_FACT_PUT] =
+		"INSERT INTO fact(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+	[DB_FACT_GET] = "SELECT value FROM fact WHERE key = ?1",
+
+	/* OR ROLLBACK: nothing is noted for taking back one statement alone, which would be a file of half of the folder. */
+	[DB_MOVE_ROWS] = "UPDATE OR ROLLBACK message SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
+	[DB_MOVE_STRUCTURES] = "UPDATE OR ROLLBACK structure SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
+	[DB_MOVE_SECTION_SIZES] = "UPDATE OR ROLLBACK section_size SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
+	[DB_MOVE_BODIES] = "UPDATE OR ROLLBACK body SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
+	[DB_MOVE_PINS] = "UPDATE OR ROLLBACK pin SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
+
+	/* ?1: from, ?2: to. */
+	[DB_CARRY_SIZE] =
+		"UPDATE message SET true_size = (SELECT true_size FROM message WHERE id = ?1)"
+		" WHERE id = ?2 AND true_size IS NULL",
+	[DB_CARRY_STRUCTURE] = "UPDATE OR IGNORE structure SET id = ?2 WHERE id = ?1",
+	[DB_CARRY_SECTION_SIZES] = "UPDATE OR IGNORE section_size SET id = ?2 WHERE id = ?1",
+	[DB_CARRY_PIN] = "UPDATE OR IGNORE pin SET id = ?2 WHERE id = ?1",
+	/* Whose place is free. */
+	[DB_CARRY_SECTIONS] =
+		"SELECT section FROM body AS b WHERE id = ?1"
+		" AND NOT EXISTS(SELECT 1 FROM body AS o WHERE o.id = ?2 AND o.section = b.section)",
+	[DB_CARRY_BODY] = "UPDATE OR IGNORE body SET id = ?2 WHERE id = ?1 AND section = ?3",
 
 	[DB_BODY_PUT] =
 		"INSERT INTO body(id, section, size, ranges) VALUES(?1, ?2, ?3, ?4)"

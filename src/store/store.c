@@ -3,12 +3,15 @@
  * Opening and closing a store: its directory, its lock file, its database.
  *
  *   lock       flock()ed as long as the store is open, with the owner's pid in it; never removed
- *   store.db   and its -wal and -shm
+ *   store.db   and its -wal and -shm; damaged ones: see aside.c
  *   bodies/    the bytes, see body_file.c
  *   bodies.N/  in a spool: files that were there while the database was missing or empty; nobody touches them
  *
  * The lock comes first: nothing else is touched by a process that does not have it. flock() and not fcntl(), because an
  * fcntl() lock is lost when any descriptor of the file is closed, and would not keep out a second store in the same process.
+ *
+ * Where the disk is full or read-only, a cache is opened without writing: what is missing stays missing, and the database
+ * is in memory, above what there is on the disk (spill.c).
  */
 #include "private.h"
 
@@ -89,20 +92,30 @@ static int open_directory(struct store *store, const char *directory, struct str
 	return 0;
 }
 
-/* Opens, or makes with mode 0600, a file in the store's directory. */
-static int open_file(struct store *store, const char *name, int *ret, struct str *why)
+/* Opens, or makes with mode 0600, a file in the store's directory. The descriptor, or a negative errno. */
+static int open_file(struct store *store, const char *name)
 {
 	int fd = openat(store->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || fchmod(fd, 0600) < 0) {
-		int err = errno;
-		if (fd >= 0)
-			close(fd);
-		str_printf(why, "can not open %s in the store's directory %s: %s", name,
-			store->directory, strerror(err));
-		return store_errno(err);
-	}
-	*ret = fd;
-	return 0;
+	if (fd >= 0 && fchmod(fd, 0600) == 0)
+		return fd;
+	int err = errno;
+	if (fd >= 0)
+		close(fd);
+	return -err;
+}
+
+static int fail_file(struct store *store, const char *name, int err, struct str *why)
+{
+	str_printf(why, "can not open %s in the store's directory %s: %s", name, store->directory,
+		strerror(err));
+	return store_errno(err);
+}
+
+/* Whether a failure is of a disk that takes nothing, which a cache can do without. */
+static bool may_do_without(const struct store *store, int err)
+{
+	return store->kind == STORE_CACHE &&
+	       (err == ENOSPC || err == EDQUOT || err == EFBIG || err == EROFS);
 }
 
 static int fail_locked(struct store *store, struct str *why)
@@ -116,26 +129,44 @@ static int fail_locked(struct store *store, struct str *why)
 	return -EBUSY;
 }
 
+/* On a disk that takes no new file: the one that is there, else the directory itself. */
+static int open_lock_without(struct store *store)
+{
+	int fd = openat(store->dir_fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	store->lock_missing = fd < 0;
+	if (fd < 0)
+		fd = openat(store->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 static int take_lock(struct store *store, struct str *why)
 {
-	int rc = open_file(store, "lock", &store->lock_fd, why);
-	if (rc < 0)
-		return rc;
-	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0)
+	int fd = open_file(store, "lock");
+	if (fd < 0 && may_do_without(store, -fd))
+		fd = open_lock_without(store);
+	if (fd < 0)
+		return fail_file(store, "lock", -fd, why);
+	store->lock_fd = fd;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK
 		               ? fail_locked(store, why)
 		               : fail(why, "can not lock the store in", store->directory, errno);
 	/* The pid is for people: on a full disk the lock holds without it. */
-	if (ftruncate(store->lock_fd, 0) == 0)
-		dprintf(store->lock_fd, "%ld\n", (long)getpid());
+	if (!store->lock_missing && ftruncate(fd, 0) == 0)
+		dprintf(fd, "%ld\n", (long)getpid());
 	return 0;
 }
 
 static int open_bodies(struct store *store, struct str *why)
 {
-	mkdirat(store->dir_fd, "bodies", 0700);
+	int err = mkdirat(store->dir_fd, "bodies", 0700) < 0 ? errno : 0;
 	store->bodies_fd =
 		openat(store->dir_fd, "bodies", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (store->bodies_fd < 0 && may_do_without(store, err))
+		return 0;
+	if (store->bodies_fd >= 0 && fchmod(store->bodies_fd, 0700) < 0 &&
+		may_do_without(store, errno))
+		return 0;
 	if (store->bodies_fd < 0 || fchmod(store->bodies_fd, 0700) < 0)
 		return fail(
 			why, "can not open the directory of bodies in", store->directory, errno);
@@ -205,24 +236,65 @@ static void sync_parents(struct store *store)
 	}
 }
 
-static int open_database(struct store *store, struct str *why)
+/*
+ * Makes the file where there is none: SQLite would make it readable as the umask allows; -wal and -shm take over its mode. It is
+ * closed before SQLite opens it, whose locks on it would go with our descriptor. *ret_full: see db_open().
+ */
+static int make_database(struct store *store, int *ret_full, struct str *why)
 {
-	/* SQLite would make it readable as the umask allows; -wal and -shm take over its mode. */
-	_cleanup_close_ int fd = -1;
-	int rc = open_file(store, "store.db", &fd, why);
-	if (rc < 0)
-		return rc;
+	int fd = open_file(store, "store.db");
+	if (fd < 0 && may_do_without(store, -fd)) {
+		*ret_full = -fd;
+		return 0;
+	}
+	if (fd < 0)
+		return fail_file(store, "store.db", -fd, why);
 	struct stat st;
 	if (store->kind == STORE_SPOOL && fstat(fd, &st) == 0 && st.st_size == 0)
 		sync_parents(store);
+	close(fd);
+	return 0;
+}
+
+static int open_once(struct store *store, int *full, struct str *why)
+{
+	int rc = make_database(store, full, why);
+	if (rc < 0)
+		return rc;
 	char path[PATH_MAX];
 	snprintf(path, sizeof(path), "%s/store.db", store->directory);
 	const struct db_params params = {.path = path,
 		.directory = store->directory,
 		.spool = store->kind == STORE_SPOOL,
 		.fresh = clear_bodies,
+		.on_damage = store_note_damage,
+		.full = store_on_full,
 		.arg = store};
-	return db_open(&store->db, &params, why);
+	return db_open(&store->db, &params, *full, why);
+}
+
+/* A cache gets a second chance without what is damaged, and one without a disk. */
+static int open_database(struct store *store, struct str *why)
+{
+	size_t said = why->len;
+	int full = 0;
+	bool damaged = store_is_damaged(store);
+	int rc = damaged ? store_set_aside(store, why) : 0;
+	if (rc == 0)
+		rc = open_once(store, &full, why);
+	bool cache = store->kind == STORE_CACHE;
+	if (rc < 0 && cache && store->db.full_err && !full) {
+		str_truncate(why, said);
+		full = store->db.full_err;
+		rc = open_once(store, &full, why);
+	}
+	if (rc < 0 && cache && store->db.damaged && !damaged) {
+		str_truncate(why, said);
+		rc = store_set_aside(store, why);
+		if (rc == 0)
+			rc = open_once(store, &full, why);
+	}
+	return rc;
 }
 
 static struct store *create(void)
@@ -264,6 +336,7 @@ void store_close(struct store *store)
 		return;
 	if (store->lost.untold)
 		spool_tell_lost(store);
+	store_look_for_room(store);
 	db_close(&store->db);
 	cleanup_close(&store->bodies_fd);
 	cleanup_close(&store->dir_fd);
