@@ -248,11 +248,8 @@ int imap_select(struct imap_engine *engine, const char *mailbox, bool readonly,
 	engine->uidvalidity = 0;
 	engine->uidvalidity_changed = false;
 	int r = select_any(engine, mailbox, readonly, resync, &state, error);
-	if (r < 0) {
-		bool refused =
-			engine->answer.status == IMAP_NO || engine->answer.status == IMAP_BAD;
-		return engine->dead || !refused ? r : select_fail(engine, error);
-	}
+	if (r < 0)
+		return imap_engine_refused(engine) ? select_fail(engine, error) : r;
 	if (state.uidvalidity == 0)
 		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER,
 			SOURCE_CAUSE_MAILBOX, -EIO,
