@@ -207,6 +207,19 @@ bool pin_mailbox_has(struct store *store, const char *mailbox)
 	return db_step(&store->db, statement) > 0;
 }
 
+bool store_pins_any(struct store *store, const char *mailbox, uint32_t folder)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
+	if (store->kind != STORE_CACHE)
+		return false;
+	if (store->policy.newer_than_s != INT64_MAX || pin_mailbox_has(store, mailbox))
+		return true;
+	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_PIN_WITHIN);
+	bind_id(statement, 1, store_id(folder, 0));
+	bind_id(statement, 2, store_id(folder, UINT32_MAX));
+	return db_step(&store->db, statement) > 0;
+}
+
 bool store_is_pinned(struct store *store, const char *mailbox, uint32_t folder, uint32_t uid)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);

@@ -223,6 +223,7 @@ const char *const sql_statements[DB_STATEMENTS] = {
 	[DB_PIN_REMOVE] = "DELETE FROM pin WHERE id = ?1",
 	[DB_PIN_GET] = "SELECT 1 FROM pin WHERE id = ?1",
 	[DB_PIN_ANY] = "SELECT 1 FROM pin LIMIT 1",
+	[DB_PIN_WITHIN] = "SELECT 1 FROM pin WHERE id BETWEEN ?1 AND ?2 LIMIT 1",
 	[DB_PIN_MAILBOX_ADD] = "INSERT OR IGNORE INTO pin_mailbox(name) VALUES(?1)",
 	[DB_PIN_MAILBOX_REMOVE] = "DELETE FROM pin_mailbox WHERE name = ?1",
 	[DB_PIN_MAILBOX_GET] = "SELECT 1 FROM pin_mailbox WHERE name = ?1",
