@@ -76,6 +76,11 @@ static inline void bind_id(sqlite3_stmt *statement, int index, uint64_t id)
 /* A positive errno as a call of the store returns it: -ENOSPC, -ENOMEM or -EIO. */
 int store_errno(int err);
 
+/*
+ * Makes room on a full disk by evicting bodies, if that can be; bytes: how much is wanted. 0: something was freed. Called with
+ * store->lock, while no transaction is begun and no statement used; what it writes to the database is in memory at first.
+ */
+int store_make_room(struct store *store, uint64_t bytes);
 /* If the disk is full: looks whether there is room, and writes back what is in memory. No lock is held. */
 void store_look_for_room(struct store *store);
 /* The same, no more than once a minute; arg: the store. */
