@@ -218,30 +218,39 @@ static int count_held(
 		return rc;
 	body->dirty = true;
 	body->unrecorded_bytes += len;
-	*ret_due = body_due(body);
+	*ret_due = *ret_due || body_due(body);
 	return 0;
+}
+
+/* body->io is held. What could be recorded in memory only is not written, but where nothing is recorded anyway. */
+static int write_compared(
+	struct store_body *body, const void *data, size_t len, uint64_t offset, bool *ret_record)
+{
+	if (!body->disowned && db_spilling(&body->store->db))
+		return -ENOSPC;
+	int rc = body_sums_check(body, offset, offset + len);
+	if (rc < 0)
+		return rc;
+	*ret_record = rc > 0;
+	return write_fully(body->fd, data, len, offset);
 }
 
 /* Writes and counts; what was reserved for it is taken, or given back. */
 static int write_reserved(
 	struct store_body *body, const void *data, size_t len, uint64_t offset, uint64_t reserved)
 {
-	bool record_now = false, bad = false;
+	bool record_now = false;
 	int rc = body_io_begin(body);
-	if (rc == 0) {
-		rc = body_sums_check(body, offset, offset + len);
-		bad = rc > 0;
-		if (rc >= 0)
-			rc = write_fully(body->fd, data, len, offset);
-		if (rc == 0)
-			rc = count_held(body, len, offset, reserved, &record_now);
-		else
-			usage_take(body->store, -(int64_t)reserved);
-		body_io_end(body);
-	} else {
+	bool begun = rc == 0;
+	if (rc == 0)
+		rc = write_compared(body, data, len, offset, &record_now);
+	if (rc == 0)
+		rc = count_held(body, len, offset, reserved, &record_now);
+	else
 		usage_take(body->store, -(int64_t)reserved);
-	}
-	if (record_now || bad)
+	if (begun)
+		body_io_end(body);
+	if (record_now)
 		body_record(body);
 	return rc;
 }

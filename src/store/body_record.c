@@ -125,9 +125,6 @@ static int put(struct store_body *body, const struct body_state *state)
 		return 0;
 	int rc = state->held.count == 0 && !state->size_known ? remove_row(body)
 	                                                      : put_row(body, state);
-	/* What is in memory only is not there after a crash. */
-	if (rc == 0 && db_spilling(&body->store->db))
-		rc = -ENOSPC;
 	if (rc < 0)
 		set_dirty(body);
 	usage_measure_database(body->store);
@@ -143,8 +140,12 @@ int body_record_locked(struct store_body *body)
 	_cleanup_body_state_ struct body_state state = {0};
 	int rc = body_sums_take(body, &state);
 	if (rc == 0)
-		return put(body, &state);
-	set_dirty(body);
+		rc = put(body, &state);
+	/* What is in memory only is not there after a crash. */
+	if (rc == 0 && db_spilling(&body->store->db))
+		rc = -ENOSPC;
+	if (rc < 0)
+		set_dirty(body);
 	return rc;
 }
 

@@ -232,15 +232,15 @@ int store_set_limit(struct store *store, uint64_t bytes)
 bool evict_for_disk(struct store *store, uint64_t bytes)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
-	return store_make_room(store, bytes + SLACK_BYTES) > 0;
+	return store_make_room(store, bytes + SLACK_BYTES) == 0;
 }
 
 int store_make_room(struct store *store, uint64_t bytes)
 {
 	/* The rows of a transaction that is open would come back, if it fails, without their files. */
 	if (store->kind != STORE_CACHE || !sqlite3_get_autocommit(store->db.handle))
-		return 0;
+		return -ENOSPC;
 	int64_t gone = 0;
 	evict(store, bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX, &gone);
-	return gone > 0;
+	return gone > 0 ? 0 : -ENOSPC;
 }

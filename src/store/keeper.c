@@ -20,7 +20,7 @@ static void pause_for_others(void)
 
 static bool is_idle(struct store *store)
 {
-	return atomic_load(&store->usage.settled) && !store->keeper.trim && !store->keeper.sweep &&
+	return atomic_load(&store->usage.settled) && !store->keeper.trim && !orphan_due(store) &&
 	       !usage_touched_due(store);
 }
 

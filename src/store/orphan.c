@@ -115,10 +115,16 @@ static int sweep_folder(void *arg, int dir_fd, const char *name)
 	return rc;
 }
 
+bool orphan_due(const struct store *store)
+{
+	/* On a full disk the database may lack what is on it. */
+	return store->keeper.sweep && !db_spilling(&store->db);
+}
+
 static bool is_due(struct store *store)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
-	return store->keeper.sweep && !atomic_load(&store->keeper.stop);
+	return orphan_due(store) && !atomic_load(&store->keeper.stop);
 }
 
 void orphan_sweep(struct store *store)

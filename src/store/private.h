@@ -76,6 +76,11 @@ static inline void bind_id(sqlite3_stmt *statement, int index, uint64_t id)
 /* A positive errno as a call of the store returns it: -ENOSPC, -ENOMEM or -EIO. */
 int store_errno(int err);
 
+/*
+ * Makes room on a full disk by evicting bodies, if that can be; bytes: how much is wanted. 0: something was freed. Called with
+ * store->lock, while no transaction is begun and no statement used; what it writes to the database is in memory at first.
+ */
+int store_make_room(struct store *store, uint64_t bytes);
 /* If the disk is full: looks whether there is room, and writes back what is in memory. No lock is held. */
 void store_look_for_room(struct store *store);
 /* The same, no more than once a minute; arg: the store. */
@@ -136,12 +141,6 @@ void body_disown_folder(struct store *store, uint32_t folder);
 bool body_is_open(struct store *store, uint64_t id, const char *section);
 /* The same; an open one then counts as used. */
 bool body_skip_open(struct store *store, uint64_t id, const char *section);
-
-/*
- * Evicts unpinned bodies so that bytes become free on the disk. 1: some did; 0: none. Not within a transaction: does nothing there.
- * store->lock is held.
- */
-int store_make_room(struct store *store, uint64_t bytes);
 
 /* Whether section may be part of a file name: digits, dots, capital letters, not too long. */
 bool body_file_section_valid(const char *section);

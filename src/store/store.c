@@ -153,7 +153,7 @@ static int take_lock(struct store *store, struct str *why)
 		               : fail(why, "can not lock the store in", store->directory, errno);
 	/* Whoever closes a cache takes its pid out of the file. */
 	struct stat st;
-	store->keeper.sweep = fstat(store->lock_fd, &st) == 0 && st.st_size > 0;
+	store->keeper.sweep = !store->lock_missing && fstat(fd, &st) == 0 && st.st_size > 0;
 	/* The pid is for people: on a full disk the lock holds without it. */
 	if (!store->lock_missing && ftruncate(fd, 0) == 0)
 		dprintf(fd, "%ld\n", (long)getpid());

@@ -154,6 +154,14 @@ void usage_recount(struct store *store)
 	keeper_wake(store);
 }
 
+/* The sum stays, but where it is being made some may have gone past each other. */
+void usage_moved(struct store *store, int rc)
+{
+	usage_place_reset(&store->usage.evicted);
+	if (rc < 0 || !atomic_load(&store->usage.settled))
+		usage_recount(store);
+}
+
 /* A row of an older mailfs, which did not say what it takes. */
 struct old_row {
 	uint64_t id;
@@ -276,7 +284,7 @@ int usage_count(struct store *store)
 	int rc = count_rows(&counting);
 	add_rows(store, (int64_t)counting.rows, counting.bytes);
 	/* Rows that can not be written go on saying nothing, and are not counted. */
-	if (counting.old_count)
+	if (counting.old_count && !db_spilling(&store->db))
 		put_old(&counting);
 	size_t rows = counting.rows;
 	counting_finish(&counting);
@@ -331,7 +339,13 @@ int usage_write_touched(struct store *store)
 	struct usage *usage = &store->usage;
 	if (usage->touched_count == 0)
 		return 0;
-	int rc = db_begin(&store->db);
+	/* Memory is not spent on it. */
+	int rc = db_spilling(&store->db) ? -ENOSPC : 0;
+	if (rc < 0) {
+		drop_touched(usage);
+		return rc;
+	}
+	rc = db_begin(&store->db);
 	for (size_t i = 0; rc == 0 && i < usage->touched_count; i++)
 		rc = write_touch(store, &usage->touched[i]);
 	rc = db_end(&store->db, rc);

@@ -65,6 +65,8 @@ void usage_finish(struct store *store);
 int usage_count(struct store *store);
 /* Begins anew; also the search for what to evict. */
 void usage_recount(struct store *store);
+/* Rows have other ids now, or would have if the transaction had not failed (rc). The search for what to evict begins anew. */
+void usage_moved(struct store *store, int rc);
 /* A row has other bytes now. */
 struct usage_change {
 	bool was, is; /* whether there was a row, and is */

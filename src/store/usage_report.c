@@ -191,6 +191,7 @@ void store_usage(struct store *store, struct store_usage *ret)
 		.limit_bytes = atomic_load(&usage->limit_bytes),
 		.body_bytes = taken > 0 ? (uint64_t)taken : 0,
 		.database_bytes = atomic_load(&usage->database_bytes),
+		.full = store->kind == STORE_CACHE && db_spilling(&store->db),
 		.settled = atomic_load(&usage->settled),
 	};
 	if (store->kind == STORE_CACHE)

@@ -7,7 +7,6 @@
 #include "fixture.h"
 #include "mailfs/store.h"
 #include "mailfs/util/log.h"
-#include "pin_store.h"
 
 #define LEN 5000
 
@@ -26,7 +25,6 @@ void __wrap_log_line(enum log_level level, const char *format, ...)
 
 static int setup(void **state)
 {
-	pin_store_reset();
 	said = 0;
 	return fixture_setup(state);
 }
