@@ -64,7 +64,7 @@ static int make_room(struct store *store)
 	bool may_help = rc == -ENOSPC || rc == -EDQUOT;
 	if (store->full.told || !may_help)
 		return rc;
-	if (store_make_room(store, spill_need_bytes(&store->db.spill) + AHEAD_BYTES) == 0)
+	if (store_make_room(store, spill_need_bytes(&store->db.spill) + AHEAD_BYTES) < 0)
 		return rc;
 	return write_back(store);
 }

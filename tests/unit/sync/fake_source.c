@@ -36,6 +36,7 @@ bool fake_is_cut(struct fake_source *fake)
 		return false;
 	fake->cut_in[0] = fake->cut_in[1];
 	fake->cut_in[1] = 0;
+	fake->abilities &= ~fake->lose_on_cut;
 	return true;
 }
 
@@ -265,6 +266,8 @@ static int fake_rows(struct source_session *session, uint32_t first, uint32_t la
 		fake->row_ranges[total][1] = last;
 	}
 	fake->counts.rows[columns]++;
+	if (fake->on_rows)
+		fake->on_rows(fake);
 	collect(session, first, last, columns, answer);
 	bool drop = fake->drop_rows > 0;
 	fake->drop_rows -= drop;

@@ -114,6 +114,9 @@ struct fake_source {
 	bool hold_rows;           /* likewise, rows() … */
 	unsigned hold_rows_after; /* … after so many rows */
 	bool quota_known;
+	unsigned lose_on_cut; /* enum source_ability: what it can not any more after that */
+	/* Called with the lock held before each rows(). */
+	void (*on_rows)(struct fake_source *fake);
 	/* Called with the lock held before each body(), to change the world in the middle. */
 	void (*on_body)(struct fake_source *fake, uint32_t uid);
 	uint64_t lengths[64]; /* of the first calls of body() */
