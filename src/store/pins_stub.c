@@ -6,18 +6,6 @@
 
 #define STUB __attribute__((weak))
 
-STUB int store_fact_put(struct store *store, const char *key, const void *data, size_t len)
-{
-	(void)store, (void)key, (void)data, (void)len;
-	return -ENOSPC;
-}
-
-STUB int store_fact_get(struct store *store, const char *key, struct str *out)
-{
-	(void)store, (void)key, (void)out;
-	return -ENOENT;
-}
-
 STUB int store_pin_mailbox(struct store *store, const char *mailbox, bool pin)
 {
 	(void)store, (void)mailbox, (void)pin;
