@@ -161,6 +161,8 @@ def test_watch_folders(filled):
         mount.names()
         client.create("Fresh")
         eventually(watch.has(" folder-new Fresh"), 20)
+        client.append("Fresh", None, None, mail(b"known"))
+        mount.names("Fresh")  # of a folder that nobody has looked into, nothing proves that it was renamed
         client.rename("Fresh", "Stale")
         eventually(watch.has(" folder-renamed Fresh → Stale"), 20)
         client.delete("Stale")
