@@ -119,7 +119,10 @@ static void begin_current(struct selecting *selecting)
 	selecting->state = (struct source_state){0};
 	selecting->current = true;
 	selecting->vanished.malformed = false;
-	selecting->vanished.fn = selecting->resync ? selecting->resync->vanished : NULL;
+	if (!selecting->resync)
+		return;
+	selecting->vanished.fn = selecting->resync->vanished;
+	selecting->vanished.arg = selecting->resync->arg;
 }
 
 static int select_untagged(
