@@ -79,7 +79,7 @@ static void mount_small(struct fixture *fixture)
 /* The database goes on in memory when the disk is full, up to a limit that is small here. */
 static void open_store(struct fixture *fixture)
 {
-	spill_limit_bytes = 2 << 20;
+	spill_limit_bytes = 256 << 10;
 	_cleanup_str_ struct str why = STR_INIT;
 	int rc = store_open(fixture->directory, STORE_CACHE, &fixture->store, &why);
 	if (rc < 0)
