@@ -95,6 +95,7 @@ struct watcher {
 	int64_t moved_ms;  /* own: when it began to watch what it watches */
 	unsigned failures; /* own: connections lost soon after they were made */
 	unsigned refusals; /* own: watches refused in a row */
+	unsigned denials;  /* own: connections refused in a row */
 };
 
 struct watch {
@@ -118,6 +119,8 @@ void watch_interrupt(struct sync_account *account);
 void watch_stop(struct sync_account *account);
 /* The workers can not have a connection, and only watchers have: these give theirs up for a while. Lock held. */
 void watch_yield(struct sync_account *account);
+/* What they rested for may be over: there was no connection, and now there is. Lock held. */
+void watch_hasten(struct sync_account *account);
 /* Somebody asked for the folder. Lock held. */
 void watch_used(struct sync_folder *folder);
 /* As workers_suspect() and workers_cut(). Lock held. */
@@ -135,6 +138,7 @@ struct roster {
 	bool wanted;         /* a survey, as soon as it can be told of */
 	int64_t asked_ms;    /* when the last survey began */
 	int64_t surveyed_ms; /* when the last one that succeeded began; -1: none in this mount */
+	int64_t due_ms;      /* when one is to be done at the latest; CLOCK_NEVER */
 	struct list_node waiters;
 };
 

@@ -188,6 +188,7 @@ int roster_init(struct sync_account *account)
 	struct roster_job *roster_job = calloc(1, sizeof(*roster_job));
 	list_init(&account->roster.waiters);
 	account->roster.surveyed_ms = -1;
+	account->roster.due_ms = CLOCK_NEVER;
 	if (!roster_job)
 		return -ENOMEM;
 	roster_job->account = account;
@@ -208,14 +209,18 @@ void roster_request(struct sync_account *account)
 	if (account->drop || account->stopping)
 		return;
 	roster->asked_ms = clock_now_ms();
+	roster->due_ms = CLOCK_NEVER;
 	/* What it finds could not be told, or it could find nothing: come_online() and set_events() ask again. */
 	roster->wanted = !account->events.rows || account->link.state == SYNC_LINK_OFFLINE;
 	if (roster->wanted)
 		return;
-	if (roster->job->job.busy)
+	struct job *job = &roster->job->job;
+	/* It is not worth a connection of its own, but to who waits for it. */
+	job->patient = list_empty(&roster->waiters);
+	if (job->busy)
 		roster->job->again = true;
 	else
-		job_queue(account, &roster->job->job);
+		job_queue(account, job);
 }
 
 /* Whether the list need not be looked at. Lock held. */
@@ -240,8 +245,13 @@ int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter
 		return -EIO;
 	if (is_current(account))
 		return 0;
+	struct job *job = &account->roster.job->job;
 	waiter_add(account, &account->roster.waiters, waiter);
-	if (!account->roster.job->job.busy)
+	if (!job->busy)
 		roster_request(account);
+	else if (job->patient) {
+		job->patient = false;
+		job_dispatch(account);
+	}
 	return -EINPROGRESS;
 }
