@@ -289,13 +289,13 @@ static int uidvalidity_fail(struct imap_engine *engine, struct source_error *err
 int imap_engine_run(struct imap_engine *engine, struct imap_command *command,
 	const struct imap_exchange *exchange, struct source_error *error)
 {
+	engine->answer = (struct imap_answer){0};
 	str_append(&command->text, "\r\n", 2);
 	if (str_error(&command->text) < 0)
 		return source_fail(error, exchange->scope, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER,
 			-ENOMEM, "out of memory");
 	if (command->bad)
 		return command_bad(exchange->scope, error);
-	engine->answer = (struct imap_answer){0};
 	int r = run_pieces(engine, command, exchange, error);
 	if (r < 0)
 		return r;

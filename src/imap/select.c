@@ -205,7 +205,7 @@ static enum parameter parameter_best(
 	const struct imap_engine *engine, const struct source_resync *resync)
 {
 	if (resync && engine->qresync && engine->caps.set & IMAP_CAP_QRESYNC &&
-		resync->modseq <= INT64_MAX)
+		resync->uidvalidity > 0 && resync->modseq > 0 && resync->modseq <= INT64_MAX)
 		return PARAMETER_QRESYNC;
 	return engine->caps.set & IMAP_CAP_CONDSTORE ? PARAMETER_CONDSTORE : PARAMETER_NONE;
 }
