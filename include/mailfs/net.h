@@ -5,7 +5,7 @@
  *
  * A net_context belongs to an account: it holds the trust settings and the TLS sessions for resumption,
  * may be used by several threads, and outlives its streams. A net_stream is one connection, used by one
- * thread at a time; only net_cancel() may be called from another.
+ * thread at a time; only net_cancel(), net_poke() and net_traffic() may be called from another.
  */
 #ifndef MAILFS_NET_H
 #define MAILFS_NET_H
@@ -71,7 +71,7 @@ void net_set_deadline(struct net_stream *stream, int64_t deadline_ms);
 /* Ends the running and every later call with -ECANCELED. Any thread. Blocks: never. */
 void net_cancel(struct net_stream *stream);
 bool net_secured(const struct net_stream *stream);
-/* Bytes received and sent on the socket, TLS included. */
+/* Bytes received and sent on the socket, TLS included. Any thread. Blocks: never. */
 void net_traffic(const struct net_stream *stream, uint64_t *ret_in, uint64_t *ret_out);
 
 /*
@@ -79,6 +79,13 @@ void net_traffic(const struct net_stream *stream, uint64_t *ret_in, uint64_t *re
  * -ETIMEDOUT at the deadline, -ECANCELED, -EIO. Blocks: network.
  */
 ssize_t net_read(struct net_stream *stream, void *buf, size_t cap);
+/*
+ * Waits for the peer to say something, until until_ms (monotonic), whatever the stream's deadline is. 1: there is something to read
+ * (which may be a part of a line); 0: until_ms has passed, or net_poke(); else an error as net_read(). Blocks: network, until until_ms.
+ */
+int net_wait(struct net_stream *stream, int64_t until_ms);
+/* Makes the net_wait() that runs, or else the next one, return 0. Any thread. Blocks: never. */
+void net_poke(struct net_stream *stream);
 /*
  * Writes all of it; 0 or an error as net_read(), also -EPIPE. An error in the middle ends the stream: the peer
  * would take what follows for the rest. What arrives meanwhile is kept for the readers, up to 8 MiB; more, while
@@ -92,6 +99,14 @@ struct net_limits {
 	uint64_t literal_bytes;  /* the announced size of one literal */
 	uint64_t response_bytes; /* lines and literals together */
 	unsigned literals;       /* literals in one response */
+	/*
+	 * For lists that are longer than anybody wants to hold: a line that has grown by spill_bytes and has not ended is shown to spill(),
+	 * which takes out of its middle what it can use and shortens it; a negative errno ends the reading. line_bytes counts all of it. NULL:
+	 * lines are held whole. Not asked once the response had a literal.
+	 */
+	int (*spill)(void *arg, struct str *line);
+	void *spill_arg;
+	size_t spill_bytes;
 };
 
 /* The limits for anything but bodies: 1 MiB line, 1 MiB literal, 4 MiB response, 64 literals. */
@@ -108,6 +123,8 @@ extern const struct net_limits net_limits_default;
 int net_read_response(struct net_stream *stream, const struct net_limits *limits, struct str *out);
 /* Bytes received that no reader has taken yet. */
 size_t net_buffered(const struct net_stream *stream);
+/* Whether the end of a line is among them. */
+bool net_line_buffered(const struct net_stream *stream);
 
 /*
  * A libetpan low stream over a pair of functions, for protocol code that lets libetpan see only responses

@@ -157,6 +157,7 @@ enum source_event_kind {
 struct source_event {
 	enum source_event_kind kind;
 	const char *mailbox; /* of SOURCE_EVENT_MAILBOX, as on the wire; else NULL */
+	bool continued; /* of SOURCE_EVENT_READY: nothing was missed since the last watch of the same, which no other call followed */
 };
 typedef void source_event_fn(void *arg, const struct source_event *event);
 
@@ -242,7 +243,10 @@ struct source_ops {
 
 	/* enum source_ability; what the server has announced to this session. Blocks: never. */
 	unsigned (*abilities)(const struct source_session *session);
-	/* Appends the server's name and version as it told them (ID), if it did, then its capabilities, one line each. Blocks: never. */
+	/*
+	 * Appends the server's name and version as it told them (ID), if it did, as one line, then its capabilities as one line, blanks between
+	 * them. Printable ASCII. Blocks: never.
+	 */
 	void (*describe)(const struct source_session *session, struct str *out);
 	/* Bytes received and sent on the wire, TLS included. Any thread. Blocks: never. */
 	void (*traffic)(const struct source_session *session, uint64_t *ret_in, uint64_t *ret_out);

@@ -200,6 +200,11 @@ int store_set_policy(struct store *store, const struct store_policy *policy);
 /* Whether a mailbox (uid 0) or a message is pinned by itself, by its mailbox, or by the policy. */
 bool store_is_pinned(struct store *store, const char *mailbox, uint32_t folder, uint32_t uid);
 /*
+ * Whether anything of a mailbox is pinned or may come to be: the mailbox, one of its messages, or by the policy (newer_than_s concerns each,
+ * also one that was never listed).
+ */
+bool store_pins_any(struct store *store, const char *mailbox, uint32_t folder);
+/*
  * Up to max UIDs ≥ first, ascending, of messages of the folder that are pinned (in any of the three ways) and whose body is not whole. *count: how
  * many.
  */

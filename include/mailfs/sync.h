@@ -40,7 +40,8 @@ struct sync_waiter {
 	uint64_t offset;
 	uint64_t seen;
 	ssize_t result;
-	bool queued; /* registered with sync */
+	bool queued;     /* registered with sync */
+	bool background; /* nobody is blocked by it: what is pinned is downloaded */
 };
 
 /*
@@ -172,6 +173,11 @@ void sync_account_status(struct sync_account *account, struct sync_status *ret);
 void sync_account_describe(struct sync_account *account, struct str *out, struct str *quirks);
 /* Everything is to be looked at again, the connection too, as after a resume: for `mailfsctl refresh`. Blocks: never. */
 void sync_account_refresh(struct sync_account *account);
+/*
+ * The list of folders, as sync_folder_refresh() for a listing: 0: it is current, or the server is away (SYNC_LINK_OFFLINE); else
+ * -EINPROGRESS, and result 0 once it is. What is new or gone was told to the events before.
+ */
+int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter);
 /* Announced sizes were wrong twice: none is believed before the body's end was seen. Blocks: never. */
 bool sync_account_sizes_distrusted(const struct sync_account *account);
 
@@ -198,6 +204,11 @@ struct sync_folder_status {
 /* Blocks: disk. */
 int sync_folder_status(struct sync_folder *folder, struct sync_folder_status *ret);
 
+/*
+ * Makes the list of folders current: 0 when the server tells of its changes, or it was asked for less than refresh_ms ago, or can not be asked now; else
+ * -EINPROGRESS, and result 0 once it is; those that came and went were told to the events then.
+ */
+int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter);
 /* The quota as last heard. Blocks: never. */
 void sync_account_quota(struct sync_account *account, struct source_quota *ret);
 

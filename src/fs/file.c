@@ -24,6 +24,7 @@ struct fs_file {
 	struct list_node node; /* in fs->open_files */
 	struct fs *fs;
 	struct tree_file *file;
+	uint64_t inode;
 	atomic_uint references;       /* the kernel's, and one for each read */
 	atomic_llong silent_until_ms; /* monotonic: reads fail at once until then */
 	pthread_mutex_t lock;
@@ -37,13 +38,14 @@ static struct fs_file *file_of(const struct fuse_file_info *fi)
 }
 
 /* Takes file. NULL: there is no memory. */
-static struct fs_file *file_create(struct fs *fs, struct tree_file *file)
+static struct fs_file *file_create(struct fs *fs, struct tree_file *file, uint64_t inode)
 {
 	struct fs_file *handle = calloc(1, sizeof(*handle));
 	if (!handle)
 		return NULL;
 	handle->fs = fs;
 	handle->file = file;
+	handle->inode = inode;
 	atomic_init(&handle->references, 1);
 	pthread_mutex_init(&handle->lock, NULL);
 	list_init(&handle->running);
@@ -71,6 +73,27 @@ void files_close(struct fs *fs)
 		file_unref(container_of(fs->open_files.next, struct fs_file, node));
 }
 
+bool files_attributes(struct fs *fs, fuse_ino_t node, struct tree_entry *ret)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&fs->open_lock);
+	const struct list_node *pos;
+	for (pos = fs->open_files.next; pos != &fs->open_files; pos = pos->next) {
+		const struct fs_file *file = container_of(pos, const struct fs_file, node);
+		if (file->inode != node)
+			continue;
+		tree_file_attributes(fs->tree, file->file, ret);
+		return true;
+	}
+	return false;
+}
+
+void files_correct(struct fs *fs, struct tree_entry *entry)
+{
+	struct tree_entry open;
+	if (files_attributes(fs, entry->node, &open))
+		entry->attr = open.attr;
+}
+
 /* --- open, release --- */
 
 static int open_run(struct fs_op *op)
@@ -79,7 +102,7 @@ static int open_run(struct fs_op *op)
 	int r = tree_file_open(op->fs->tree, op->node, &file, &op->call);
 	if (r < 0)
 		return r;
-	op->file = file_create(op->fs, file);
+	op->file = file_create(op->fs, file, op->node);
 	if (op->file)
 		return 0;
 	tree_file_close(file);

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine.h"
@@ -34,6 +35,10 @@ void imap_engine_finish(struct imap_engine *engine)
 	engine->stream = NULL;
 	str_finish(&engine->line);
 	str_finish(&engine->scratch);
+	str_finish(&engine->words);
+	str_finish(&engine->name);
+	free(engine->watched);
+	engine->watched = NULL;
 	imap_tree_finish(&engine->tree);
 }
 
@@ -47,11 +52,11 @@ void imap_engine_begin(struct imap_engine *engine)
 }
 
 /* Moves the deadline of a streaming exchange on, if the window that ends now brought enough. */
-static void engine_renew(struct imap_engine *engine)
+void imap_engine_progress(struct imap_engine *engine, size_t bytes)
 {
 	int64_t now = clock_now_ms(), elapsed = now - engine->window_ms;
 	int64_t window = engine->timeout_ms / 2 < WINDOW_MS ? engine->timeout_ms / 2 : WINDOW_MS;
-	engine->window_bytes += engine->line.len;
+	engine->window_bytes += bytes;
 	if (elapsed < window)
 		return;
 	if (engine->window_bytes >= (uint64_t)elapsed * WINDOW_BYTES_S / 1000)
@@ -60,12 +65,26 @@ static void engine_renew(struct imap_engine *engine)
 	engine->window_bytes = 0;
 }
 
-static int engine_dead(struct imap_engine *engine, int err, struct source_error *error)
+int imap_engine_lost(struct imap_engine *engine, int err, struct source_error *error)
 {
 	engine->dead = true;
 	engine->dead_err = err;
 	net_fail(engine->stream, err, error);
 	return error->err;
+}
+
+void imap_engine_refuse(struct imap_engine *engine, unsigned capabilities, const char *what)
+{
+	if (!(engine->refused & capabilities))
+		log_info("the server announces %s but refuses it: it is used without (%s)", what,
+			engine->answer.text[0] ? engine->answer.text : "it does not say why");
+	engine->refused |= capabilities;
+	engine->caps.set &= ~capabilities;
+}
+
+bool imap_engine_not_understood(const struct imap_engine *engine)
+{
+	return !engine->dead && engine->answer.status == IMAP_BAD && engine->answer.unsupported;
 }
 
 int imap_engine_broken(struct imap_engine *engine, const char *why, struct source_error *error)
@@ -79,12 +98,12 @@ int imap_engine_send(
 	struct imap_engine *engine, const void *data, size_t len, struct source_error *error)
 {
 	if (engine->dead_err < 0)
-		return engine_dead(engine, engine->dead_err, error);
+		return imap_engine_lost(engine, engine->dead_err, error);
 	if (engine->dead)
 		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NOW,
 			SOURCE_CAUSE_CONNECT, -EIO, "the connection is lost");
 	int r = net_write(engine->stream, data, len);
-	return r < 0 ? engine_dead(engine, r, error) : 0;
+	return r < 0 ? imap_engine_lost(engine, r, error) : 0;
 }
 
 static int engine_bye(struct imap_engine *engine, const struct imap_response *response,
@@ -107,10 +126,17 @@ static void note_uidvalidity(struct imap_engine *engine, struct imap_slice args)
 	engine->uidvalidity = (uint32_t)number;
 }
 
+static void note_capabilities(struct imap_engine *engine, struct imap_slice words)
+{
+	imap_capabilities_parse(&engine->caps, words);
+	imap_capabilities_print(words, &engine->words);
+	engine->caps.set &= ~engine->refused;
+}
+
 static void note_code(struct imap_engine *engine, const struct imap_response *response)
 {
 	if (imap_slice_is(response->code, "CAPABILITY"))
-		imap_capabilities_parse(&engine->caps, response->code_args);
+		note_capabilities(engine, response->code_args);
 	else if (imap_slice_is(response->code, "ALERT") && engine->alerts++ < ALERTS_LOGGED)
 		log_warning("the server says: %.*s", (int)response->text.len, response->text.data);
 	else if (imap_slice_is(response->code, "UIDVALIDITY"))
@@ -123,7 +149,9 @@ static void engine_note(struct imap_engine *engine, const struct imap_response *
 	if (response->status != IMAP_NONE)
 		note_code(engine, response);
 	else if (imap_slice_is(response->name, "CAPABILITY"))
-		imap_capabilities_parse(&engine->caps, response->args);
+		note_capabilities(engine, response->args);
+	else if (imap_slice_is(response->name, "ID"))
+		imap_id_print(&engine->tree, response->args, &engine->name);
 	else if (response->numbered && imap_slice_is(response->name, "EXISTS"))
 		engine->messages = response->number;
 }
@@ -143,7 +171,7 @@ static int read_line(struct imap_engine *engine, const struct imap_exchange *exc
 	for (int blank = 0; blank < 16; blank++) {
 		int r = net_read_response(engine->stream, limits, &engine->line);
 		if (r < 0)
-			return engine_dead(engine, r, error);
+			return imap_engine_lost(engine, r, error);
 		if (engine->line.len > 0)
 			return 0;
 	}
@@ -157,7 +185,7 @@ int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exc
 	if (r < 0)
 		return r;
 	if (exchange->streaming)
-		engine_renew(engine);
+		imap_engine_progress(engine, engine->line.len);
 	if (imap_response_parse(engine->line.data, engine->line.len, ret) < 0)
 		return imap_engine_broken(engine, "not a response", error);
 	if (ret->kind == IMAP_TAGGED && !is_running_tag(engine, ret->tag))
@@ -176,18 +204,24 @@ static int handler_fail(int err, struct source_error *error)
 		"stopped: %s", strerror(-err));
 }
 
+static uint64_t responses_max(
+	const struct imap_engine *engine, const struct imap_exchange *exchange)
+{
+	uint64_t most = exchange->responses_max ? exchange->responses_max : RESPONSES_MAX;
+	return most + (exchange->per_message ? UINT64_C(4) * engine->messages : 0);
+}
+
 int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exchange,
 	struct imap_response *ret, struct source_error *error)
 {
-	uint64_t left = exchange->responses_max ? exchange->responses_max : RESPONSES_MAX;
 	int stopped = 0;
-	for (;;) {
+	for (uint64_t seen = 0;; seen++) {
 		int r = imap_engine_read(engine, exchange, ret, error);
 		if (r < 0)
 			return r;
 		if (ret->kind != IMAP_UNTAGGED)
 			return stopped < 0 ? handler_fail(stopped, error) : 0;
-		if (left-- == 0)
+		if (seen >= responses_max(engine, exchange))
 			return imap_engine_broken(
 				engine, "more responses than there can be", error);
 		if (stopped == 0 && exchange->untagged)

@@ -58,6 +58,13 @@ enum imap_capability {
 	IMAP_CAP_LIST_EXTENDED = 1 << 9, /* RFC 5258 */
 	IMAP_CAP_SPECIAL_USE = 1 << 10,  /* RFC 6154 */
 	IMAP_CAP_GMAIL = 1 << 11,        /* X-GM-EXT-1 */
+	IMAP_CAP_ENABLE = 1 << 12,       /* RFC 5161 */
+	IMAP_CAP_QRESYNC = 1 << 13,      /* RFC 7162 */
+	IMAP_CAP_IDLE = 1 << 14,         /* RFC 2177 */
+	IMAP_CAP_NOTIFY = 1 << 15,       /* RFC 5465 */
+	IMAP_CAP_ESEARCH = 1 << 16,      /* RFC 4731 */
+	IMAP_CAP_OBJECTID = 1 << 17,     /* RFC 8474 */
+	IMAP_CAP_UNSELECT = 1 << 18,     /* RFC 3691 */
 };
 struct imap_capabilities {
 	bool known;                /* the server has told them since the last change of state */
@@ -67,6 +74,10 @@ struct imap_capabilities {
 };
 /* Replaces the set by that of a list of words. */
 void imap_capabilities_parse(struct imap_capabilities *caps, struct imap_slice words);
+/* Replaces out by the words as one line for people, without what is not printable, and not longer than anybody reads. */
+void imap_capabilities_print(struct imap_slice words, struct str *out);
+/* Replaces out by the name and version in the server's answer to ID (RFC 2971), likewise; empty: it tells none. */
+void imap_id_print(struct imap_tree *tree, struct imap_slice args, struct str *out);
 
 /* --- code.c: response codes and words (RFC 5530) to what a file operation shall give --- */
 
@@ -97,13 +108,21 @@ struct imap_engine {
 	struct str scratch;        /* likewise */
 	int tag;                   /* number of the running command; its tag is C and the number */
 	int timeout_ms;
-	bool dead;       /* connection lost or out of step: nothing more is sent */
-	int dead_err;    /* the network's error, if that was it */
-	unsigned alerts; /* ALERTs so far */
-	bool leaving;    /* LOGOUT was sent: BYE is no failure */
-	bool selected;
-	uint32_t uidvalidity;     /* of the selected mailbox; 0: not known yet */
-	uint32_t messages;        /* the last EXISTS */
+	unsigned refused;     /* enum imap_capability: announced, but the server does not do it */
+	bool qresync;         /* ENABLE QRESYNC was accepted */
+	struct str words;     /* the capabilities as the server wrote them */
+	struct str name;      /* what it says it is (ID) */
+	bool dead;            /* connection lost or out of step: nothing more is sent */
+	int dead_err;         /* the network's error, if that was it */
+	unsigned alerts;      /* ALERTs so far */
+	bool leaving;         /* LOGOUT was sent: BYE is no failure */
+	bool selected;        /* by the last select(), and still the same */
+	bool opened;          /* the server may have a mailbox open, whatever we think of it */
+	bool notifying;       /* the server tells of other mailboxes (NOTIFY) */
+	int watch_tag;        /* the last command of the last watch; 0: there was none */
+	char *watched;        /* the mailbox of that watch; NULL: all */
+	uint32_t uidvalidity; /* of the selected mailbox; 0: not known yet */
+	uint32_t messages;    /* the last EXISTS */
 	bool uidvalidity_changed; /* the server changed it under us */
 	int64_t window_ms;        /* since when window_bytes are counted (see imap_engine_begin) */
 	uint64_t window_bytes;
@@ -135,6 +154,7 @@ struct imap_exchange {
 	void *arg;
 	const struct net_limits *limits; /* NULL: net_limits_default */
 	uint64_t responses_max;          /* 0: 10,000 */
+	bool per_message;                /* and four for each message (EXISTS) */
 	bool streaming;                  /* see imap_engine_begin() */
 };
 
@@ -171,6 +191,14 @@ int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exc
 /* Reads up to the next continuation or tagged answer (engine->answer). *ret is valid until the next read. */
 int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exchange,
 	struct imap_response *ret, struct source_error *error);
+/* In the middle of a response of a streaming exchange: so many bytes of it have come (see imap_engine_begin()). */
+void imap_engine_progress(struct imap_engine *engine, size_t bytes);
+/* What the server has announced and refuses is not used any more in this session. what: for the log. */
+void imap_engine_refuse(struct imap_engine *engine, unsigned capabilities, const char *what);
+/* Whether the last command was refused because the server does not understand it. */
+bool imap_engine_not_understood(const struct imap_engine *engine);
+/* The connection failed with err. Returns the errno in error. */
+int imap_engine_lost(struct imap_engine *engine, int err, struct source_error *error);
 /* The connection is of no use any more. Returns the errno in error. */
 int imap_engine_broken(struct imap_engine *engine, const char *why, struct source_error *error);
 

@@ -337,5 +337,5 @@ int imap_login(struct imap_engine *engine, const struct imap_login_params *param
 	/* Some servers let nobody in who has not introduced himself. Others refuse it: no harm. */
 	if (r == 0 && (engine->caps.set & IMAP_CAP_ID))
 		r = imap_etpan_id(engine, error);
-	return r;
+	return r < 0 ? r : imap_enable(engine, error);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * NAMESPACE with our own parser, because libetpan's reads before the start of an empty prefix whose delimiter is
- * malformed, leaks its answer on a refusal, and does not take extension data. The delimiters are not kept: LIST tells
- * each mailbox's own.
+ * malformed, leaks its answer on a refusal, and does not take extension data. A mailbox's own delimiter is what LIST
+ * tells; that of its namespace only serves to know where a prefix ends.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,14 @@ void imap_namespaces_finish(struct imap_namespaces *spaces)
 	spaces->count = 0;
 }
 
-static void space_add(struct imap_namespaces *spaces, const struct imap_node *prefix, unsigned flag)
+static char delimiter_of(const struct imap_node *node)
+{
+	bool one = imap_node_is_string(node) && node->len == (node->escaped ? 2U : 1U);
+	return one ? node->data[node->len - 1] : 0;
+}
+
+static void space_add(struct imap_namespaces *spaces, const struct imap_node *prefix,
+	const struct imap_node *delimiter, unsigned flag)
 {
 	struct str text = STR_INIT;
 	if (!imap_node_is_string(prefix) || spaces->count == IMAP_NAMESPACES_MAX)
@@ -26,7 +33,8 @@ static void space_add(struct imap_namespaces *spaces, const struct imap_node *pr
 	char *own = memchr(str_cstr(&text), 0, text.len) ? NULL : str_steal(&text);
 	str_finish(&text);
 	if (own)
-		spaces->items[spaces->count++] = (struct imap_namespace){own, flag};
+		spaces->items[spaces->count++] =
+			(struct imap_namespace){own, delimiter_of(delimiter), flag};
 }
 
 /* ((prefix delimiter …)(prefix delimiter …)) or NIL */
@@ -34,8 +42,10 @@ static void spaces_add(struct imap_namespaces *spaces, const struct imap_tree *t
 	const struct imap_node *list, unsigned flag)
 {
 	const struct imap_node *space = imap_node_child(tree, list);
-	for (; space; space = imap_node_next(tree, space))
-		space_add(spaces, imap_node_child(tree, space), flag);
+	for (; space; space = imap_node_next(tree, space)) {
+		const struct imap_node *prefix = imap_node_child(tree, space);
+		space_add(spaces, prefix, imap_node_next(tree, prefix), flag);
+	}
 }
 
 static int namespace_untagged(

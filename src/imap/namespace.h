@@ -9,7 +9,8 @@
 
 struct imap_namespace {
 	char *prefix;
-	unsigned flag; /* SOURCE_MAILBOX_PERSONAL, _OTHER or _SHARED */
+	char delimiter; /* 0: none */
+	unsigned flag;  /* SOURCE_MAILBOX_PERSONAL, _OTHER or _SHARED */
 };
 struct imap_namespaces {
 	struct imap_namespace items[IMAP_NAMESPACES_MAX];

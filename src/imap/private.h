@@ -28,14 +28,22 @@ int imap_list(
 	struct imap_engine *engine, source_mailbox_fn *fn, void *arg, struct source_error *error);
 int imap_quota(struct imap_engine *engine, struct source_quota *ret, struct source_error *error);
 int imap_select(struct imap_engine *engine, const char *mailbox, bool readonly,
-	struct source_state *ret, struct source_error *error);
+	const struct source_resync *resync, struct source_state *ret, struct source_error *error);
+int imap_status(struct imap_engine *engine, const char *mailbox, struct source_state *ret,
+	struct source_error *error);
 int imap_rows(struct imap_engine *engine, uint32_t first, uint32_t last,
 	enum source_columns columns, source_row_fn *fn, void *arg, unsigned *ret_skipped,
 	struct source_error *error);
+int imap_changed(struct imap_engine *engine, uint32_t first, uint32_t last, uint64_t modseq,
+	source_row_fn *fn, void *arg, unsigned *ret_skipped, struct source_error *error);
+int imap_uids(struct imap_engine *engine, uint32_t first, uint32_t last, source_range_fn *fn,
+	void *arg, struct source_error *error);
 int imap_structures(struct imap_engine *engine, const uint32_t *uids, size_t count,
 	source_structure_fn *fn, void *arg, struct source_error *error);
 int imap_body(struct imap_engine *engine, uint32_t uid, const char *section, uint64_t offset,
 	uint64_t length, uint64_t limit_bytes, struct str *out, struct source_error *error);
+int imap_watch(struct imap_engine *engine, const char *mailbox, int64_t until_ms,
+	source_event_fn *fn, void *arg, struct source_error *error);
 
 /* --- fetch.c: what FETCH responses have in common --- */
 
@@ -62,6 +70,80 @@ size_t imap_uid_set_append(struct str *out, const uint32_t *uids, size_t count);
 extern const struct net_limits imap_fetch_limits;
 /* Fails unless a mailbox is selected. */
 int imap_fetch_begin(struct imap_engine *engine, struct source_error *error);
+
+/* --- rows.c: one row --- */
+
+/* The texts of a row live here until the next one is read. Zero it before, finish it after. */
+struct imap_row_reader {
+	struct str flags, labels, header;
+};
+/* Whether the response is a FETCH, and what of a row is in it. */
+bool imap_row_read(struct imap_engine *engine, const struct imap_response *response,
+	struct imap_row_reader *reader, struct imap_fetch *ret_fetch, struct source_row *ret);
+/* -ENOMEM: what was read lacks something. */
+int imap_row_error(const struct imap_row_reader *reader);
+void imap_row_finish(struct imap_row_reader *reader);
+
+/* --- set.c: sets of UIDs --- */
+
+enum imap_set_kind { IMAP_SET_VANISHED, IMAP_SET_SEARCH };
+struct imap_set {
+	enum imap_set_kind kind;
+	uint32_t first, last; /* what is outside is not told */
+	source_range_fn *fn;  /* NULL: nothing is told */
+	void *arg;
+	bool malformed; /* some of what came is no set of UIDs */
+	int err;        /* what fn returned, negative; 0: nothing of the kind */
+	uint32_t run_first, run_last;
+	struct imap_engine *engine;
+};
+void imap_set_init(struct imap_set *set, enum imap_set_kind kind, uint32_t first, uint32_t last,
+	source_range_fn *fn, void *arg);
+/* Whether the response is of this kind (VANISHED; SEARCH or, with the running command's tag, ESEARCH); it is told then. */
+bool imap_set_read(
+	struct imap_set *set, struct imap_engine *engine, const struct imap_response *response);
+/* The limits of an exchange in which such responses are of any length: they are told while they arrive, and not held. */
+void imap_set_limits(struct imap_set *set, struct imap_engine *engine, struct net_limits *ret);
+
+/* --- select.c --- */
+
+/* The hash of an OBJECTID (RFC 8474), "(ID)" or "ID"; 0: it is none. */
+uint64_t imap_mailbox_id(struct imap_slice id);
+/* ENABLE of what the server announces and the session will use (RFC 5161). 0, also when it is refused; or the connection is lost. */
+int imap_enable(struct imap_engine *engine, struct source_error *error);
+
+/* --- watch.c, notify.c --- */
+
+struct imap_watch {
+	struct imap_engine *engine;
+	int64_t until_ms;
+	source_event_fn *fn;
+	void *arg;
+	const char *mailbox;        /* NULL: all */
+	imap_untagged_fn *untagged; /* notes what is to be told; its arg is the watch */
+	bool armed;                 /* READY was told: what comes is news */
+	bool continued;             /* the last watch was the same and nothing came in between */
+	bool counted; /* exists is what the server said last, and none has gone since */
+	uint32_t exists;
+	/* To be told. */
+	bool list, lost;
+	bool ended;       /* the server will tell nothing more */
+	struct str names; /* of mailboxes, NUL-terminated */
+	unsigned name_count;
+};
+/* From now on what the server says is news. */
+void imap_watch_ready(struct imap_watch *watch);
+/* Notes that a mailbox changed. */
+void imap_watch_note(struct imap_watch *watch, const char *mailbox, size_t len);
+/* Tells what was noted. */
+void imap_watch_tell(struct imap_watch *watch);
+/*
+ * Reads what comes, and tells it, until until_ms or a poke: 0; until a tagged answer (engine->answer), or `ended`: 1; or the
+ * connection is lost.
+ */
+int imap_watch_wait(struct imap_watch *watch, struct source_error *error);
+/* The watch of all mailboxes, by NOTIFY. */
+int imap_notify(struct imap_watch *watch, struct source_error *error);
 
 /* --- bodystructure.c --- */
 

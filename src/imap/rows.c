@@ -21,10 +21,11 @@
 struct rows {
 	uint32_t first, last;
 	enum source_columns columns;
+	uint64_t modseq; /* only what changed since; 0: all */
 	source_row_fn *fn;
 	void *arg;
 	unsigned skipped, damaged;
-	struct str flags, labels, header; /* scratch */
+	struct imap_row_reader reader;
 };
 
 /* What an extended attribute can hold; a server that says more of a message says nothing for people. */
@@ -32,22 +33,22 @@ struct rows {
 
 /* \Recent is not kept: it tells of the session that looks, not of the message. */
 static void read_flags(const struct imap_tree *tree, const struct imap_node *list,
-	struct rows *rows, struct source_row *row)
+	struct imap_row_reader *reader, struct source_row *row)
 {
 	if (!imap_node_is_list(list) || !list->closed)
 		return;
-	str_reset(&rows->flags);
+	str_reset(&reader->flags);
 	const struct imap_node *flag = imap_node_child(tree, list);
 	for (; flag; flag = imap_node_next(tree, flag)) {
 		if (flag->type == IMAP_NODE_LIST || imap_node_is(flag, "\\Recent"))
 			continue;
-		if (rows->flags.len + flag->len >= WORDS_MAX_BYTES)
+		if (reader->flags.len + flag->len >= WORDS_MAX_BYTES)
 			break;
-		if (rows->flags.len > 0)
-			str_putc(&rows->flags, ' ');
-		imap_node_append(flag, &rows->flags);
+		if (reader->flags.len > 0)
+			str_putc(&reader->flags, ' ');
+		imap_node_append(flag, &reader->flags);
 	}
-	row->flags = str_cstr(&rows->flags);
+	row->flags = str_cstr(&reader->flags);
 	row->have |= SOURCE_ROW_FLAGS;
 }
 
@@ -69,22 +70,22 @@ static void append_label(struct str *out, const struct imap_node *label)
 }
 
 static void read_labels(const struct imap_tree *tree, const struct imap_node *list,
-	struct rows *rows, struct source_row *row)
+	struct imap_row_reader *reader, struct source_row *row)
 {
 	if (!imap_node_is_list(list) || !list->closed)
 		return;
-	str_reset(&rows->labels);
+	str_reset(&reader->labels);
 	const struct imap_node *label = imap_node_child(tree, list);
 	for (; label; label = imap_node_next(tree, label)) {
 		if (label->type == IMAP_NODE_LIST)
 			continue;
-		if (rows->labels.len + 2 * label->len >= WORDS_MAX_BYTES)
+		if (reader->labels.len + 2 * label->len >= WORDS_MAX_BYTES)
 			break;
-		if (rows->labels.len > 0)
-			str_putc(&rows->labels, ' ');
-		append_label(&rows->labels, label);
+		if (reader->labels.len > 0)
+			str_putc(&reader->labels, ' ');
+		append_label(&reader->labels, label);
 	}
-	row->labels = str_cstr(&rows->labels);
+	row->labels = str_cstr(&reader->labels);
 	row->have |= SOURCE_ROW_LABELS;
 }
 
@@ -101,17 +102,18 @@ static void read_size(const struct imap_node *value, struct source_row *row)
 }
 
 /* NIL: the message has none of the fields. */
-static void read_header(const struct imap_node *value, struct rows *rows, struct source_row *row)
+static void read_header(
+	const struct imap_node *value, struct imap_row_reader *reader, struct source_row *row)
 {
 	if (!imap_node_is_string(value) && !imap_node_is_nil(value))
 		return;
 	row->header = imap_node_is_nil(value) ? "" : value->data;
 	row->header_len = imap_node_is_nil(value) ? 0 : value->len;
 	if (value->escaped) {
-		str_reset(&rows->header);
-		imap_node_append(value, &rows->header);
-		row->header = str_cstr(&rows->header);
-		row->header_len = rows->header.len;
+		str_reset(&reader->header);
+		imap_node_append(value, &reader->header);
+		row->header = str_cstr(&reader->header);
+		row->header_len = reader->header.len;
 	}
 	if (row->header_len > HEADER_MAX)
 		row->header_len = HEADER_MAX;
@@ -126,26 +128,50 @@ static bool is_header_item(const struct imap_node *item)
 }
 
 static void read_item(const struct imap_tree *tree, const struct imap_node *item,
-	const struct imap_node *value, struct rows *rows, struct source_row *row)
+	const struct imap_node *value, struct imap_row_reader *reader, struct source_row *row)
 {
 	if (imap_node_is(item, "FLAGS"))
-		read_flags(tree, value, rows, row);
+		read_flags(tree, value, reader, row);
 	else if (imap_node_is(item, "INTERNALDATE"))
 		read_date(value, row);
 	else if (imap_node_is(item, "RFC822.SIZE"))
 		read_size(value, row);
 	else if (imap_node_is(item, "X-GM-LABELS"))
-		read_labels(tree, value, rows, row);
+		read_labels(tree, value, reader, row);
 	else if (is_header_item(item))
-		read_header(value, rows, row);
+		read_header(value, reader, row);
 }
 
-static int rows_error(const struct rows *rows)
+int imap_row_error(const struct imap_row_reader *reader)
 {
-	return str_error(&rows->flags) < 0 || str_error(&rows->labels) < 0 ||
-	                       str_error(&rows->header) < 0
+	return str_error(&reader->flags) < 0 || str_error(&reader->labels) < 0 ||
+	                       str_error(&reader->header) < 0
 	               ? -ENOMEM
 	               : 0;
+}
+
+void imap_row_finish(struct imap_row_reader *reader)
+{
+	str_finish(&reader->flags);
+	str_finish(&reader->labels);
+	str_finish(&reader->header);
+}
+
+bool imap_row_read(struct imap_engine *engine, const struct imap_response *response,
+	struct imap_row_reader *reader, struct imap_fetch *ret_fetch, struct source_row *ret)
+{
+	const struct imap_tree *tree = &engine->tree;
+	if (!imap_fetch_parse(engine, response, ret_fetch))
+		return false;
+	*ret = (struct source_row){.uid = ret_fetch->uid, .flags = ""};
+	const struct imap_node *item = ret_fetch->item;
+	while (item) {
+		const struct imap_node *next, *value = imap_fetch_value(tree, item, &next);
+		if (value)
+			read_item(tree, item, value, reader, ret);
+		item = next;
+	}
+	return true;
 }
 
 /*
@@ -174,7 +200,7 @@ static int row_found(
 		rows->damaged++;
 		log_info("message %u: the server's listing of it can not be understood", row->uid);
 	}
-	int r = rows_error(rows);
+	int r = imap_row_error(&rows->reader);
 	return r < 0 ? r : rows->fn(rows->arg, row);
 }
 
@@ -183,17 +209,9 @@ static int rows_untagged(
 {
 	struct rows *rows = arg;
 	struct imap_fetch fetch;
-	const struct imap_tree *tree = &engine->tree;
-	if (!imap_fetch_parse(engine, response, &fetch))
+	struct source_row row;
+	if (!imap_row_read(engine, response, &rows->reader, &fetch, &row))
 		return 0;
-	struct source_row row = {.uid = fetch.uid, .flags = ""};
-	const struct imap_node *item = fetch.item;
-	while (item) {
-		const struct imap_node *next, *value = imap_fetch_value(tree, item, &next);
-		if (value)
-			read_item(tree, item, value, rows, &row);
-		item = next;
-	}
 	return row_found(rows, &fetch, &row);
 }
 
@@ -228,8 +246,27 @@ static int rows_run(struct imap_engine *engine, struct rows *rows, struct source
 		snprintf(last, sizeof(last), "%u", rows->last);
 	imap_command_init(&command, engine, "UID FETCH %u:%s (%s)", rows->first, last,
 		column_names(engine, rows->columns));
-	log_debug("imap: UID FETCH %u:%s, listing", rows->first, last);
+	if (rows->modseq > 0)
+		str_printf(&command.text, " (CHANGEDSINCE %llu)", (unsigned long long)rows->modseq);
+	log_debug("imap: UID FETCH %u:%s, %s", rows->first, last,
+		rows->modseq > 0 ? "changes" : "listing");
 	return imap_engine_run(engine, &command, &exchange, error);
+}
+
+static int rows_all(struct imap_engine *engine, struct rows *rows, unsigned *ret_skipped,
+	struct source_error *error)
+{
+	int r = imap_fetch_begin(engine, error);
+	if (r == 0)
+		r = rows_run(engine, rows, error);
+	if (rows->damaged + rows->skipped > 0)
+		log_warning(
+			"%u messages: the server's listing of them can not be understood; %u of them tell no UID",
+			rows->damaged + rows->skipped, rows->skipped);
+	imap_row_finish(&rows->reader);
+	if (r == 0)
+		*ret_skipped = rows->skipped;
+	return r;
 }
 
 int imap_rows(struct imap_engine *engine, uint32_t first, uint32_t last,
@@ -238,17 +275,23 @@ int imap_rows(struct imap_engine *engine, uint32_t first, uint32_t last,
 {
 	struct rows rows = {
 		.first = first ? first : 1, .last = last, .columns = columns, .fn = fn, .arg = arg};
-	int r = imap_fetch_begin(engine, error);
-	if (r == 0)
-		r = rows_run(engine, &rows, error);
-	if (rows.damaged + rows.skipped > 0)
-		log_warning(
-			"%u messages: the server's listing of them can not be understood; %u of them tell no UID",
-			rows.damaged + rows.skipped, rows.skipped);
-	str_finish(&rows.flags);
-	str_finish(&rows.labels);
-	str_finish(&rows.header);
-	if (r == 0)
-		*ret_skipped = rows.skipped;
+	return rows_all(engine, &rows, ret_skipped, error);
+}
+
+int imap_changed(struct imap_engine *engine, uint32_t first, uint32_t last, uint64_t modseq,
+	source_row_fn *fn, void *arg, unsigned *ret_skipped, struct source_error *error)
+{
+	struct rows rows = {.first = first ? first : 1,
+		.last = last,
+		.columns = SOURCE_COLUMNS_FLAGS,
+		.modseq = modseq,
+		.fn = fn,
+		.arg = arg};
+	if (!(engine->caps.set & IMAP_CAP_CONDSTORE) || modseq == 0)
+		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NEVER,
+			SOURCE_CAUSE_OTHER, -EOPNOTSUPP, "the server can not tell what changed");
+	int r = rows_all(engine, &rows, ret_skipped, error);
+	if (r < 0 && imap_engine_not_understood(engine))
+		imap_engine_refuse(engine, IMAP_CAP_CONDSTORE | IMAP_CAP_QRESYNC, "CONDSTORE");
 	return r;
 }

@@ -1,12 +1,72 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SELECT and EXAMINE (RFC 3501 §6.3.1, CONDSTORE: RFC 7162). The command is always sent: whether a mailbox is
- * selected already is the caller's knowledge, and sending it again is how to learn what is new.
+ * SELECT and EXAMINE (RFC 3501 §6.3.1), with what CONDSTORE and QRESYNC add to them (RFC 7162). The command is always sent:
+ * whether a mailbox is selected already is the caller's knowledge, and sending it again is how to learn what is new.
+ *
+ * What comes before [CLOSED] is about the mailbox that was open before and counts for nothing (RFC 7162 §3.2.11). Where something
+ * of what QRESYNC brings can not be understood, or does not fit, `resynced` is false: the caller then finds the changes
+ * by itself, and nothing is deleted on a malformed list's word.
  */
 #include <errno.h>
 
+#include "mailfs/util/hash.h"
 #include "mailfs/util/log.h"
 #include "private.h"
+
+/* What is behind the mailbox's name. */
+enum parameter { PARAMETER_NONE, PARAMETER_CONDSTORE, PARAMETER_QRESYNC };
+
+struct selecting {
+	struct source_state state;
+	const struct source_resync *resync; /* NULL: none was asked for */
+	bool current; /* what comes is about the new mailbox, not about the one before */
+	bool doubtful;
+	struct imap_row_reader reader;
+	struct imap_set vanished;
+};
+
+/* --- ENABLE --- */
+
+static int enable_untagged(
+	struct imap_engine *engine, const struct imap_response *response, void *arg)
+{
+	struct imap_slice words = response->args, word;
+	(void)arg;
+	if (response->numbered || !imap_slice_is(response->name, "ENABLED"))
+		return 0;
+	while ((word = imap_slice_word(&words)).len > 0)
+		engine->qresync |= imap_slice_is(word, "QRESYNC");
+	return 0;
+}
+
+int imap_enable(struct imap_engine *engine, struct source_error *error)
+{
+	static const struct imap_exchange exchange = {
+		.what = "ENABLE", .scope = SOURCE_SCOPE_ACCOUNT, .untagged = enable_untagged};
+	_cleanup_command_ struct imap_command command = {0};
+	bool qresync = engine->caps.set & IMAP_CAP_QRESYNC;
+	if (!(engine->caps.set & IMAP_CAP_ENABLE) || !(engine->caps.set & IMAP_CAP_CONDSTORE))
+		return 0;
+	imap_command_init(&command, engine, "ENABLE %s", qresync ? "QRESYNC" : "CONDSTORE");
+	log_debug("imap: ENABLE %s", qresync ? "QRESYNC" : "CONDSTORE");
+	int r = imap_engine_run(engine, &command, &exchange, error);
+	if (r < 0 && (engine->dead || engine->answer.status == IMAP_NONE))
+		return r;
+	/* CONDSTORE needs no ENABLE: SELECT asks for it too. */
+	if (qresync && !engine->qresync)
+		imap_engine_refuse(engine, IMAP_CAP_QRESYNC, "QRESYNC");
+	return 0;
+}
+
+/* --- Response codes --- */
+
+uint64_t imap_mailbox_id(struct imap_slice id)
+{
+	id = imap_slice_trim(id);
+	if (id.len >= 2 && id.data[0] == '(' && id.data[id.len - 1] == ')')
+		id = imap_slice_trim((struct imap_slice){id.data + 1, id.len - 2});
+	return id.len > 0 ? hash64(HASH64_INIT, id.data, id.len) : 0;
+}
 
 static void read_code(struct source_state *state, const struct imap_response *response)
 {
@@ -23,53 +83,173 @@ static void read_code(struct source_state *state, const struct imap_response *re
 		state->modseq = number;
 	else if (imap_slice_is(response->code, "NOMODSEQ"))
 		state->modseq = 0;
+	else if (imap_slice_is(response->code, "MAILBOXID"))
+		state->mailbox_id = imap_mailbox_id(args);
+}
+
+/* --- What QRESYNC brings --- */
+
+static int read_row(struct selecting *selecting, struct imap_engine *engine,
+	const struct imap_response *response)
+{
+	struct imap_fetch fetch;
+	struct source_row row;
+	if (!imap_row_read(engine, response, &selecting->reader, &fetch, &row))
+		return 0;
+	if (row.uid == 0 || fetch.damaged || !(row.have & SOURCE_ROW_FLAGS)) {
+		selecting->doubtful = true;
+		return 0;
+	}
+	int r = imap_row_error(&selecting->reader);
+	row.have = SOURCE_ROW_FLAGS;
+	return r < 0 ? r : selecting->resync->row(selecting->resync->arg, &row);
+}
+
+static int read_change(struct selecting *selecting, struct imap_engine *engine,
+	const struct imap_response *response)
+{
+	if (imap_set_read(&selecting->vanished, engine, response))
+		return selecting->vanished.err;
+	return read_row(selecting, engine, response);
+}
+
+/* The mailbox before is closed. Only from now on vanished UIDs are told. */
+static void begin_current(struct selecting *selecting)
+{
+	selecting->state = (struct source_state){0};
+	selecting->current = true;
+	selecting->vanished.malformed = false;
+	selecting->vanished.fn = selecting->resync ? selecting->resync->vanished : NULL;
 }
 
 static int select_untagged(
 	struct imap_engine *engine, const struct imap_response *response, void *arg)
 {
-	struct source_state *state = arg;
-	(void)engine;
-	if (response->numbered && imap_slice_is(response->name, "EXISTS"))
-		state->messages = response->number;
+	struct selecting *selecting = arg;
+	if (imap_slice_is(response->code, "CLOSED"))
+		begin_current(selecting);
+	else if (response->numbered && imap_slice_is(response->name, "EXISTS"))
+		selecting->state.messages = response->number;
 	else if (response->code.len > 0)
-		read_code(state, response);
+		read_code(&selecting->state, response);
+	else if (selecting->resync && selecting->current)
+		return read_change(selecting, engine, response);
 	return 0;
 }
 
-static int select_fail(struct imap_engine *engine, const char *what, struct source_error *error)
+/* A modseq that went back is another mailbox's history, a restored backup's for one. */
+static bool is_resynced(const struct selecting *selecting)
+{
+	const struct source_state *state = &selecting->state;
+	const struct source_resync *resync = selecting->resync;
+	return resync && selecting->current && !selecting->doubtful &&
+	       !selecting->vanished.malformed && state->uidvalidity == resync->uidvalidity &&
+	       state->modseq >= resync->modseq;
+}
+
+/* --- The command --- */
+
+static int select_run(struct imap_engine *engine, const char *mailbox, bool readonly,
+	enum parameter parameter, struct selecting *selecting, struct source_error *error)
+{
+	const char *name = readonly ? "EXAMINE" : "SELECT";
+	struct net_limits limits;
+	struct imap_exchange exchange = {.what = "the folder can not be opened",
+		.scope = SOURCE_SCOPE_MAILBOX,
+		.untagged = select_untagged,
+		.arg = selecting,
+		.limits = &limits,
+		.responses_max = 100000,
+		.per_message = true,
+		.streaming = true};
+	_cleanup_command_ struct imap_command command;
+	imap_set_limits(&selecting->vanished, engine, &limits);
+	imap_command_init(&command, engine, "%s ", name);
+	imap_command_string(&command, engine, mailbox);
+	if (parameter == PARAMETER_QRESYNC)
+		str_printf(&command.text, " (QRESYNC (%u %llu))", selecting->resync->uidvalidity,
+			(unsigned long long)selecting->resync->modseq);
+	else if (parameter == PARAMETER_CONDSTORE)
+		str_append_cstr(&command.text, " (CONDSTORE)");
+	log_debug(
+		"imap: %s %s%s", name, mailbox, parameter == PARAMETER_QRESYNC ? " (QRESYNC)" : "");
+	engine->messages = 0;
+	return imap_engine_run(engine, &command, &exchange, error);
+}
+
+static int select_once(struct imap_engine *engine, const char *mailbox, bool readonly,
+	enum parameter parameter, const struct source_resync *resync, struct source_state *ret,
+	struct source_error *error)
+{
+	struct selecting selecting = {.resync = parameter == PARAMETER_QRESYNC ? resync : NULL};
+	imap_set_init(&selecting.vanished, IMAP_SET_VANISHED, 1, UINT32_MAX, NULL, NULL);
+	if (!engine->opened)
+		begin_current(&selecting);
+	int r = select_run(engine, mailbox, readonly, parameter, &selecting, error);
+	if (engine->answer.status == IMAP_OK)
+		engine->opened = true;
+	else if (engine->answer.status == IMAP_NO)
+		engine->opened = false;
+	selecting.state.resynced = is_resynced(&selecting);
+	if (r == 0 && selecting.doubtful + selecting.vanished.malformed > 0)
+		imap_engine_refuse(engine, IMAP_CAP_QRESYNC, "QRESYNC");
+	imap_row_finish(&selecting.reader);
+	*ret = selecting.state;
+	return r;
+}
+
+static enum parameter parameter_best(
+	const struct imap_engine *engine, const struct source_resync *resync)
+{
+	if (resync && engine->qresync && engine->caps.set & IMAP_CAP_QRESYNC &&
+		resync->modseq <= INT64_MAX)
+		return PARAMETER_QRESYNC;
+	return engine->caps.set & IMAP_CAP_CONDSTORE ? PARAMETER_CONDSTORE : PARAMETER_NONE;
+}
+
+/* A server that does not understand a parameter that it has announced is asked with less. */
+static int select_any(struct imap_engine *engine, const char *mailbox, bool readonly,
+	const struct source_resync *resync, struct source_state *ret, struct source_error *error)
+{
+	const enum parameter best = parameter_best(engine, resync);
+	enum parameter parameter = best;
+	for (;;) {
+		int r = select_once(engine, mailbox, readonly, parameter, resync, ret, error);
+		if (r == 0 && parameter < best)
+			imap_engine_refuse(engine,
+				parameter == PARAMETER_NONE ? IMAP_CAP_QRESYNC | IMAP_CAP_CONDSTORE
+							    : IMAP_CAP_QRESYNC,
+				parameter == PARAMETER_NONE ? "CONDSTORE" : "QRESYNC");
+		if (r == 0 || !imap_engine_not_understood(engine) || parameter == PARAMETER_NONE)
+			return r;
+		parameter--;
+	}
+}
+
+static int select_fail(struct imap_engine *engine, struct source_error *error)
 {
 	const struct imap_answer *answer = &engine->answer;
 	/* Not -ENOENT, even of a folder that is gone: to a backup what is listed and then absent was deleted. */
 	int err = answer->err == -EACCES ? -EACCES : -EIO;
 	return source_fail(error, SOURCE_SCOPE_MAILBOX, answer->retry, SOURCE_CAUSE_MAILBOX, err,
-		"%s: the server says: %s", what, answer->text[0] ? answer->text : "(nothing)");
+		"the folder can not be opened: the server says: %s",
+		answer->text[0] ? answer->text : "(nothing)");
 }
 
 int imap_select(struct imap_engine *engine, const char *mailbox, bool readonly,
-	struct source_state *ret, struct source_error *error)
+	const struct source_resync *resync, struct source_state *ret, struct source_error *error)
 {
-	struct source_state state = {0};
-	struct imap_exchange exchange = {.what = "the folder can not be opened",
-		.scope = SOURCE_SCOPE_MAILBOX,
-		.untagged = select_untagged,
-		.arg = &state};
-	_cleanup_command_ struct imap_command command;
+	struct source_state state;
 	imap_engine_begin(engine);
-	imap_command_init(&command, engine, "%s ", readonly ? "EXAMINE" : "SELECT");
-	imap_command_string(&command, engine, mailbox);
-	if (engine->caps.set & IMAP_CAP_CONDSTORE)
-		str_append_cstr(&command.text, " (CONDSTORE)");
-	log_debug("imap: %s %s", readonly ? "EXAMINE" : "SELECT", mailbox);
 	engine->selected = false;
 	engine->uidvalidity = 0;
 	engine->uidvalidity_changed = false;
-	engine->messages = 0;
-	int r = imap_engine_run(engine, &command, &exchange, error);
-	if (r < 0)
-		return engine->dead || engine->answer.status == IMAP_NONE
-		               ? r
-		               : select_fail(engine, exchange.what, error);
+	int r = select_any(engine, mailbox, readonly, resync, &state, error);
+	if (r < 0) {
+		bool refused =
+			engine->answer.status == IMAP_NO || engine->answer.status == IMAP_BAD;
+		return engine->dead || !refused ? r : select_fail(engine, error);
+	}
 	if (state.uidvalidity == 0)
 		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER,
 			SOURCE_CAUSE_MAILBOX, -EIO,

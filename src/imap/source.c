@@ -125,9 +125,15 @@ static int source_quota(
 static int source_select(struct source_session *session, const char *mailbox, bool readonly,
 	const struct source_resync *resync, struct source_state *ret, struct source_error *error)
 {
-	(void)resync;
 	struct imap_engine *engine = engine_of(session, &error);
-	return imap_select(engine, mailbox, readonly, ret, error);
+	return imap_select(engine, mailbox, readonly, resync, ret, error);
+}
+
+static int source_status(struct source_session *session, const char *mailbox,
+	struct source_state *ret, struct source_error *error)
+{
+	struct imap_engine *engine = engine_of(session, &error);
+	return imap_status(engine, mailbox, ret, error);
 }
 
 static int source_rows(struct source_session *session, uint32_t first, uint32_t last,
@@ -136,6 +142,21 @@ static int source_rows(struct source_session *session, uint32_t first, uint32_t 
 {
 	struct imap_engine *engine = engine_of(session, &error);
 	return imap_rows(engine, first, last, columns, fn, arg, ret_skipped, error);
+}
+
+static int source_changed(struct source_session *session, uint32_t first, uint32_t last,
+	uint64_t modseq, source_row_fn *fn, void *arg, unsigned *ret_skipped,
+	struct source_error *error)
+{
+	struct imap_engine *engine = engine_of(session, &error);
+	return imap_changed(engine, first, last, modseq, fn, arg, ret_skipped, error);
+}
+
+static int source_uids(struct source_session *session, uint32_t first, uint32_t last,
+	source_range_fn *fn, void *arg, struct source_error *error)
+{
+	struct imap_engine *engine = engine_of(session, &error);
+	return imap_uids(engine, first, last, fn, arg, error);
 }
 
 static int source_structures(struct source_session *session, const uint32_t *uids, size_t count,
@@ -153,6 +174,42 @@ static int source_body(struct source_session *session, uint32_t uid, const char 
 	return imap_body(engine, uid, section, offset, length, limit_bytes, out, error);
 }
 
+static int source_watch(struct source_session *session, const char *mailbox, int64_t until_ms,
+	source_event_fn *fn, void *arg, struct source_error *error)
+{
+	struct imap_engine *engine = engine_of(session, &error);
+	return imap_watch(engine, mailbox, until_ms, fn, arg, error);
+}
+
+static void source_poke(struct source_session *session)
+{
+	net_poke(session_of(session)->engine.stream);
+}
+
+static unsigned source_abilities(const struct source_session *session)
+{
+	const struct imap_engine *engine = &((const struct imap_session *)session)->engine;
+	unsigned set = engine->caps.set;
+	return (set & IMAP_CAP_CONDSTORE ? SOURCE_CAN_CONDSTORE : 0U) |
+	       (set & IMAP_CAP_QRESYNC && engine->qresync ? SOURCE_CAN_QRESYNC : 0U) |
+	       (set & IMAP_CAP_IDLE ? SOURCE_CAN_IDLE : 0U) |
+	       (set & IMAP_CAP_NOTIFY ? SOURCE_CAN_NOTIFY : 0U);
+}
+
+static void source_describe(const struct source_session *session, struct str *out)
+{
+	const struct imap_engine *engine = &((const struct imap_session *)session)->engine;
+	if (engine->name.len > 0)
+		str_printf(out, "%s\n", str_cstr(&engine->name));
+	str_printf(out, "%s\n", str_cstr(&engine->words));
+}
+
+static void source_traffic(
+	const struct source_session *session, uint64_t *ret_in, uint64_t *ret_out)
+{
+	net_traffic(((const struct imap_session *)session)->engine.stream, ret_in, ret_out);
+}
+
 static void source_destroy(struct source *base)
 {
 	struct imap_source *source = container_of(base, struct imap_source, base);
@@ -168,9 +225,17 @@ static const struct source_ops imap_ops = {
 	.list = source_list,
 	.quota = source_quota,
 	.select = source_select,
+	.status = source_status,
 	.rows = source_rows,
+	.changed = source_changed,
+	.uids = source_uids,
 	.structures = source_structures,
 	.body = source_body,
+	.watch = source_watch,
+	.poke = source_poke,
+	.abilities = source_abilities,
+	.describe = source_describe,
+	.traffic = source_traffic,
 	.destroy = source_destroy,
 };
 

@@ -24,10 +24,12 @@ const struct net_limits net_limits_default = {
 	.literals = 64,
 };
 
-/* Appends what arrives to out, up to and with LF; at most limit bytes. */
-static int take_line(struct net_stream *stream, uint64_t limit, struct str *out)
+/* Appends what arrives to out, up to and with LF; at most limit bytes, *ret_taken of them. spills: NULL: to no one. */
+static int take_line(struct net_stream *stream, uint64_t limit, const struct net_limits *spills,
+	struct str *out, uint64_t *ret_taken)
 {
-	for (;;) {
+	size_t spilled = out->len;
+	for (*ret_taken = 0;;) {
 		const char *data;
 		size_t have;
 		int r = net_stream_peek(stream, &data, &have);
@@ -38,10 +40,17 @@ static int take_line(struct net_stream *stream, uint64_t limit, struct str *out)
 		if (take > limit)
 			return -EMSGSIZE;
 		limit -= take;
+		*ret_taken += take;
 		str_append(out, data, take);
 		net_stream_consume(stream, take);
 		if (lf || str_error(out) < 0)
 			return str_error(out);
+		if (spills && spills->spill && out->len - spilled >= spills->spill_bytes) {
+			r = spills->spill(spills->spill_arg, out);
+			if (r < 0)
+				return r;
+			spilled = out->len;
+		}
 	}
 }
 
@@ -157,11 +166,11 @@ static int take_response(
 	uint64_t line_left = limits->line_bytes;
 	for (unsigned literals = 0;; literals++) {
 		size_t start = out->len;
-		uint64_t room = smaller(line_left, limits->response_bytes - out->len);
-		int r = take_line(stream, room, out);
+		uint64_t taken, room = smaller(line_left, limits->response_bytes - out->len);
+		int r = take_line(stream, room, literals == 0 ? limits : NULL, out, &taken);
 		if (r < 0)
 			return r;
-		line_left -= out->len - start;
+		line_left -= taken;
 		size_t len = line_length(out->data + start, out->len - start);
 		uint64_t size = 0;
 		if (literals > 0 || !ends_in_text(out->data, len))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Bytes in and out, with a deadline and a cancel. The socket never blocks: all waiting is one poll() on
- * the socket and the cancel eventfd. The deadline is looked at before each step and not only in poll(),
+ * the socket and the eventfds of cancel and poke. The deadline is looked at before each step and not only in poll(),
  * so that a peer who sends one byte after the other can not keep an operation alive past it.
  *
  * A write that has to wait also reads, into the buffer: a server whose own sending is stuck would never
@@ -24,7 +24,9 @@
 struct net_stream *net_stream_create(struct net_context *context, int fd, int64_t deadline_ms)
 {
 	_cleanup_close_ int cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	struct net_stream *stream = cancel_fd < 0 ? NULL : calloc(1, sizeof(*stream));
+	_cleanup_close_ int poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct net_stream *stream =
+		cancel_fd < 0 || poke_fd < 0 ? NULL : calloc(1, sizeof(*stream));
 	if (!stream) {
 		cleanup_close(&fd);
 		return NULL;
@@ -32,6 +34,7 @@ struct net_stream *net_stream_create(struct net_context *context, int fd, int64_
 	stream->context = context;
 	stream->fd = fd;
 	stream->cancel_fd = steal_fd(&cancel_fd);
+	stream->poke_fd = steal_fd(&poke_fd);
 	stream->deadline_ms = deadline_ms;
 	return stream;
 }
@@ -44,6 +47,7 @@ void net_close(struct net_stream *stream)
 	net_verdict_finish(&stream->verdict);
 	cleanup_close(&stream->fd);
 	cleanup_close(&stream->cancel_fd);
+	cleanup_close(&stream->poke_fd);
 	free(stream->buffer);
 	free(stream);
 }
@@ -60,6 +64,12 @@ void net_cancel(struct net_stream *stream)
 	(void)!eventfd_write(stream->cancel_fd, 1);
 }
 
+void net_poke(struct net_stream *stream)
+{
+	stream->poked = true;
+	(void)!eventfd_write(stream->poke_fd, 1);
+}
+
 bool net_secured(const struct net_stream *stream)
 {
 	return stream->secured;
@@ -67,8 +77,8 @@ bool net_secured(const struct net_stream *stream)
 
 void net_traffic(const struct net_stream *stream, uint64_t *ret_in, uint64_t *ret_out)
 {
-	*ret_in = stream->bytes_in;
-	*ret_out = stream->bytes_out;
+	*ret_in = atomic_load_explicit(&stream->bytes_in, memory_order_relaxed);
+	*ret_out = atomic_load_explicit(&stream->bytes_out, memory_order_relaxed);
 }
 
 /* --- Waiting --- */
@@ -109,7 +119,7 @@ ssize_t net_stream_recv(struct net_stream *stream, void *buf, size_t cap)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
-	stream->bytes_in += (uint64_t)n;
+	atomic_fetch_add_explicit(&stream->bytes_in, (uint64_t)n, memory_order_relaxed);
 	return n;
 }
 
@@ -121,7 +131,7 @@ ssize_t net_stream_send(struct net_stream *stream, const void *data, size_t len)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
-	stream->bytes_out += (uint64_t)n;
+	atomic_fetch_add_explicit(&stream->bytes_out, (uint64_t)n, memory_order_relaxed);
 	return n;
 }
 
@@ -205,6 +215,12 @@ size_t net_buffered(const struct net_stream *stream)
 	return stream->buffer_end - stream->buffer_begin;
 }
 
+bool net_line_buffered(const struct net_stream *stream)
+{
+	size_t len = net_buffered(stream);
+	return len > 0 && memchr(stream->buffer + stream->buffer_begin, '\n', len);
+}
+
 static int buffer_fill(struct net_stream *stream)
 {
 	int r = buffer_make_room(stream);
@@ -256,15 +272,14 @@ ssize_t net_read(struct net_stream *stream, void *buf, size_t cap)
 	return (ssize_t)len;
 }
 
-/* Takes into the buffer what has arrived; poll() said that something has. */
-static int buffer_arrived(struct net_stream *stream)
+/* Takes into the buffer what has arrived, if anything has. *ret_events: what to wait for if nothing has. */
+static int buffer_arrived(struct net_stream *stream, short *ret_events)
 {
 	int r = buffer_make_room(stream);
 	if (r < 0)
 		return r == -ENOBUFS ? -EPROTO : r;
-	short events;
 	ssize_t n = transport_read(stream, stream->buffer + stream->buffer_end,
-		stream->buffer_cap - stream->buffer_end, &events);
+		stream->buffer_cap - stream->buffer_end, ret_events);
 	if (n < 0)
 		return n == -EAGAIN ? 0 : (int)n;
 	stream->buffer_end += (size_t)n;
@@ -276,7 +291,7 @@ static int wait_to_write(struct net_stream *stream, short events)
 	int seen = net_stream_wait(stream, stream->fd, (short)(events | POLLIN));
 	if (seen < 0 || seen & events)
 		return seen < 0 ? seen : 0;
-	return buffer_arrived(stream);
+	return buffer_arrived(stream, &events);
 }
 
 /* One step: some bytes sent (> 0), waited (0), or an error. */
@@ -305,4 +320,56 @@ int net_write(struct net_stream *stream, const void *data, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+/* --- Waiting for what the peer says by itself --- */
+
+/* Whether somebody has poked since this was last asked. A poke of which only the flag was seen leaves its eventfd readable: once. */
+static bool take_poke(struct net_stream *stream)
+{
+	eventfd_t count;
+	if (!atomic_exchange(&stream->poked, false))
+		return false;
+	(void)!eventfd_read(stream->poke_fd, &count);
+	return true;
+}
+
+static int wait_news(struct net_stream *stream, short events, int64_t until_ms)
+{
+	eventfd_t count;
+	struct pollfd fds[] = {
+		{.fd = stream->fd, .events = events},
+		{.fd = stream->cancel_fd, .events = POLLIN},
+		{.fd = stream->poke_fd, .events = POLLIN},
+	};
+	int r = poll(fds, 3, clock_left_ms(until_ms));
+	if (r < 0 && errno != EINTR)
+		return -errno;
+	if (r > 0 && fds[2].revents)
+		(void)!eventfd_read(stream->poke_fd, &count);
+	return 0;
+}
+
+/* TLS may hold bytes that no poll() on the socket tells of: it is asked first, always. */
+int net_wait(struct net_stream *stream, int64_t until_ms)
+{
+	if (stream->out_of_step)
+		return -EPROTO;
+	for (;;) {
+		short events = POLLIN;
+		if (stream->cancelled)
+			return -ECANCELED;
+		if (take_poke(stream) || clock_left_ms(until_ms) == 0)
+			return 0;
+		if (net_buffered(stream) > 0)
+			return 1;
+		int r = stream->broken ? stream->broken : buffer_arrived(stream, &events);
+		if (r < 0)
+			return stream->broken = r;
+		if (net_buffered(stream) > 0)
+			return 1;
+		r = wait_news(stream, events, until_ms);
+		if (r < 0)
+			return r;
+	}
 }

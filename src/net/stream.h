@@ -28,7 +28,8 @@ struct net_stream {
 	struct net_context *context;
 	int fd;        /* non-blocking socket; -1 before it is connected */
 	int cancel_fd; /* eventfd, readable once cancelled */
-	atomic_bool cancelled;
+	int poke_fd;   /* eventfd, readable after a poke */
+	atomic_bool cancelled, poked;
 	bool connecting; /* net_context_cancel() reaches this stream too */
 	int64_t deadline_ms;
 
@@ -45,7 +46,7 @@ struct net_stream {
 
 	char *buffer;
 	size_t buffer_begin, buffer_end, buffer_cap;
-	uint64_t bytes_in, bytes_out;
+	_Atomic uint64_t bytes_in, bytes_out;
 };
 
 /* A stream on a connected non-blocking socket, which it owns from now on (also on failure); fd -1: set later. */

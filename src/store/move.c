@@ -95,6 +95,7 @@ int store_folder_move(struct store *store, uint32_t from, uint32_t to)
 	/* The rows are where they were: so are the files. */
 	if (rc < 0 && moved)
 		move_files(store, to, from);
+	usage_moved(store, rc);
 	return rc;
 }
 
@@ -173,7 +174,9 @@ static int carry_batch(struct store *store, uint32_t from, uint32_t to,
 		if (rc == 0)
 			rc = carry_bodies(store, old, new);
 	}
-	return db_end(&store->db, rc);
+	rc = db_end(&store->db, rc);
+	usage_moved(store, rc);
+	return rc;
 }
 
 int store_messages_carry(struct store *store, uint32_t from, uint32_t to,

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The account: made, started (the one time that the caller's thread talks to the server), stopped, freed. What
- * it does while it runs is in the other files; mailboxes that appear on the server later are not seen until the
- * next mount.
+ * it does while it runs is in the other files.
  */
 #include "drop.h"
 
@@ -10,13 +9,15 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 #include "mailfs/util/str.h"
 
-/* More mailboxes than any account has; a server that lists more is not believed. */
-#define FOLDERS_MAX 100000
+/* How long a start may take to find out that the server is away, where there is something to show without it. */
+#define START_MS    10000
+#define WATCHDOG_MS (5 * 60 * 1000)
 
 static int locks_init(struct sync_account *account)
 {
@@ -73,6 +74,11 @@ static struct sync_account *account_new(
 		return NULL;
 	}
 	lists_init(account);
+	account->link.wake_fd = -1;
+	if (link_init(&account->link) < 0 || roster_init(account) < 0) {
+		sync_account_destroy(account);
+		return NULL;
+	}
 	return account;
 }
 
@@ -87,6 +93,8 @@ int sync_account_create(const struct sync_params *params, struct sync_account **
 	account->source = params->source;
 	account->readonly = params->readonly;
 	account->refresh_ms = params->refresh_ms;
+	account->offline_allowed = params->offline;
+	account->watch.watchdog_ms = params->watchdog_ms ? params->watchdog_ms : WATCHDOG_MS;
 	*ret = account;
 	return 0;
 }
@@ -116,68 +124,23 @@ int sync_account_create_drop(const struct sync_drop_params *params, struct sync_
 	return 0;
 }
 
-static int on_mailbox(void *arg, const struct source_mailbox *mailbox)
-{
-	struct sync_account *account = arg;
-	if (account->folder_count >= FOLDERS_MAX)
-		return -E2BIG;
-	int err = array_grow(&account->folders, &account->folder_cap, account->folder_count + 1,
-		sizeof(*account->folders));
-	if (err == 0)
-		err = folder_create(account, mailbox, &account->folders[account->folder_count]);
-	if (err == 0)
-		account->folder_count++;
-	return err;
-}
-
-/* A failure that is not the server's: the store's, or memory. */
-static int local_failed(struct source_error *error, int err, const char *what)
+int account_failed(struct source_error *error, int err, const char *what)
 {
 	return session_fail(error, SOURCE_SCOPE_ACCOUNT, err == -ENOMEM ? err : -EIO, "%s: %s",
 		what, strerror(-err));
 }
 
-static int load_folders(struct sync_account *account, struct source_error *error)
+static void ask_quota(struct sync_account *account, struct worker *worker)
 {
-	for (size_t i = 0; i < account->folder_count; i++) {
-		struct sync_folder *folder = account->folders[i];
-		int err = store_number(account->store, account->name, STORE_NUMBER_DIRECTORY,
-			folder->name, 0, &folder->directory_number);
-		/* Those that hold no messages too: a directory has a time. */
-		if (err == 0)
-			err = store_mailbox_get(account->store, folder->name, &folder->state);
-		if (err < 0)
-			return local_failed(error, err, "the store can not be used");
-	}
-	return 0;
-}
-
-/* All that is asked before the workers start. */
-static int account_survey(
-	struct sync_account *account, struct source_session *session, struct source_error *error)
-{
-	const struct source_ops *ops = account->source->ops;
-	struct source_error quota_error = {0};
-
-	*error = (struct source_error){.err = -EIO};
-	int err = ops->list(session, on_mailbox, account, error);
-	if (err == -E2BIG)
-		return session_fail(error, SOURCE_SCOPE_ACCOUNT, -EIO,
-			"the server lists over %d mailboxes", FOLDERS_MAX);
-	if (err == -ENOMEM)
-		return local_failed(error, err, "the list of mailboxes");
+	struct source_error error = {0};
+	if (!worker->session)
+		return;
+	int err = account->source->ops->quota(worker->session, &account->quota, &error);
 	if (err < 0)
-		return err;
-	err = load_folders(account, error);
-	if (err < 0)
-		return err;
-	err = ops->quota(session, &account->quota, &quota_error);
-	if (err < 0)
-		log_info("%s: no quota: %s", account->name, quota_error.text);
+		log_info("%s: no quota: %s", account->name, error.text);
 	if (err < 0)
 		account->quota = (struct source_quota){0};
 	/* The session may have died over it, which the first job then finds out and repairs. */
-	return 0;
 }
 
 /* A maildrop: what is here can be served before the server was looked at. */
@@ -185,11 +148,11 @@ static int start_drop(struct sync_account *account, struct source_error *error)
 {
 	int err = drop_serve_init(account->drop);
 	if (err < 0)
-		return local_failed(error, err, "the store can not be used");
+		return account_failed(error, err, "the store can not be used");
 	account->started = true;
-	err = workers_start(account, NULL);
+	err = workers_start(account);
 	if (err < 0)
-		local_failed(error, err, "threads can not be started");
+		account_failed(error, err, "threads can not be started");
 	else
 		err = intake_start(account->drop, error);
 	if (err < 0)
@@ -197,31 +160,107 @@ static int start_drop(struct sync_account *account, struct source_error *error)
 	return err;
 }
 
+static bool knows_folders(struct sync_account *account);
+
+/* Connects, and asks all that is asked before the workers start, as the first of them. */
+static int start_online(struct sync_account *account, bool hurry, struct source_error *error)
+{
+	const struct source_ops *ops = account->source->ops;
+	struct worker *worker = &account->workers[0];
+	struct source_session *session = NULL;
+	int limit_ms = account->timeout_ms;
+
+	if (hurry && limit_ms > START_MS)
+		limit_ms = START_MS;
+	*error = (struct source_error){.scope = SOURCE_SCOPE_ACCOUNT, .err = -EIO};
+	int err = ops->connect(account->source, clock_now_ms() + limit_ms, &session, error);
+	if (err < 0)
+		return err;
+	ops->set_timeout(session, account->timeout_ms);
+	session_give(worker, session);
+	err = roster_begin(account, worker, error);
+	if (err == 0)
+		ask_quota(account, worker);
+	else
+		session_drop(worker, error->scope < SOURCE_SCOPE_ACCOUNT);
+	return err;
+}
+
+/* Whether the server could not be reached, which an account may start without. */
+static bool is_away(const struct source_error *error)
+{
+	return error->scope == SOURCE_SCOPE_ACCOUNT &&
+	       (error->cause == SOURCE_CAUSE_HOST || error->cause == SOURCE_CAUSE_CONNECT);
+}
+
+/* When the newest of what is stored was known to be the server's; 0: nobody knows. */
+static int64_t stored_s(const struct sync_account *account)
+{
+	int64_t newest = 0;
+	for (size_t i = 0; i < account->folder_count; i++)
+		if (account->folders[i]->state.checked_s > newest)
+			newest = account->folders[i]->state.checked_s;
+	return newest;
+}
+
+static void say_offline(const struct sync_account *account, const struct source_error *error)
+{
+	time_t stored = (time_t)stored_s(account);
+	struct tm tm;
+	char when[32] = "";
+	size_t len = strlen(error->text);
+	/* A server's words may end in a full stop. */
+	while (len > 0 && error->text[len - 1] == '.')
+		len--;
+	if (stored && localtime_r(&stored, &tm))
+		strftime(when, sizeof(when), " on %Y-%m-%d %H:%M", &tm);
+	log_warning("%.*s; showing what was stored%s", (int)len, error->text, when);
+}
+
+/* What is stored is shown instead; error is kept when that fails too. */
+static int start_offline(struct sync_account *account, const struct source_error *error)
+{
+	struct source_error ignored;
+	int err = roster_restore(account, &ignored);
+	if (err < 0)
+		return err;
+	link_begin_offline(account, error);
+	say_offline(account, error);
+	return 0;
+}
+
 int sync_account_start(struct sync_account *account, struct source_error *error)
 {
 	if (account->drop)
 		return start_drop(account, error);
-	const struct source_ops *ops = account->source->ops;
-	struct source_session *session = NULL;
-
-	*error = (struct source_error){.scope = SOURCE_SCOPE_ACCOUNT, .err = -EIO};
-	int err = ops->connect(
-		account->source, clock_now_ms() + account->timeout_ms, &session, error);
+	sizes_load(account);
+	bool known = account->offline_allowed && knows_folders(account);
+	int err = start_online(account, known, error);
+	if (err < 0 && known && is_away(error) && start_offline(account, error) == 0)
+		err = 0;
 	if (err < 0)
 		return err;
-	ops->set_timeout(session, account->timeout_ms);
-	err = account_survey(account, session, error);
-	if (err < 0) {
-		ops->disconnect(session, error->scope < SOURCE_SCOPE_ACCOUNT);
-		return err;
-	}
 	account->started = true;
-	err = workers_start(account, session);
+	err = workers_start(account);
 	if (err < 0) {
 		sync_account_stop(account);
-		return local_failed(error, err, "threads can not be started");
+		return account_failed(error, err, "threads can not be started");
 	}
 	return 0;
+}
+
+static int on_known(void *arg, const struct source_mailbox *mailbox)
+{
+	(void)mailbox;
+	*(bool *)arg = true;
+	return -ECANCELED;
+}
+
+static bool knows_folders(struct sync_account *account)
+{
+	bool known = false;
+	(void)store_roster_load(account->store, on_known, &known);
+	return known;
 }
 
 void sync_account_set_events(struct sync_account *account, const struct sync_events *events)
@@ -231,6 +270,15 @@ void sync_account_set_events(struct sync_account *account, const struct sync_eve
 	/* Messages of a maildrop come by themselves: they are announced though nobody has asked for a listing. */
 	if (account->drop && account->folder_count > 0 && !account->stopping)
 		folder_start_listing(account->folders[0]);
+	/* What was heard before could not be told. */
+	if (account->roster.wanted)
+		roster_request(account);
+}
+
+struct sync_events account_events(struct sync_account *account)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	return account->events;
 }
 
 void sync_account_stop(struct sync_account *account)
@@ -258,6 +306,8 @@ void sync_account_destroy(struct sync_account *account)
 	for (size_t i = 0; i < account->folder_count; i++)
 		folder_destroy(account->folders[i]);
 	free(account->folders);
+	roster_finish(account);
+	link_finish(&account->link);
 	locks_finish(account);
 	free(account->drop);
 	free(account->name);
@@ -278,10 +328,89 @@ void sync_account_quota(struct sync_account *account, struct source_quota *ret)
 
 size_t sync_account_folder_count(const struct sync_account *account)
 {
+	/* The lock is the account's own; who only looks has no other way to it. */
+	_cleanup_unlock_ pthread_mutex_t *guard = lock((pthread_mutex_t *)&account->lock);
 	return account->folder_count;
 }
 
 struct sync_folder *sync_account_folder(const struct sync_account *account, size_t index)
 {
+	_cleanup_unlock_ pthread_mutex_t *guard = lock((pthread_mutex_t *)&account->lock);
 	return account->folders[index];
+}
+
+/* --- How it is --- */
+
+/* Jobs of a class that wait or run. Lock held. */
+static unsigned count_jobs(struct sync_account *account, enum job_class class)
+{
+	struct list_node *pos, *tmp;
+	unsigned count = 0;
+	list_for_each(pos, tmp, &account->queues[class]) count++;
+	for (unsigned i = 0; i < account->connections; i++)
+		count += account->workers[i].job && account->workers[i].class == class;
+	return count;
+}
+
+static void add_traffic(const struct sync_account *account, const struct source_session *session,
+	struct sync_status *status)
+{
+	uint64_t in, out;
+	if (!session)
+		return;
+	link_traffic(account, session, &in, &out);
+	status->bytes_in += in;
+	status->bytes_out += out;
+	status->connections++;
+}
+
+static int64_t wall_of(int64_t ms)
+{
+	return ms == CLOCK_NEVER ? 0 : clock_wall_s() + (ms - clock_now_ms() + 999) / 1000;
+}
+
+void sync_account_status(struct sync_account *account, struct sync_status *ret)
+{
+	const struct link *link = &account->link;
+	struct sync_progress pinning;
+	pins_progress(account, &pinning);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	*ret = (struct sync_status){.link = link->state,
+		.push = account->watch.push,
+		.since_s = link->since_s,
+		.retry_s = link->state == SYNC_LINK_OFFLINE ? wall_of(link->retry_ms) : 0,
+		.bytes_in = link->bytes_in,
+		.bytes_out = link->bytes_out,
+		.reconnects = link->reconnects,
+		.demand = count_jobs(account, JOB_DEMAND),
+		.bulk = count_jobs(account, JOB_BULK),
+		.background = count_jobs(account, JOB_BACKGROUND),
+		.pinning = pinning};
+	if (link->state != SYNC_LINK_ONLINE)
+		memcpy(ret->trouble, link->error.text, sizeof(ret->trouble));
+	for (unsigned i = 0; i < account->connections; i++)
+		add_traffic(account, account->workers[i].session, ret);
+	for (unsigned i = 0; i < WATCHERS_MAX; i++)
+		add_traffic(account, account->watch.watchers[i].session, ret);
+}
+
+void sync_account_describe(struct sync_account *account, struct str *out, struct str *quirks)
+{
+	pthread_mutex_lock(&account->lock);
+	bool heard = account->link.description;
+	bool notify_refused = account->watch.notify_refused;
+	bool idle_refused = account->watch.idle_refused;
+	if (heard)
+		str_append_cstr(out, account->link.description);
+	pthread_mutex_unlock(&account->lock);
+	if (!heard)
+		(void)store_fact_get(account->store, "server.describe", out);
+	if (atomic_load(&account->ranges_distrusted))
+		str_append_cstr(quirks, "ranges-wrong\n");
+	if (sync_account_sizes_distrusted(account))
+		str_append_cstr(quirks, "sizes-wrong\n");
+	if (notify_refused)
+		str_append_cstr(quirks, "notify-refused\n");
+	if (idle_refused)
+		str_append_cstr(quirks, "idle-refused\n");
 }

@@ -66,12 +66,14 @@ static struct sync_body *body_create(struct sync_folder *folder, uint32_t uid, c
 		.class = JOB_DEMAND, .folder = folder, .run = body_run, .fail = body_job_failed};
 	list_init(&body->job.node);
 	list_init(&body->waiters);
+	list_init(&body->keepers);
 	folder_identity(folder, &body->number, &body->uidvalidity);
 	if (!body->section || (leaf && copy_leaf(body, leaf) < 0)) {
 		body_free(body);
 		return NULL;
 	}
 	body->reach = (struct reach){.announced = body->announced, .short_end = UINT64_MAX};
+	body->search = (struct search){.high = UINT64_MAX};
 	return body;
 }
 
@@ -121,8 +123,12 @@ static void attach_store(struct sync_body *body)
 		folder->account->store, body->number, body->uid, body->section, &body->store);
 	if (err < 0) {
 		body->store = NULL;
-		log_warning("%s: message %u %s: %s", folder->name, body->uid,
-			is_spooled(body) ? "can not be read" : "is not kept", strerror(-err));
+		body->unwritable = err;
+		if (is_spooled(body))
+			log_warning("%s: message %u can not be read: %s", folder->name, body->uid,
+				strerror(-err));
+		else
+			body_tell_unkept(body, err);
 		return;
 	}
 	uint64_t size;
@@ -177,8 +183,9 @@ void sync_body_close(struct sync_body *body)
 	if (!drop_ref(body))
 		return;
 	/* The message itself is here: what was decoded of it need not be kept twice. */
-	if (account->drop && body->section[0] && body->store)
+	if ((account->drop || body->carve.message) && body->section[0] && body->store)
 		(void)store_body_drop(body->store);
+	carve_end(body);
 	store_body_close(body->store);
 	pthread_mutex_lock(&account->lock);
 	list_remove(&body->link);
@@ -256,17 +263,17 @@ void body_deliver(struct sync_body *body, struct str *data, uint64_t start, uint
 	*data = before;
 }
 
-/* Lets waiter wait for the body's job, which is started if it does not run. Lock held. */
-static int wait_for_job(struct sync_body *body, struct sync_waiter *waiter)
+/* Lets waiter wait in list for the body's job, which is started if it does not run. Lock held. */
+static int wait_for_job(struct sync_body *body, struct list_node *list, struct sync_waiter *waiter)
 {
 	struct sync_account *account = body->folder->account;
 	if (account->stopping)
 		return -EIO;
-	waiter_add(account, &body->waiters, waiter);
-	if (!body->job.busy) {
+	waiter->background = list == &body->keepers;
+	waiter_add(account, list, waiter);
+	if (!body->job.busy)
 		body->refs++;
-		job_queue(account, &body->job);
-	}
+	job_want(account, &body->job, waiter->background ? JOB_BACKGROUND : JOB_DEMAND);
 	return -EINPROGRESS;
 }
 
@@ -290,7 +297,7 @@ ssize_t sync_body_read(
 	waiter->len = len;
 	waiter->filled = probe.filled;
 	waiter->offset = offset;
-	return wait_for_job(body, waiter);
+	return wait_for_job(body, &body->waiters, waiter);
 }
 
 int sync_body_size(struct sync_body *body, uint64_t *ret, struct sync_waiter *waiter)
@@ -305,7 +312,19 @@ int sync_body_size(struct sync_body *body, uint64_t *ret, struct sync_waiter *wa
 	waiter->buf = NULL;
 	waiter->len = waiter->filled = 0;
 	waiter->offset = 0;
-	return wait_for_job(body, waiter);
+	return wait_for_job(body, &body->waiters, waiter);
+}
+
+int body_download(struct sync_body *body, struct sync_waiter *waiter)
+{
+	uint64_t held = body->store ? store_body_held(body->store, 0) : 0;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	if (is_spooled(body) || (body->store && body->size_known && held >= body->bound))
+		return 0;
+	waiter->buf = NULL;
+	waiter->len = waiter->filled = 0;
+	waiter->offset = 0;
+	return wait_for_job(body, &body->keepers, waiter);
 }
 
 /* The job's memory is not kept for a body that is merely open. Lock held. */
@@ -316,14 +335,19 @@ static void end_job(struct sync_body *body)
 	str_finish(&body->plain);
 }
 
-/* What the first waiter needs; false: nobody waits, and the job is done. */
+/* What is to be done next: for those who are blocked, then in the background; false: nobody waits, and the job is done. */
 static bool next_want(struct sync_body *body, struct body_want *ret)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
-	if (list_empty(&body->waiters)) {
+	bool blocked = !list_empty(&body->waiters);
+	if (!blocked && list_empty(&body->keepers)) {
 		end_job(body);
 		return false;
 	}
+	body->job.class = blocked ? JOB_DEMAND : JOB_BACKGROUND;
+	*ret = (struct body_want){.background = !blocked};
+	if (!blocked)
+		return true;
 	const struct sync_waiter *waiter =
 		container_of(body->waiters.next, struct sync_waiter, node);
 	*ret = (struct body_want){.size = !waiter->buf,
@@ -338,17 +362,24 @@ static void fail_waiters(struct sync_body *body, int err, struct list_node *done
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
 	end_job(body);
 	waiter_take_all(&body->waiters, err, done);
+	waiter_take_all(&body->keepers, err, done);
 }
 
+/* Gives way to others after each step that nobody is blocked on. */
 static int body_run(struct job *job, struct worker *worker)
 {
 	struct sync_body *body = container_of(job, struct sync_body, job);
-	struct body_want want;
+	struct body_want want = {0};
+	bool kept = false;
 	int err = 0;
 
+	carve_begin(body);
 	while (err == 0 && next_want(body, &want)) {
+		if (kept && want.background)
+			return -EAGAIN;
 		waiter_wake_all(&worker->done);
-		err = body_serve(body, worker, &want);
+		kept = want.background;
+		err = kept ? body_keep(body, worker) : body_serve(body, worker, &want);
 	}
 	if (err == -EAGAIN)
 		return err;

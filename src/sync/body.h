@@ -12,6 +12,12 @@
 /* Bytes that a range repeats of what is known, as its witness. */
 #define RANGE_WITNESS_BYTES 256
 
+/* Where a section lies in its message, which is here whole (carve.c). */
+struct carve {
+	struct sync_body *message; /* NULL: it is not cut out */
+	uint64_t start, len;
+};
+
 enum body_life { BODY_OPENING, BODY_OPEN, BODY_CLOSING };
 
 struct sync_body {
@@ -31,7 +37,9 @@ struct sync_body {
 	struct store_body *store; /* NULL: the store can not hold it */
 	atomic_bool store_broken; /* what it gave could not be read: asked no more */
 
-	struct list_node waiters; /* lock */
+	struct list_node waiters; /* lock: those who are blocked */
+	struct list_node
+		keepers; /* lock: those who want all of it in the store, in the background */
 	struct job job;
 	uint64_t bound;        /* lock: there are no bytes at or past it; UINT64_MAX: not known */
 	bool size_known;       /* lock: bound is the true size */
@@ -43,9 +51,11 @@ struct sync_body {
 	struct str plain; /* chunk, decoded */
 	struct pace pace;
 	struct reach reach;
-	bool by_ranges;  /* it is larger than what is fetched whole */
-	bool unwritable; /* the store has refused a chunk: it is given no more */
-	uint64_t scan;   /* everything before was seen in the search for the end */
+	bool by_ranges; /* it is larger than what is fetched whole */
+	int unwritable; /* why the store has refused a chunk: it is given no more; 0: it has not */
+	struct search search; /* for the end */
+	unsigned stalls;      /* background steps in a row that brought nothing */
+	struct carve carve;
 	struct mime_decoder *decoder;
 	char tail[RANGE_WITNESS_BYTES]; /* the encoded bytes before raw_pos */
 	size_t tail_len;
@@ -58,12 +68,24 @@ struct sync_body {
 /* What the first of those who wait needs. */
 struct body_want {
 	bool size;       /* the true size */
+	bool background; /* all of it, in the store */
 	uint64_t offset; /* else bytes, from here */
 	size_t len;
 };
 
+/*
+ * Sees to it that all of it is in the store, in the background: 0: it is; -EINPROGRESS, and the result is 0 then. -EDQUOT, -ENOSPC: the
+ * store does not take it. Blocks: disk.
+ */
+int body_download(struct sync_body *body, struct sync_waiter *waiter);
 /* Gets some of what is wanted, from the store or the server, and hands it out. Blocks: network. */
 int body_serve(struct sync_body *body, struct worker *worker, const struct body_want *want);
+/* The same for those who want all of it: one step, after which others may be served. Blocks: network. */
+int body_keep(struct sync_body *body, struct worker *worker);
+/* Gives the chunk, which stands at start, to the store; false: it was not taken. */
+bool body_keep_chunk(struct sync_body *body, uint64_t start);
+/* That the store does not take it; said once a minute. */
+void body_tell_unkept(struct sync_body *body, int err);
 /* Fills body->chunk. length 0: all of it; -EFBIG: that is more than limit. Blocks: network. */
 int range_fetch(struct sync_body *body, struct worker *worker, uint64_t offset, uint64_t length,
 	uint64_t limit);
@@ -83,5 +105,17 @@ size_t body_held_read(struct sync_body *body, void *buf, size_t len, uint64_t of
  */
 void body_deliver(struct sync_body *body, struct str *data, uint64_t start, uint64_t bound,
 	bool exact, bool keep, struct list_node *done);
+
+/*
+ * If the message is here whole, and its structure agrees with what is known of the section, range_fetch() takes the section's bytes from
+ * there, without the server. Called at the start of a job. Blocks: disk.
+ */
+void carve_begin(struct sync_body *body);
+/* As range_fetch(). -ENODATA: the message can not be read any more, and is given back. */
+int carve_fetch(struct sync_body *body, uint64_t offset, uint64_t length, uint64_t limit);
+/* Gives the message back; before the body is freed. */
+void carve_end(struct sync_body *body);
+/* The structure of a message that is here whole, from its bytes; all parts are located. -ENODATA: it is not here whole. Blocks: disk. */
+int carve_structure(struct sync_folder *folder, uint32_t uid, struct mime_part **ret);
 
 #endif

@@ -20,6 +20,10 @@
 #define HELD_MAX  (size_t)(1 << 20)
 /* What is fetched whole because the server's ranges are wrong. In memory, which is the price of such a server. */
 #define DISTRUSTED_MAX (UINT64_C(256) << 20)
+/* What the background fetches before it gives way, and how often it may get nothing new. */
+#define KEEP_STEP   (size_t)(256 << 10)
+#define KEEP_STALLS 4
+#define UNKEPT_MS   60000
 
 static int nonsense(const struct sync_body *body, uint64_t offset)
 {
@@ -29,20 +33,38 @@ static int nonsense(const struct sync_body *body, uint64_t offset)
 	return -EIO;
 }
 
+void body_tell_unkept(struct sync_body *body, int err)
+{
+	struct sync_account *account = body->folder->account;
+	int64_t now = clock_now_ms();
+	pthread_mutex_lock(&account->lock);
+	bool tell = account->unkept_ms == 0 || now - account->unkept_ms >= UNKEPT_MS;
+	if (tell)
+		account->unkept_ms = now;
+	pthread_mutex_unlock(&account->lock);
+	if (tell)
+		log_warning("%s: message %u (and perhaps others) is not kept: %s",
+			body->folder->name, body->uid, strerror(-err));
+}
+
 /* Writes to the store what it still takes; false: it was not taken. */
 static bool save(struct sync_body *body, const struct str *data, uint64_t start)
 {
 	if (data->len == 0)
 		return true;
-	if (!body->store || body->unwritable)
+	if (!body->store || body->unwritable < 0)
 		return false;
 	int err = store_body_write(body->store, data->data, data->len, start);
 	if (err == 0)
 		return true;
-	body->unwritable = true;
-	log_warning(
-		"%s: message %u is not kept: %s", body->folder->name, body->uid, strerror(-err));
+	body->unwritable = err;
+	body_tell_unkept(body, err);
 	return false;
+}
+
+bool body_keep_chunk(struct sync_body *body, uint64_t start)
+{
+	return save(body, &body->chunk, start);
 }
 
 static bool is_current(const struct sync_body *body)
@@ -80,6 +102,8 @@ static void settle(struct sync_body *body, uint64_t size)
 	} else if (current && size != body->announced) {
 		(void)store_size_put(account->store, body->number, body->uid, size);
 		account->events.size(account->events.arg, body->folder, body->uid, size);
+		if (body->announced != UINT64_MAX)
+			sizes_wrong(account, body->number, body->uid);
 	}
 	if (body->store)
 		(void)store_body_set_size(body->store, size);
@@ -117,8 +141,6 @@ static int take_range(
 	bool saved = save(body, &body->chunk, pos);
 	if (verdict == REACH_END)
 		settle(body, end);
-	if (pos <= body->scan && body->scan < end)
-		body->scan = end;
 	body_deliver(body, &body->chunk, pos, verdict == REACH_MORE ? UINT64_MAX : end,
 		verdict == REACH_END, !saved, &worker->done);
 	return 0;
@@ -140,6 +162,7 @@ static int serve_whole(struct sync_body *body, struct worker *worker)
 		/* Shorter than announced: believed when the server says so again, as of any range. */
 		body->by_ranges = true;
 		body->reach.existing = body->reach.short_end = size;
+		body->search.high = size;
 		return take_range(body, worker, 0, REACH_MORE);
 	}
 	bool saved = save(body, &body->chunk, 0);
@@ -169,34 +192,44 @@ static void note_existing(struct sync_body *body, uint64_t pos)
 		body->reach.existing = pos;
 }
 
-/*
- * Where to look for the end: at the last byte that was announced; further on while there is more; and from the
- * beginning when there is less, or nothing was announced.
- */
-static uint64_t end_position(struct sync_body *body)
+/* One question of the search for the end. */
+static int serve_size(struct sync_body *body, struct worker *worker)
 {
-	uint64_t announced = body->announced;
-	if (announced != UINT64_MAX && announced > 0) {
-		if (body->reach.existing >= announced)
-			return body->reach.existing;
-		if (body->bound >= announced)
-			return announced - 1;
+	struct reach *reach = &body->reach;
+	uint64_t pos, asked;
+
+	note_existing(body, body->store ? store_body_held(body->store, 0) : 0);
+	if (body->bound < body->search.high)
+		body->search.high = body->bound;
+	if (!search_next(&body->search, body->announced, reach->existing, &pos, &asked)) {
+		body->search = (struct search){.high = UINT64_MAX};
+		return nonsense(body, reach->existing);
 	}
-	if (body->store)
-		body->scan += store_body_held(body->store, body->scan);
-	return body->scan;
+	int err = range_fetch_checked(body, worker, pos, asked);
+	if (err < 0)
+		return err;
+	uint64_t end = pos + body->chunk.len;
+	enum reach_verdict verdict = reach_judge(reach, pos, asked, body->chunk.len);
+	bool ends = verdict == REACH_END;
+	if (verdict == REACH_NONSENSE || (ends && is_hollow(body, end)))
+		return nonsense(body, pos);
+	search_answer(&body->search, reach->existing, pos, asked, body->chunk.len);
+	if (ends)
+		settle(body, end);
+	body_deliver(body, &body->chunk, pos, ends ? end : UINT64_MAX, ends, false, &worker->done);
+	return 0;
 }
 
 static int serve_range(struct sync_body *body, struct worker *worker, const struct body_want *want)
 {
 	enum reach_verdict verdict;
-	uint64_t pos = want->size ? end_position(body) : want->offset;
 
-	note_existing(body, pos);
-	int err = fetch_chunk(body, worker, pos, want->len, &verdict);
+	note_existing(body, want->offset);
+	body->pace.cap = want->background ? KEEP_STEP : 0;
+	int err = fetch_chunk(body, worker, want->offset, want->len, &verdict);
 	if (err < 0)
 		return err;
-	return take_range(body, worker, pos, verdict);
+	return take_range(body, worker, want->offset, verdict);
 }
 
 /* Begins to decode at the beginning of the part. */
@@ -278,7 +311,7 @@ static int serve_missing(
 		if (!body->by_ranges)
 			return serve_whole(body, worker);
 	}
-	return serve_range(body, worker, want);
+	return want->size ? serve_size(body, worker) : serve_range(body, worker, want);
 }
 
 /* The server's ranges are wrong: what is here of a message goes, and it is fetched whole; a part is decoded anew. */
@@ -286,19 +319,57 @@ static int begin_again(struct sync_body *body)
 {
 	range_distrust(body);
 	body->by_ranges = false;
+	body->search = (struct search){.high = UINT64_MAX};
 	mime_decoder_destroy(body->decoder);
 	body->decoder = NULL;
-	body->scan = 0;
 	return body->store && !body->decoded ? store_body_drop(body->store) : 0;
 }
 
 int body_serve(struct sync_body *body, struct worker *worker, const struct body_want *want)
 {
-	if (!want->size && serve_held(body, worker, want))
+	if (!want->size && !want->background && serve_held(body, worker, want))
 		return 0;
 	int err = serve_missing(body, worker, want);
 	if (err != -EBADE)
 		return err;
 	err = begin_again(body);
 	return err < 0 ? err : serve_missing(body, worker, want);
+}
+
+/* --- In the background --- */
+
+static uint64_t held(const struct sync_body *body)
+{
+	return body->store ? store_body_held(body->store, 0) : 0;
+}
+
+/* Only the job changes bound and size_known. */
+static bool is_whole(const struct sync_body *body)
+{
+	return body->store && body->size_known && held(body) >= body->bound;
+}
+
+/* Those who want all of it have it, or the store does not take it, which concerns nobody else. */
+static void end_keepers(struct sync_body *body, struct worker *worker, int result)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	waiter_take_all(&body->keepers, result, &worker->done);
+}
+
+int body_keep(struct sync_body *body, struct worker *worker)
+{
+	uint64_t before = held(body);
+	bool known = body->size_known;
+	const struct body_want want = {.background = true, .offset = before, .len = KEEP_STEP};
+
+	int err = body->unwritable < 0 || is_whole(body) ? 0 : body_serve(body, worker, &want);
+	if (err < 0)
+		return err;
+	if (body->unwritable < 0 || is_whole(body)) {
+		end_keepers(body, worker, body->unwritable);
+		return 0;
+	}
+	bool moved = held(body) > before || body->size_known != known;
+	body->stalls = moved ? 0 : body->stalls + 1;
+	return body->stalls > KEEP_STALLS ? nonsense(body, before) : 0;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "mailfs/util/cleanup.h"
 #include "mailfs/util/hash.h"
 
 #define SLOTS_MIN 64
@@ -89,33 +90,51 @@ int diff_rows_add(struct diff_rows *rows, uint32_t uid, uint32_t flags)
 	return err;
 }
 
-/* By UID; known flags first. */
-static int compare(const void *a, const void *b)
-{
-	const struct diff_row *x = a, *y = b;
-	if (x->uid != y->uid)
-		return x->uid < y->uid ? -1 : 1;
-	return (x->flags == FLAGS_UNKNOWN) - (y->flags == FLAGS_UNKNOWN);
-}
-
 /* As nearly every server's answer is. */
 static bool is_sorted(const struct diff_rows *rows)
 {
 	for (size_t i = 1; i < rows->count; i++)
-		if (compare(&rows->items[i - 1], &rows->items[i]) > 0)
+		if (rows->items[i - 1].uid >= rows->items[i].uid)
 			return false;
 	return true;
 }
 
-void diff_rows_sort(struct diff_rows *rows)
+static int compare(const void *a, const void *b)
 {
-	size_t kept = 0;
-	if (!is_sorted(rows))
-		qsort(rows->items, rows->count, sizeof(*rows->items), compare);
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
+/* Takes over a row that follows those that are kept; later flags are truer. */
+static void keep_row(struct diff_rows *rows, const struct diff_row *row)
+{
+	struct diff_row *last = rows->count ? &rows->items[rows->count - 1] : NULL;
+	if (!last || last->uid != row->uid)
+		rows->items[rows->count++] = *row;
+	else if (row->flags != FLAGS_UNKNOWN)
+		last->flags = row->flags;
+}
+
+int diff_rows_sort(struct diff_rows *rows)
+{
+	if (is_sorted(rows))
+		return 0;
+	/* By UID, then by place: whichever way qsort() sorts, the order of arrival stays. */
+	_cleanup_free_ uint64_t *order = calloc(rows->count, sizeof(*order));
+	struct diff_rows sorted = {
+		.items = calloc(rows->count, sizeof(*rows->items)), .cap = rows->count};
+	if (!order || !sorted.items || rows->count > UINT32_MAX) {
+		diff_rows_finish(&sorted);
+		return -ENOMEM;
+	}
 	for (size_t i = 0; i < rows->count; i++)
-		if (kept == 0 || rows->items[kept - 1].uid != rows->items[i].uid)
-			rows->items[kept++] = rows->items[i];
-	rows->count = kept;
+		order[i] = (uint64_t)rows->items[i].uid << 32 | i;
+	qsort(order, rows->count, sizeof(*order), compare);
+	for (size_t i = 0; i < rows->count; i++)
+		keep_row(&sorted, &rows->items[(uint32_t)order[i]]);
+	diff_rows_finish(rows);
+	*rows = sorted;
+	return 0;
 }
 
 void diff_finish(struct diff *diff)
@@ -126,43 +145,64 @@ void diff_finish(struct diff *diff)
 	*diff = (struct diff){0};
 }
 
-/* Room for the most that there can be. */
-static int diff_init(struct diff *diff, size_t stored, size_t server)
+static int add_uid(uint32_t **uids, size_t *count, size_t *cap, uint32_t uid)
 {
-	*diff = (struct diff){
-		.gone = calloc(stored + 1, sizeof(*diff->gone)),
-		.added = calloc(server + 1, sizeof(*diff->added)),
-		.changed = calloc(stored + 1, sizeof(*diff->changed)),
-	};
-	if (diff->gone && diff->added && diff->changed)
-		return 0;
-	diff_finish(diff);
-	return -ENOMEM;
+	int err = array_grow(uids, cap, *count + 1, sizeof(**uids));
+	if (err == 0)
+		(*uids)[(*count)++] = uid;
+	return err;
+}
+
+int diff_add_gone(struct diff *diff, uint32_t uid)
+{
+	return add_uid(&diff->gone, &diff->gone_count, &diff->gone_cap, uid);
+}
+
+int diff_add_added(struct diff *diff, uint32_t uid)
+{
+	return add_uid(&diff->added, &diff->added_count, &diff->added_cap, uid);
+}
+
+int diff_add_changed(struct diff *diff, const struct diff_row *row)
+{
+	int err = array_grow(&diff->changed, &diff->changed_cap, diff->changed_count + 1,
+		sizeof(*diff->changed));
+	if (err == 0)
+		diff->changed[diff->changed_count++] = *row;
+	return err;
+}
+
+/* have and told are the rows that come next, one of them NULL when its list is at its end; *i and *k are moved past what was taken. */
+static int take_pair(const struct diff_row *have, const struct diff_row *told, size_t *i, size_t *k,
+	struct diff *diff)
+{
+	bool stored = have && (!told || have->uid <= told->uid);
+	bool listed = told && (!have || told->uid <= have->uid);
+	*i += stored;
+	*k += listed;
+	if (!listed)
+		return diff_add_gone(diff, have->uid);
+	if (!stored)
+		return diff_add_added(diff, told->uid);
+	if (told->flags != FLAGS_UNKNOWN && told->flags != have->flags)
+		return diff_add_changed(diff, told);
+	return 0;
 }
 
 int diff_compute(const struct diff_rows *stored, const struct diff_rows *server, struct diff *ret)
 {
-	struct diff diff;
+	struct diff diff = {0};
 	size_t i = 0, k = 0;
+	int err = 0;
 
-	if (diff_init(&diff, stored->count, server->count) < 0)
-		return -ENOMEM;
-	while (i < stored->count || k < server->count) {
+	while (err == 0 && (i < stored->count || k < server->count)) {
 		const struct diff_row *have = i < stored->count ? &stored->items[i] : NULL;
 		const struct diff_row *told = k < server->count ? &server->items[k] : NULL;
-		if (!told || (have && have->uid < told->uid)) {
-			diff.gone[diff.gone_count++] = have->uid;
-			i++;
-		} else if (!have || told->uid < have->uid) {
-			diff.added[diff.added_count++] = told->uid;
-			k++;
-		} else {
-			if (told->flags != FLAGS_UNKNOWN && told->flags != have->flags)
-				diff.changed[diff.changed_count++] = *told;
-			i++;
-			k++;
-		}
+		err = take_pair(have, told, &i, &k, &diff);
 	}
-	*ret = diff;
-	return 0;
+	if (err == 0)
+		*ret = diff;
+	else
+		diff_finish(&diff);
+	return err;
 }

@@ -37,17 +37,22 @@ struct diff_rows {
 };
 void diff_rows_finish(struct diff_rows *rows);
 int diff_rows_add(struct diff_rows *rows, uint32_t uid, uint32_t flags);
-/* Sorts by UID; of several rows for one UID, one with known flags is kept. */
-void diff_rows_sort(struct diff_rows *rows);
+/* Sorts by UID; of several rows for one UID, the last with known flags is kept. 0 or -ENOMEM. */
+int diff_rows_sort(struct diff_rows *rows);
 
+/* Each list is ascending. */
 struct diff {
 	uint32_t *gone;
-	size_t gone_count;
+	size_t gone_count, gone_cap;
 	uint32_t *added;
-	size_t added_count;
+	size_t added_count, added_cap;
 	struct diff_row *changed; /* with the server's flags */
-	size_t changed_count;
+	size_t changed_count, changed_cap;
 };
+/* 0 or -ENOMEM. */
+int diff_add_gone(struct diff *diff, uint32_t uid);
+int diff_add_added(struct diff *diff, uint32_t uid);
+int diff_add_changed(struct diff *diff, const struct diff_row *row);
 /* Both are sorted. 0 or -ENOMEM. */
 int diff_compute(const struct diff_rows *stored, const struct diff_rows *server, struct diff *ret);
 void diff_finish(struct diff *diff);

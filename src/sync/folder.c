@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A folder as the tree sees it: what it is, where its listing stands, and who waits for it. The listing itself
- * is made by the job in listing.c.
+ * A folder as the tree sees it: what it is, where its listing stands, who waits for it, and when it is to be listed again. The listing
+ * itself is made by the job in listing.c.
  */
 #include "private.h"
 
@@ -12,15 +12,41 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
-static int copy_mailbox(struct sync_folder *folder, const struct source_mailbox *mailbox)
+static void attributes_destroy(struct folder_attributes *attributes)
 {
-	folder->mailbox = *mailbox;
-	folder->name = strdup(mailbox->name);
+	while (attributes) {
+		struct folder_attributes *former = attributes->former;
+		free(attributes->special_use);
+		free(attributes);
+		attributes = former;
+	}
+}
+
+/* NULL: no memory. */
+static struct folder_attributes *attributes_create(
+	const struct source_mailbox *mailbox, const char *name)
+{
+	struct folder_attributes *attributes = calloc(1, sizeof(*attributes));
+	if (!attributes)
+		return NULL;
+	attributes->mailbox = *mailbox;
+	attributes->mailbox.name = name;
 	if (mailbox->special_use)
-		folder->special_use = strdup(mailbox->special_use);
-	folder->mailbox.name = folder->name;
-	folder->mailbox.special_use = folder->special_use;
-	return !folder->name || (mailbox->special_use && !folder->special_use) ? -ENOMEM : 0;
+		attributes->special_use = strdup(mailbox->special_use);
+	attributes->mailbox.special_use = attributes->special_use;
+	if (!mailbox->special_use || attributes->special_use)
+		return attributes;
+	free(attributes);
+	return NULL;
+}
+
+static int name_folder(struct sync_folder *folder, const struct source_mailbox *mailbox)
+{
+	folder->name = strdup(mailbox->name);
+	if (!folder->name)
+		return -ENOMEM;
+	folder->attributes = attributes_create(mailbox, folder->name);
+	return folder->attributes ? 0 : -ENOMEM;
 }
 
 int folder_create(struct sync_account *account, const struct source_mailbox *mailbox,
@@ -29,7 +55,7 @@ int folder_create(struct sync_account *account, const struct source_mailbox *mai
 	struct sync_folder *folder = calloc(1, sizeof(*folder));
 	if (!folder)
 		return -ENOMEM;
-	if (copy_mailbox(folder, mailbox) < 0) {
+	if (name_folder(folder, mailbox) < 0) {
 		folder_destroy(folder);
 		return -ENOMEM;
 	}
@@ -47,14 +73,44 @@ int folder_create(struct sync_account *account, const struct source_mailbox *mai
 
 void folder_destroy(struct sync_folder *folder)
 {
+	attributes_destroy(folder->attributes);
 	free(folder->name);
-	free(folder->special_use);
 	free(folder);
 }
 
 const struct source_mailbox *sync_folder_mailbox(const struct sync_folder *folder)
 {
-	return &folder->mailbox;
+	return &atomic_load(&folder->attributes)->mailbox;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+int folder_describe(struct sync_folder *folder, const struct source_mailbox *mailbox)
+{
+	const struct source_mailbox *before = sync_folder_mailbox(folder);
+	if (before->flags == mailbox->flags && before->delimiter == mailbox->delimiter &&
+		same_text(before->special_use, mailbox->special_use))
+		return false;
+	struct folder_attributes *attributes = attributes_create(mailbox, folder->name);
+	if (!attributes)
+		return -ENOMEM;
+	attributes->former = atomic_load(&folder->attributes);
+	atomic_store(&folder->attributes, attributes);
+	return true;
+}
+
+bool sync_folder_is_gone(const struct sync_folder *folder)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
+	return folder->gone;
+}
+
+bool folder_is_inbox(const struct sync_folder *folder)
+{
+	return strcasecmp(folder->name, "INBOX") == 0;
 }
 
 uint32_t sync_folder_directory_number(const struct sync_folder *folder)
@@ -163,21 +219,35 @@ int64_t changed_after(int64_t changed_s)
 
 static bool holds_messages(const struct sync_folder *folder)
 {
-	return !(folder->mailbox.flags & SOURCE_MAILBOX_NOSELECT);
+	return !(sync_folder_mailbox(folder)->flags & SOURCE_MAILBOX_NOSELECT);
 }
 
-/* Whether the listing need not be looked at again yet; a maildrop's is kept current by those who store. Lock held. */
+bool folder_is_shown(const struct sync_folder *folder)
+{
+	return folder->listing != SYNC_LISTING_NONE;
+}
+
+/*
+ * Whether the listing need not be looked at again yet: a maildrop's is kept current by those who store, a watched one by the watch, and nothing
+ * better can be had while there is no server. Lock held.
+ */
 static bool is_current(const struct sync_folder *folder)
 {
-	if (folder->listing != SYNC_LISTING_WHOLE || folder->stale || folder->checked_ms < 0)
+	const struct sync_account *account = folder->account;
+	if (folder->listing != SYNC_LISTING_WHOLE)
 		return false;
-	return folder->account->drop ||
-	       clock_now_ms() - folder->checked_ms < folder->account->refresh_ms;
+	if (account->link.state == SYNC_LINK_OFFLINE)
+		return true;
+	if (folder->stale || folder->dirty || folder->checked_ms < 0)
+		return false;
+	if (folder->watched_ms >= 0 && folder->checked_ms >= folder->watched_ms)
+		return true;
+	return account->drop || clock_now_ms() - folder->checked_ms < account->refresh_ms;
 }
 
 void folder_start_listing(struct sync_folder *folder)
 {
-	if (folder->listing_job.busy)
+	if (folder->listing_job.busy || folder->gone)
 		return;
 	if (folder->listing != SYNC_LISTING_WHOLE) {
 		folder->listing = SYNC_LISTING_RUNNING;
@@ -186,12 +256,74 @@ void folder_start_listing(struct sync_folder *folder)
 	job_queue(folder->account, &folder->listing_job);
 }
 
+/* Nobody hears of a listing before the events are set, nor while the server is away. Lock held. */
+static bool may_list(const struct sync_folder *folder)
+{
+	const struct sync_account *account = folder->account;
+	return !folder->gone && !account->stopping && account->events.rows &&
+	       account->link.state != SYNC_LINK_OFFLINE && holds_messages(folder);
+}
+
+void folder_news(struct sync_folder *folder)
+{
+	struct sync_account *account = folder->account;
+	uint32_t number;
+	pthread_mutex_lock(&account->lock);
+	folder->dirty = true;
+	bool shown = folder_is_shown(folder);
+	if (shown && may_list(folder))
+		folder_start_listing(folder);
+	number = folder->state.folder;
+	pthread_mutex_unlock(&account->lock);
+	if (shown || !store_is_pinned(account->store, folder->name, number, 0))
+		return;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	if (may_list(folder))
+		folder_start_listing(folder);
+}
+
+void folders_news(struct sync_account *account, bool all)
+{
+	int64_t since = clock_now_ms() - SYNC_RECENT_MS;
+	for (size_t i = 0; i < account->folder_count; i++) {
+		struct sync_folder *folder = account->folders[i];
+		if (!folder_is_shown(folder))
+			continue;
+		folder->dirty = true;
+		bool recent = folder->used_ms && folder->used_ms >= since;
+		if ((all || recent || folder_is_inbox(folder)) && may_list(folder))
+			folder_start_listing(folder);
+	}
+}
+
+void folder_listing_ended(struct sync_folder *folder, int err)
+{
+	if (err == 0 && folder->dirty && may_list(folder))
+		folder_start_listing(folder);
+}
+
+void folder_bury(struct sync_folder *folder)
+{
+	struct list_node done;
+	list_init(&done);
+	pthread_mutex_lock(&folder->account->lock);
+	folder->gone = true;
+	folder->watched_ms = -1;
+	waiter_take_all(&folder->refreshers, -ENOENT, &done);
+	waiter_take_all(&folder->watchers, -ENOENT, &done);
+	waiter_take_all(&folder->structure_waiters, -ENOENT, &done);
+	pthread_mutex_unlock(&folder->account->lock);
+	waiter_wake_all(&done);
+}
+
 /* Lets waiter wait in list for the listing job, which is started if it does not run. Lock held. */
 static int wait_for_listing(
 	struct sync_folder *folder, struct list_node *list, struct sync_waiter *waiter)
 {
 	if (folder->account->stopping)
 		return -EIO;
+	if (folder->gone)
+		return -ENOENT;
 	waiter_add(folder->account, list, waiter);
 	folder_start_listing(folder);
 	return -EINPROGRESS;
@@ -200,7 +332,11 @@ static int wait_for_listing(
 int sync_folder_refresh(struct sync_folder *folder, struct sync_waiter *waiter)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
-	if (!holds_messages(folder) || is_current(folder))
+	if (!holds_messages(folder))
+		return 0;
+	if (!waiter->background)
+		watch_used(folder);
+	if (!folder->gone && is_current(folder))
 		return 0;
 	return wait_for_listing(folder, &folder->refreshers, waiter);
 }

@@ -3,11 +3,10 @@
  * The listing job: makes the store's and the tree's picture of a folder that of the server. Invariants: nothing
  * that is gone is shown (what is stored is compared before it is announced); nothing is taken for gone on an
  * answer that may have holes; and a crash at any point leaves a state that the next run repairs, because the
- * mailbox's state, which is what lets a run find "unchanged", is written last. UIDNEXT and MODSEQ are those of
- * the SELECT before the fetch, so what happens during it is found by the next run.
+ * mailbox's state, which is what the server is asked for changes since, is written last: what it told, and will not tell again, is
+ * stored by then. UIDNEXT and MODSEQ are those of the SELECT before the fetch, so what happens during it is found by the next run.
  *
- * The ladder's upper rungs (QRESYNC, CHANGEDSINCE) are left out: a changed folder costs one scan of UIDs and
- * flags.
+ * Without the server, a folder that was listed whole before is announced as it is stored; it is current again once it has been looked at.
  */
 #include "listing.h"
 
@@ -20,7 +19,7 @@
 
 #define PAGE_ROWS 2000
 
-static int save_state(struct listing *listing)
+int listing_save_state(struct listing *listing)
 {
 	struct sync_folder *folder = listing->folder;
 	int err = store_mailbox_put(listing->account->store, folder->name, &listing->known);
@@ -38,7 +37,7 @@ static int note_change(struct listing *listing)
 {
 	listing->changed = true;
 	listing->known.changed_s = changed_after(listing->known.changed_s);
-	return save_state(listing);
+	return listing_save_state(listing);
 }
 
 /* Tells the tree under which identity rows are to come. A reader must never find the emptied folder whole. */
@@ -92,103 +91,31 @@ int listing_announce_stored(struct listing *listing)
 	return 0;
 }
 
-/* The rest of a listing, from a UID on. */
-static int list_from(struct listing *listing, uint32_t first)
+/* --- What has changed --- */
+
+/* Flags as the tree and the store want them; NULL: no memory. */
+static struct store_flags *flags_of(const struct listing *listing, const struct diff *diff)
 {
-	listing->skipped = 0;
-	if (listing->state.messages == 0)
-		return 0;
-	int err = listing_rows(listing, first, UINT32_MAX, SOURCE_COLUMNS_ALL);
-	if (err < 0)
-		return err;
-	return listing_settle(listing, listing->seen.count >= listing->state.messages);
-}
-
-/* The folder was never listed, or the server has renumbered it. */
-static int list_anew(struct listing *listing)
-{
-	struct store *store = listing->account->store;
-	struct store_mailbox *known = &listing->known;
-	uint32_t number;
-
-	int err = store_number(store, listing->account->name, STORE_NUMBER_FOLDER,
-		listing->folder->name, listing->state.uidvalidity, &number);
-	if (err == 0 && known->folder)
-		err = store_folder_remove(store, known->folder);
-	if (err < 0)
-		return err;
-	if (known->complete) {
-		listing->changed = true;
-		known->changed_s = changed_after(known->changed_s);
-	}
-	*known = (struct store_mailbox){.folder = number,
-		.uidvalidity = listing->state.uidvalidity,
-		.changed_s = known->changed_s};
-	err = store_mailbox_put(store, listing->folder->name, known);
-	if (err < 0)
-		return err;
-	announce_identity(listing);
-	/* Nothing is stored yet, so what is not announced now is announced as it comes. */
-	listing->folder->announced = number;
-	return list_from(listing, 1);
-}
-
-struct stored {
-	struct diff_rows rows;
-	struct flag_table *flags;
-};
-
-static int on_known_row(void *arg, const struct source_row *row)
-{
-	struct stored *stored = arg;
-	uint32_t flags;
-	int err = flag_table_add(stored->flags, row->flags ? row->flags : "", &flags);
-	return err < 0 ? err : diff_rows_add(&stored->rows, row->uid, flags);
-}
-
-/*
- * The difference between what is stored and what the server has up to UID last. Where the scan of flags may
- * have holes, UIDs alone are asked for too; where these have, nothing is taken for gone.
- */
-static int find_changes(struct listing *listing, uint32_t last, const struct diff_rows *stored,
-	struct diff_rows *server, struct diff *ret)
-{
-	_cleanup_(diff_rows_finish) struct diff_rows uids = {0};
-	uint32_t messages = listing->state.messages;
-	bool complete = listing->known.complete;
-
-	int err = messages ? listing_scan(listing, last, SOURCE_COLUMNS_FLAGS, server) : 0;
-	if (err < 0)
-		return err;
-	if (messages &&
-		(listing->skipped || server->count == 0 || (complete && server->count < messages)))
-		err = listing_scan(listing, last, SOURCE_COLUMNS_UID, &uids);
-	for (size_t i = 0; err == 0 && i < uids.count; i++)
-		err = diff_rows_add(server, uids.items[i].uid, FLAGS_UNKNOWN);
-	if (err < 0)
-		return err;
-	if (complete && messages && server->count == 0)
-		return session_fail(&listing->error, SOURCE_SCOPE_MAILBOX, -EIO,
-			"the server says that there are %u messages, and lists none", messages);
-	diff_rows_sort(server);
-	err = diff_compute(stored, server, ret);
-	if (err == 0 && listing->skipped)
-		ret->gone_count = 0;
-	return err;
-}
-
-static int put_flags(struct listing *listing, const struct diff *diff)
-{
-	if (diff->changed_count == 0)
-		return 0;
-	_cleanup_free_ struct store_flags *flags = calloc(diff->changed_count, sizeof(*flags));
-	if (!flags)
-		return -ENOMEM;
-	for (size_t i = 0; i < diff->changed_count; i++)
+	struct store_flags *flags = calloc(diff->changed_count, sizeof(*flags));
+	for (size_t i = 0; flags && i < diff->changed_count; i++)
 		flags[i] = (struct store_flags){.uid = diff->changed[i].uid,
 			.flags = flag_table_text(&listing->flags, diff->changed[i].flags)};
-	return store_flags_put(
+	return flags;
+}
+
+static int change_flags(struct listing *listing, const struct diff *diff, bool shown)
+{
+	const struct sync_events *events = &listing->account->events;
+	if (diff->changed_count == 0)
+		return 0;
+	_cleanup_free_ struct store_flags *flags = flags_of(listing, diff);
+	if (!flags)
+		return -ENOMEM;
+	int err = store_flags_put(
 		listing->account->store, listing->known.folder, flags, diff->changed_count);
+	if (err == 0 && shown && events->flags)
+		events->flags(events->arg, listing->folder, flags, diff->changed_count);
+	return err;
 }
 
 /* Brings what is stored up to date, and what is shown. */
@@ -205,31 +132,13 @@ static int apply_changes(struct listing *listing, const struct diff *diff)
 		err = store_rows_remove(
 			account->store, listing->known.folder, diff->gone, diff->gone_count);
 	if (err == 0)
-		err = put_flags(listing, diff);
+		err = change_flags(listing, diff, shown);
 	if (err < 0)
 		return err;
 	if (!shown)
 		return listing_announce_stored(listing);
 	if (diff->gone_count)
 		account->events.gone(account->events.arg, folder, diff->gone, diff->gone_count);
-	return 0;
-}
-
-/* What is stored and not gone needs no row. */
-static int remember_known(
-	struct listing *listing, const struct diff_rows *stored, const struct diff *diff)
-{
-	size_t gone = 0;
-	for (size_t i = 0; i < stored->count; i++) {
-		uint32_t uid = stored->items[i].uid;
-		if (gone < diff->gone_count && diff->gone[gone] == uid) {
-			gone++;
-			continue;
-		}
-		int added = uid_set_add(&listing->seen, uid);
-		if (added < 0)
-			return added;
-	}
 	return 0;
 }
 
@@ -241,68 +150,116 @@ static bool all_seen(const struct listing *listing, const uint32_t *uids, size_t
 	return true;
 }
 
-/* Fetches the rows that are new; after a listing that was cut off, also all that lies beyond it. */
-static int fetch_added(struct listing *listing, const struct diff *diff,
-	const struct diff_rows *server, uint32_t highest)
+static int fetch_wanted(struct listing *listing, const uint32_t *uids, size_t count)
 {
+	for (size_t i = 0; i < count; i++) {
+		int added = uid_set_add(&listing->wanted, uids[i]);
+		if (added < 0)
+			return added;
+	}
 	listing->skipped = 0;
-	int err = listing_fetch(listing, diff->added, diff->added_count, server);
-	if (err < 0)
-		return err;
-	if (!listing->known.complete && highest < UINT32_MAX)
-		return list_from(listing, highest + 1);
-	return listing_settle(listing, all_seen(listing, diff->added, diff->added_count));
+	int err = listing_fetch(listing, uids, count);
+	return err < 0 ? err
+	               : listing_settle(
+				 listing, uids[0], uids[count - 1], all_seen(listing, uids, count));
 }
 
+/* Fetches the rows that are new, and none else. */
+static int fetch_added(struct listing *listing, const struct diff *diff)
+{
+	if (diff->added_count == 0)
+		return 0;
+	listing->choosy = true;
+	int err = fetch_wanted(listing, diff->added, diff->added_count);
+	listing->choosy = false;
+	uid_set_finish(&listing->wanted);
+	return err;
+}
+
+/* The listing is whole: only what has changed since is asked for. */
 static int list_changes(struct listing *listing)
 {
 	_cleanup_(diff_finish) struct diff diff = {0};
-	_cleanup_(diff_rows_finish) struct diff_rows server = {0};
-	struct stored stored = {.flags = &listing->flags};
-
-	int err = store_rows_load(
-		listing->account->store, listing->known.folder, 1, on_known_row, &stored);
-	_cleanup_(diff_rows_finish) struct diff_rows rows = stored.rows;
-	if (err < 0)
-		return err;
-	diff_rows_sort(&rows);
-	uint32_t highest = rows.count ? rows.items[rows.count - 1].uid : 0;
-	uint32_t last = listing->known.complete ? UINT32_MAX : highest;
-	if (last > 0)
-		err = find_changes(listing, last, &rows, &server, &diff);
-	if (err == 0)
-		err = remember_known(listing, &rows, &diff);
+	int err = listing_find(listing, &diff);
 	if (err == 0)
 		err = apply_changes(listing, &diff);
-	return err < 0 ? err : fetch_added(listing, &diff, &server, highest);
+	return err < 0 ? err : fetch_added(listing, &diff);
+}
+
+/* --- The first listing --- */
+
+/* From a UID on; before: how many there are below it. */
+static int list_from(struct listing *listing, uint32_t first, size_t before)
+{
+	listing->skipped = 0;
+	if (listing->state.messages == 0)
+		return 0;
+	int err = listing_rows(listing, first, UINT32_MAX, SOURCE_COLUMNS_ALL);
+	if (err < 0)
+		return err;
+	return listing_settle(listing, first, UINT32_MAX,
+		before + listing->seen.count >= listing->state.messages);
+}
+
+/* The listing was cut off, or nothing of it is there: what is stored is compared, then the rest is listed. */
+static int list_rest(struct listing *listing)
+{
+	_cleanup_(diff_finish) struct diff diff = {0};
+	uint32_t highest;
+	size_t stored;
+	int err = listing_find_part(listing, &diff, &highest, &stored);
+	if (err == 0)
+		err = apply_changes(listing, &diff);
+	if (err == 0)
+		err = fetch_added(listing, &diff);
+	return err < 0 || highest == UINT32_MAX ? err : list_from(listing, highest + 1, stored);
 }
 
 /*
- * Whether SELECT alone shows that nothing has changed. Without CONDSTORE that is said of the set of messages only: flags are
- * looked at again when the set changes.
+ * What of the identities that the folder had is to be kept until the new listing is whole. Of two, because this one was not whole either,
+ * the elder, which has what people have read; the other one goes. When the server takes an identity back, the roles change.
  */
-static bool is_unchanged(const struct listing *listing, uint64_t stored_count)
+static int change_identity(struct listing *listing, uint32_t number)
 {
-	const struct store_mailbox *known = &listing->known;
-	const struct source_state *state = &listing->state;
-	return known->complete && state->messages == stored_count && state->uidnext &&
-	       state->uidnext == known->uidnext &&
-	       (state->modseq == 0 || state->modseq == known->modseq);
+	struct store_mailbox *known = &listing->known;
+	uint32_t former = known->former;
+	uint32_t unwanted = former && former != number ? known->folder : 0;
+	if (!unwanted)
+		former = known->folder;
+	if (unwanted && unwanted != number) {
+		int err = store_folder_remove(listing->account->store, unwanted);
+		if (err < 0)
+			return err;
+	}
+	*known = (struct store_mailbox){.folder = number,
+		.uidvalidity = listing->state.uidvalidity,
+		.changed_s = known->changed_s,
+		.former = former};
+	return store_mailbox_put(listing->account->store, listing->folder->name, known);
 }
 
-static int list_again(struct listing *listing)
+/* The folder was never listed, or the server has renumbered it. */
+static int list_anew(struct listing *listing)
 {
-	uint64_t count, unseen;
-	int err =
-		store_folder_count(listing->account->store, listing->known.folder, &count, &unseen);
+	struct store_mailbox *known = &listing->known;
+	uint32_t number;
+
+	int err = store_number(listing->account->store, listing->account->name, STORE_NUMBER_FOLDER,
+		listing->folder->name, listing->state.uidvalidity, &number);
 	if (err < 0)
 		return err;
-	if (!is_unchanged(listing, count))
-		return list_changes(listing);
-	return listing->folder->announced == listing->known.folder
-	               ? 0
-	               : listing_announce_stored(listing);
+	/* What was left to be carried into the numbers that end now. */
+	if (known->complete && known->former)
+		listing_carry(listing);
+	if (known->complete) {
+		listing->changed = true;
+		known->changed_s = changed_after(known->changed_s);
+	}
+	err = change_identity(listing, number);
+	return err < 0 ? err : list_rest(listing);
 }
+
+/* --- The job --- */
 
 /* Takes over what was noticed since the last run. */
 static void begin(struct listing *listing)
@@ -310,37 +267,52 @@ static void begin(struct listing *listing)
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&listing->account->lock);
 	listing->changed = listing->folder->touched;
 	listing->folder->touched = false;
-	listing->folder->stale = false;
+	listing->folder->stale = listing->folder->dirty = false;
+}
+
+static int list_selected(struct listing *listing)
+{
+	const struct store_mailbox *known = &listing->known;
+	if (!known->folder || known->uidvalidity != listing->state.uidvalidity)
+		return list_anew(listing);
+	return known->complete ? list_changes(listing) : list_rest(listing);
 }
 
 static int list(struct listing *listing)
 {
-	struct sync_folder *folder = listing->folder;
 	struct store_mailbox *known = &listing->known;
+	int64_t now_s = clock_wall_s();
 
-	int err = store_mailbox_get(listing->account->store, folder->name, known);
-	if (err == 0)
-		err = session_select(
-			listing->worker, folder, NULL, &listing->state, &listing->error);
+	listing_resync_init(listing);
+	int err = session_select(listing->worker, listing->folder, &listing->resync,
+		&listing->state, &listing->error);
 	if (err < 0)
 		return err;
 	begin(listing);
 	if (listing->changed)
 		err = note_change(listing);
-	if (err < 0)
-		return err;
-	bool same = known->folder && known->uidvalidity == listing->state.uidvalidity;
-	err = same ? list_again(listing) : list_anew(listing);
+	if (err == 0)
+		err = list_selected(listing);
 	if (err < 0)
 		return err;
 	known->uidnext = listing->state.uidnext;
 	known->modseq = listing->state.modseq;
 	known->complete = true;
-	return save_state(listing);
+	known->checked_s = now_s;
+	if (listing->state.mailbox_id)
+		known->mailbox_id = listing->state.mailbox_id;
+	err = listing_save_state(listing);
+	if (err == 0 && known->former)
+		listing_carry(listing);
+	return err;
 }
 
 void listing_finish(struct listing *listing)
 {
+	diff_rows_finish(&listing->told);
+	uid_ranges_finish(&listing->vanished);
+	uid_ranges_finish(&listing->exist);
+	uid_set_finish(&listing->wanted);
 	uid_set_finish(&listing->seen);
 	row_batch_finish(&listing->batch);
 	row_batch_finish(&listing->suspects);
@@ -363,7 +335,8 @@ void listing_done(struct sync_folder *folder, int64_t checked_ms, int err, struc
 	if (err == 0) {
 		folder->listing = SYNC_LISTING_WHOLE;
 		folder->listing_err = 0;
-		folder->checked_ms = checked_ms;
+		if (checked_ms >= 0)
+			folder->checked_ms = checked_ms;
 	} else if (folder->listing != SYNC_LISTING_WHOLE) {
 		folder->listing = SYNC_LISTING_FAILED;
 		folder->listing_err = err;
@@ -373,11 +346,14 @@ void listing_done(struct sync_folder *folder, int64_t checked_ms, int err, struc
 	waiter_take_all(&folder->watchers, err, done);
 }
 
+/* What was heard of while it ran is looked for by a run of its own. */
 static void job_done(
 	struct sync_folder *folder, int64_t checked_ms, int err, struct list_node *done)
 {
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
+	struct sync_account *account = folder->account;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	listing_done(folder, checked_ms, err, done);
+	folder_listing_ended(folder, err);
 }
 
 /* A lost connection was logged where it was lost. */
@@ -388,31 +364,91 @@ static void log_failure(const struct listing *listing, int err)
 		log_warning("%s: %s", listing->folder->name, text);
 }
 
+/* Whether it is the connection that failed, not the login, nor what the server said. */
+static bool is_cut_off(const struct source_error *error)
+{
+	return error->scope == SOURCE_SCOPE_CANCELLED ||
+	       (error->scope == SOURCE_SCOPE_ACCOUNT && error->cause != SOURCE_CAUSE_LOGIN &&
+		       error->cause != SOURCE_CAUSE_PROTOCOL);
+}
+
+/* What is stored has to do: 0, or err where the folder was never listed whole. */
+static int serve_stored(struct listing *listing, int err)
+{
+	if (!listing->known.complete || account_stopping(listing->account))
+		return err;
+	if (listing->folder->announced == listing->known.folder)
+		return 0;
+	return listing_announce_stored(listing);
+}
+
+/* *ret_checked: the listing is the server's. */
+static int list_or_serve(struct listing *listing, bool *ret_checked)
+{
+	struct sync_account *account = listing->account;
+	*ret_checked = false;
+	int err = store_mailbox_get(account->store, listing->folder->name, &listing->known);
+	if (err < 0)
+		return err;
+	if (link_is_offline(account)) {
+		session_fail(&listing->error, SOURCE_SCOPE_ACCOUNT, -EHOSTUNREACH, "offline");
+		return serve_stored(listing, -EHOSTUNREACH);
+	}
+	err = list(listing);
+	*ret_checked = err == 0;
+	if (err < 0)
+		remember_failure(listing);
+	return err < 0 && err != -EAGAIN && is_cut_off(&listing->error) ? serve_stored(listing, err)
+	                                                                : err;
+}
+
+static void begin_run(struct sync_folder *folder)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
+	folder->dirty = false;
+}
+
 static int listing_run(struct job *job, struct worker *worker)
 {
 	struct sync_folder *folder = job->folder;
 	struct sync_account *account = folder->account;
 	struct listing listing = {.account = account, .folder = folder, .worker = worker};
 	int64_t now = clock_now_ms();
+	bool checked;
 
-	int err = list(&listing);
-	if (err < 0)
-		remember_failure(&listing);
+	begin_run(folder);
+	int err = list_or_serve(&listing, &checked);
 	if (err < 0 && err != -EAGAIN)
 		log_failure(&listing, err);
-	if (err == 0 && listing.changed)
+	if (checked && listing.changed)
 		account->events.changed(account->events.arg, folder, listing.known.changed_s);
 	listing_finish(&listing);
+	if (checked)
+		pins_folder_listed(folder);
 	if (err != -EAGAIN)
-		job_done(folder, now, err, &worker->done);
+		job_done(folder, checked ? now : -1, err, &worker->done);
 	return err == -EAGAIN ? err : 0;
+}
+
+/* The connection for it could not be had: as if it had been lost in the middle. */
+static int serve_failed(struct sync_folder *folder, int err)
+{
+	struct sync_account *account = folder->account;
+	struct listing listing = {.account = account, .folder = folder};
+	if (account->drop || err == -EACCES)
+		return err;
+	if (store_mailbox_get(account->store, folder->name, &listing.known) == 0)
+		err = serve_stored(&listing, err);
+	listing_finish(&listing);
+	return err;
 }
 
 static void listing_fail(struct job *job, int err)
 {
 	struct list_node done;
 	list_init(&done);
-	job_done(job->folder, 0, err, &done);
+	err = serve_failed(job->folder, err);
+	job_done(job->folder, -1, err, &done);
 	waiter_wake_all(&done);
 }
 

@@ -17,6 +17,8 @@
 #include "mailfs/util/log.h"
 
 #define SLICE_MESSAGES 10000
+/* Of what is asked for few of them at most, or costs little for each. */
+#define SPARSE_SLICE_MESSAGES 100000
 /* What may come on top of EXISTS: mail that arrives meanwhile, rows that come twice. More is an attack. */
 #define EXTRA_ROWS   100000
 #define FIRST_ROWS   100
@@ -104,6 +106,8 @@ static int improve_suspect(struct listing *listing, const struct source_row *row
 
 static int take_row(struct listing *listing, const struct source_row *row)
 {
+	if (listing->choosy && !uid_set_has(&listing->wanted, row->uid))
+		return 0;
 	int added = uid_set_add(&listing->seen, row->uid);
 	if (added <= 0)
 		return added < 0 ? added : improve_suspect(listing, row);
@@ -122,13 +126,19 @@ static int scan_row(struct listing *listing, const struct source_row *row)
 	return err < 0 ? err : diff_rows_add(listing->into, row->uid, flags);
 }
 
+/* Whether what comes is more than there can be. */
+static bool is_flood(struct listing *listing)
+{
+	return ++listing->row_count > (uint64_t)listing->state.messages + EXTRA_ROWS;
+}
+
 static int on_row(void *arg, const struct source_row *row)
 {
 	struct listing *listing = arg;
 	/* What was not asked for is news of another session: its turn comes. */
 	if (row->uid < listing->first || row->uid > listing->last)
 		return 0;
-	if (++listing->row_count > (uint64_t)listing->state.messages + EXTRA_ROWS)
+	if (is_flood(listing))
 		return listing->callback_err = -EIO;
 	if (row->uid < listing->cursor)
 		listing->unordered = true;
@@ -138,113 +148,165 @@ static int on_row(void *arg, const struct source_row *row)
 	               listing->into ? scan_row(listing, row) : take_row(listing, row);
 }
 
-static int call_rows(struct worker *worker, void *arg, struct source_error *error)
+static int on_range(void *arg, uint32_t first, uint32_t last)
 {
 	struct listing *listing = arg;
-	uint32_t from = listing->first;
+	first = first < listing->first ? listing->first : first;
+	last = last > listing->last ? listing->last : last;
+	if (first > last)
+		return 0;
+	if (is_flood(listing))
+		return listing->callback_err = -EIO;
+	return listing->callback_err = uid_ranges_add(&listing->exist, first, last);
+}
+
+static int call_uids(struct worker *worker, void *arg, struct source_error *error)
+{
+	struct listing *listing = arg;
+	if (listing->callback_err < 0)
+		return session_fail(error, SOURCE_SCOPE_MESSAGE, listing->callback_err,
+			"the list of UIDs was given up");
+	return worker->account->source->ops->uids(
+		worker->session, listing->first, listing->last, on_range, listing, error);
+}
+
+static int call_rows(struct worker *worker, void *arg, struct source_error *error)
+{
+	const struct source_ops *ops = worker->account->source->ops;
+	struct listing *listing = arg;
+	uint32_t from = listing->first, last = listing->last;
 	unsigned skipped = 0;
+	int err;
 
 	if (listing->callback_err < 0)
 		return session_fail(error, SOURCE_SCOPE_MESSAGE, listing->callback_err,
 			"the listing was given up");
-	if (!listing->unordered && listing->cursor == listing->last)
+	if (!listing->unordered && listing->cursor == last)
 		return 0;
 	if (!listing->unordered && listing->cursor >= from)
 		from = listing->cursor + 1;
-	int err = worker->account->source->ops->rows(worker->session, from, listing->last,
-		listing->columns, on_row, listing, &skipped, error);
+	if (listing->changed_since)
+		err = ops->changed(worker->session, from, last, listing->changed_since, on_row,
+			listing, &skipped, error);
+	else
+		err = ops->rows(worker->session, from, last, listing->columns, on_row, listing,
+			&skipped, error);
 	listing->skipped += skipped;
 	return err;
 }
 
-static int rows_slice(struct listing *listing, uint32_t first, uint32_t last)
+static int call_slice(struct listing *listing, uint32_t first, uint32_t last, session_fn *fn)
 {
 	listing->first = first;
 	listing->last = last;
 	listing->cursor = 0;
 	listing->unordered = false;
 	listing->callback_err = 0;
-	int err = session_call(listing->worker, listing->folder, listing->known.uidvalidity,
-		call_rows, listing, &listing->error);
+	int err = session_call(listing->worker, listing->folder, listing->known.uidvalidity, fn,
+		listing, &listing->error);
 	return listing->callback_err < 0 ? listing->callback_err : err;
 }
 
-/* How many UIDs hold about SLICE_MESSAGES messages. */
-static uint64_t slice_span(const struct source_state *state)
+/* How many UIDs hold about so many messages. */
+static uint64_t slice_span(const struct source_state *state, uint64_t messages)
 {
-	if (state->messages <= SLICE_MESSAGES || state->uidnext == 0)
+	if (state->messages <= messages || state->uidnext == 0)
 		return UINT32_MAX;
-	uint64_t span = (uint64_t)state->uidnext * SLICE_MESSAGES / state->messages;
-	return span > SLICE_MESSAGES ? span : SLICE_MESSAGES;
+	uint64_t span = (uint64_t)state->uidnext * messages / state->messages;
+	return span > messages ? span : messages;
 }
 
-int listing_rows(
-	struct listing *listing, uint32_t first, uint32_t last, enum source_columns columns)
+static int call_slices(struct listing *listing, uint32_t first, uint32_t last,
+	uint64_t slice_messages, session_fn *fn)
 {
-	uint64_t span = slice_span(&listing->state), uidnext = listing->state.uidnext;
-	listing->columns = columns;
+	uint64_t uidnext = listing->state.uidnext;
+	uint64_t span = slice_span(&listing->state, slice_messages);
 	listing->row_count = 0;
 	for (uint64_t from = first, to; from <= last; from = to + 1) {
 		to = from + span - 1;
 		if (to >= last || (uidnext && to + 1 >= uidnext))
 			to = last;
-		int err = rows_slice(listing, (uint32_t)from, (uint32_t)to);
+		int err = call_slice(listing, (uint32_t)from, (uint32_t)to, fn);
 		if (err < 0)
 			return err;
 	}
 	return 0;
 }
 
-int listing_scan(
-	struct listing *listing, uint32_t last, enum source_columns columns, struct diff_rows *rows)
+int listing_rows(
+	struct listing *listing, uint32_t first, uint32_t last, enum source_columns columns)
+{
+	listing->columns = columns;
+	listing->changed_since = 0;
+	return call_slices(listing, first, last, SLICE_MESSAGES, call_rows);
+}
+
+int listing_scan(struct listing *listing, uint32_t first, uint32_t last,
+	enum source_columns columns, struct diff_rows *rows)
 {
 	rows->count = 0;
 	listing->skipped = 0;
 	listing->into = rows;
-	int err = listing_rows(listing, 1, last, columns);
+	int err = listing_rows(listing, first, last, columns);
 	listing->into = NULL;
+	return err < 0 ? err : diff_rows_sort(rows);
+}
+
+int listing_changed(struct listing *listing, uint32_t last)
+{
+	listing->told.count = 0;
+	listing->skipped = 0;
+	listing->into = &listing->told;
+	listing->changed_since = listing->known.modseq;
+	int err = call_slices(listing, 1, last, SPARSE_SLICE_MESSAGES, call_rows);
+	listing->into = NULL;
+	return err < 0 ? err : diff_rows_sort(&listing->told);
+}
+
+int listing_uids(struct listing *listing, uint32_t last)
+{
+	listing->exist.count = 0;
+	int err = call_slices(listing, 1, last, SPARSE_SLICE_MESSAGES, call_uids);
 	if (err == 0)
-		diff_rows_sort(rows);
+		uid_ranges_sort(&listing->exist);
 	return err;
 }
 
-/* The next run of uids[*at …] between which the server has no others; false: there is none. */
-static bool next_run(const uint32_t *uids, size_t count, const struct diff_rows *server, size_t *at,
-	size_t *pos, uint32_t *first, uint32_t *last)
+/*
+ * The next run of uids[*at …] to be asked for by one range. A gap of up to `gap` UIDs is bridged, and any where nothing is
+ * stored: at worst something comes that is not wanted. false: there is none.
+ */
+static bool next_run(const struct listing *listing, const uint32_t *uids, size_t count,
+	uint64_t gap, size_t *at, uint32_t *first, uint32_t *last)
 {
 	if (*at >= count)
 		return false;
-	while (*pos < server->count && server->items[*pos].uid < uids[*at])
-		(*pos)++;
-	*first = uids[*at];
-	do {
+	*first = *last = uids[(*at)++];
+	while (*at < count && (*last >= listing->fresh_from || uids[*at] - *last - 1 <= gap))
 		*last = uids[(*at)++];
-		(*pos)++;
-	} while (*at < count && *pos < server->count && server->items[*pos].uid == uids[*at]);
 	return true;
 }
 
-static size_t count_runs(const uint32_t *uids, size_t count, const struct diff_rows *server)
+static size_t count_runs(
+	const struct listing *listing, const uint32_t *uids, size_t count, uint64_t gap)
 {
-	size_t at = 0, pos = 0, runs = 0;
+	size_t at = 0, runs = 0;
 	uint32_t first, last;
-	while (next_run(uids, count, server, &at, &pos, &first, &last))
+	while (next_run(listing, uids, count, gap, &at, &first, &last))
 		runs++;
 	return runs;
 }
 
-int listing_fetch(
-	struct listing *listing, const uint32_t *uids, size_t count, const struct diff_rows *server)
+int listing_fetch(struct listing *listing, const uint32_t *uids, size_t count)
 {
-	size_t at = 0, pos = 0;
+	uint64_t gap = 0;
+	size_t at = 0;
 	uint32_t first, last;
 	int err = 0;
 
-	if (count == 0)
-		return 0;
-	if (count_runs(uids, count, server) > RANGES_MAX)
-		return listing_rows(listing, uids[0], uids[count - 1], SOURCE_COLUMNS_ALL);
-	while (err == 0 && next_run(uids, count, server, &at, &pos, &first, &last))
+	while (count_runs(listing, uids, count, gap) > RANGES_MAX)
+		gap = gap * 2 + 1;
+	while (err == 0 && next_run(listing, uids, count, gap, &at, &first, &last))
 		err = listing_rows(listing, first, last, SOURCE_COLUMNS_ALL);
 	return err;
 }
@@ -283,14 +345,18 @@ static int retry_suspects(struct listing *listing)
 	return 0;
 }
 
-/* The UIDs in all that have not come; the number. */
+/* The UIDs in all that are wanted and have not come; the number. */
 static size_t missing_uids(
 	const struct listing *listing, const struct diff_rows *all, uint32_t *uids)
 {
 	size_t count = 0;
-	for (size_t i = 0; i < all->count; i++)
-		if (!uid_set_has(&listing->seen, all->items[i].uid))
-			uids[count++] = all->items[i].uid;
+	for (size_t i = 0; i < all->count; i++) {
+		uint32_t uid = all->items[i].uid;
+		if (listing->choosy && !uid_set_has(&listing->wanted, uid))
+			continue;
+		if (!uid_set_has(&listing->seen, uid))
+			uids[count++] = uid;
+	}
 	return count;
 }
 
@@ -315,7 +381,7 @@ static int fill_gaps(struct listing *listing, const struct diff_rows *all)
 	if (!uids)
 		return -ENOMEM;
 	size_t count = missing_uids(listing, all, uids);
-	int err = listing_fetch(listing, uids, count, all);
+	int err = listing_fetch(listing, uids, count);
 	if (is_fatal(listing, err))
 		return err;
 	err = retry_suspects(listing);
@@ -325,10 +391,10 @@ static int fill_gaps(struct listing *listing, const struct diff_rows *all)
 	return announce_bare(listing, uids, count);
 }
 
-static int find_missing(struct listing *listing)
+static int find_missing(struct listing *listing, uint32_t first, uint32_t last)
 {
 	_cleanup_(diff_rows_finish) struct diff_rows all = {0};
-	int err = listing_scan(listing, UINT32_MAX, SOURCE_COLUMNS_UID, &all);
+	int err = listing_scan(listing, first, last, SOURCE_COLUMNS_UID, &all);
 	if (err < 0)
 		return err;
 	if (listing->skipped)
@@ -337,12 +403,12 @@ static int find_missing(struct listing *listing)
 	return fill_gaps(listing, &all);
 }
 
-int listing_settle(struct listing *listing, bool complete)
+int listing_settle(struct listing *listing, uint32_t first, uint32_t last, bool complete)
 {
 	bool unreadable = listing->skipped > 0;
 	int err = retry_suspects(listing);
 	if (err == 0 && (!complete || unreadable))
-		err = find_missing(listing);
+		err = find_missing(listing, first, last);
 	if (err == 0)
 		err = listing_flush(listing, false);
 	if (err == 0 && listing->bare)

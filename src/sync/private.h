@@ -5,12 +5,13 @@
  * Locks: there is one, account->lock. It guards the job queues and which worker has which job, the pointers to
  * sessions (so that stop() can cancel one that its worker is using), every list of waiters, the members of
  * folders and bodies that are marked "lock", and the table of bodies. It is a leaf: nothing is called under it
- * that takes another lock, touches the disk or the network, or belongs to the tree; source cancel(), which
- * never blocks, is the one exception. What is marked "job" is touched only by the one worker that runs the job
+ * that takes another lock, touches the disk or the network, or belongs to the tree; source cancel(), poke() and
+ * traffic(), which never block, are the exceptions. What is marked "job" is touched only by the one worker that runs the job
  * it belongs to. What is not marked does not change after it was made.
  *
- * Threads: each worker runs one job at a time and is the only one to use its session; the reaper wakes waiters
- * whose deadline has passed. Waiters and events are called by workers and the reaper with no lock held.
+ * Threads: each worker runs one job at a time and is the only one to use its session; so is each watcher (watch.c) of
+ * its own; the reaper wakes waiters whose deadline has passed; the link's thread (link.c) brings a lost connection back, hears of changes of
+ * the network, and sees to what is due. Waiters and events are called by all of them with no lock held.
  */
 #ifndef SYNC_PRIVATE_H
 #define SYNC_PRIVATE_H
@@ -21,12 +22,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "link.h"
 #include "mailfs/sync.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/list.h"
 
 #define SYNC_CONNECTIONS_MAX 16
-#define SYNC_BODY_BUCKETS    1024
+/* A folder that was asked for less than this ago is one that somebody looks at. */
+#define SYNC_RECENT_MS    (10 * 60 * 1000)
+#define SYNC_BODY_BUCKETS 1024
 
 struct worker;
 
@@ -42,7 +46,8 @@ struct job {
 	struct sync_folder *folder;
 	/*
 	 * Does it and clears busy; the job may be gone afterwards. -EAGAIN: this worker can not get a
-	 * connection but others have one: the job, still busy, is queued again and goes on from where it was.
+	 * connection but others have one, or the job gives way to others: still busy, it is queued again, as the first of
+	 * its class, and goes on from where it was.
 	 */
 	int (*run)(struct job *job, struct worker *worker);
 	/* It will not be done: fails whom it concerns and clears busy. */
@@ -65,6 +70,11 @@ struct worker {
 	bool unreachable;             /* job: the last attempt to connect failed */
 	uint32_t uidvalidity;         /* job: of what is selected */
 	int64_t used_ms;              /* job: when the session last answered */
+	bool suspect;  /* lock: idle, and its session may be dead: no job before it was tried */
+	bool testing;  /* lock: that runs */
+	bool cut;      /* lock: the session was cancelled because it gave no sign of life */
+	bool watched;  /* lock: busy; if nothing comes until link.check_ms it is cut */
+	uint64_t mark; /* lock: bytes received when that began */
 	/*
 	 * Waiters of its own thread, taken and to be woken. They are woken when the worker is free again, or
 	 * before the job goes on: what they ask for next then finds the worker that suits them, not one that
@@ -75,11 +85,28 @@ struct worker {
 
 /* Puts a job that is not busy into its queue and sets busy. Lock held. */
 void job_queue(struct sync_account *account, struct job *job);
-/* Moves all queued jobs to list. Lock held. */
+/* As above for a job that may be busy: one that is queued or runs in a lower class is raised to this one. Lock held. */
+void job_want(struct sync_account *account, struct job *job, enum job_class class);
+/* Moves all queued jobs to list; those of the background only if the account stops. Lock held. */
 void job_take_all(struct sync_account *account, struct list_node *list);
+/*
+ * For a job of the background between two steps: jobs of a better class wait for a worker. It then gives its own free by returning -EAGAIN, and goes
+ * on when it is called again. No lock.
+ */
+bool job_is_in_the_way(const struct worker *worker);
+/* Hands out what waits, after something has changed that it waited for. Lock held. */
+void job_dispatch(struct sync_account *account);
 /* Fails jobs that were taken. No lock. */
 void job_fail_all(struct list_node *list, int err);
-int workers_start(struct sync_account *account, struct source_session *session);
+int workers_start(struct sync_account *account);
+/* Gives a new session to a worker that is idle and has none; false: there is no such. Lock held. */
+bool workers_adopt(struct sync_account *account, struct source_session *session);
+/*
+ * Sessions may be dead: idle ones are tried, busy ones are marked, to be cut by workers_cut() if nothing has come by then.
+ * Lock held.
+ */
+void workers_suspect(struct sync_account *account);
+void workers_cut(struct sync_account *account);
 /* Cancels what runs, fails what is queued, joins. account->stopping is set. */
 void workers_stop(struct sync_account *account);
 
@@ -105,6 +132,10 @@ int session_select(struct worker *worker, struct sync_folder *folder, struct ses
  */
 int session_call(struct worker *worker, struct sync_folder *folder, uint32_t uidvalidity,
 	session_fn *fn, void *arg, struct source_error *error);
+/* As session_call(), of the account as a whole: nothing is selected for it. Blocks: network. */
+int session_ask(struct worker *worker, session_fn *fn, void *arg, struct source_error *error);
+/* Gives a session that was connected by the thread that starts the account to a worker. */
+void session_give(struct worker *worker, struct source_session *session);
 /* Ends the session if there is one. Blocks: network, when polite. */
 void session_drop(struct worker *worker, bool polite);
 /* Fills error and returns err. */
@@ -125,10 +156,34 @@ void reaper_join(struct sync_account *account);
 
 /* --- Account (account.c) and folders (folder.c) --- */
 
+/* What LIST says of a mailbox; once made it does not change. */
+struct folder_attributes {
+	struct source_mailbox mailbox;
+	char *special_use;                /* what mailbox points to */
+	struct folder_attributes *former; /* what it said before */
+};
+
+/* What of a folder is pinned and not here yet, and the run that fetches it (pin.c). */
+struct pins {
+	bool running; /* lock: a run goes from message to message; what is marked "run" is its own */
+	bool again;   /* lock: there may be more to fetch than the run has seen */
+	uint64_t messages, messages_done, bytes, bytes_done; /* lock: to be fetched; fetched */
+	struct store_mailbox
+		looked;      /* lock: the folder, when a run last found nothing or ended whole */
+	uint32_t uid;        /* lock: which message is being fetched; 0: none */
+	uint32_t number;     /* run: the folder's */
+	uint64_t size_bytes; /* run: of uid, as listed */
+	bool failed;         /* run: something could not be fetched */
+	enum { PINS_NONE, PINS_STRUCTURE, PINS_BODY } step; /* run: what was asked for last */
+	struct sync_body *body;                             /* run: of uid; NULL: not open */
+	struct sync_waiter waiter; /* run: for the structure, then the body */
+};
+
 struct sync_folder {
 	struct sync_account *account;
-	struct source_mailbox mailbox;
-	char *name, *special_use; /* what mailbox points to */
+	/* As LIST gave it last; never freed before the folder: others read it without a lock. */
+	_Atomic(struct folder_attributes *) attributes;
+	char *name;
 	uint32_t directory_number;
 	_Atomic(void *) data;
 
@@ -143,8 +198,13 @@ struct sync_folder {
 	struct list_node refreshers, watchers; /* lock: waiters */
 	struct job listing_job;
 	uint32_t announced; /* job (listing): the folder number whose rows the tree has seen */
-	int64_t used_ms;    /* lock: when somebody last asked for the listing; 0: never */
-	bool gone;          /* lock: the server has it no more */
+	/* job (listing): what the server said at the last run that was not believed, EXISTS and how many it listed; 0: it was. */
+	uint32_t doubted_messages;
+	size_t doubted_listed;
+	int64_t used_ms; /* lock: when somebody last asked for the listing; 0: never */
+	bool gone;       /* lock: the server has it no more */
+	unsigned
+		missed; /* job (survey): LIST left it out so many times in a row, and the server did not say why */
 	bool dirty; /* lock: a watch said that it changed, since the listing job last began */
 	int64_t watched_ms; /* lock: since when a watch tells of every change of it; -1: none does */
 
@@ -153,6 +213,7 @@ struct sync_folder {
 	uint32_t walk_uid; /* lock: the message whose structure was asked for last, and when */
 	int64_t walk_ms;   /* lock */
 	bool walking;      /* lock: somebody goes from message to message */
+	struct pins pins;
 };
 
 struct drop;
@@ -168,8 +229,12 @@ struct sync_account {
 	struct sync_events events;
 	struct drop *drop;             /* NULL: a mailbox account */
 	atomic_bool ranges_distrusted; /* the server's partial FETCH gives other bytes */
-	struct sync_folder **folders;
+	struct sync_folder **folders;  /* lock, as the next two; an entry does not change */
 	size_t folder_count, folder_cap;
+	bool offline_allowed;
+	struct link link;
+	struct watch watch;
+	struct roster roster;
 
 	pthread_mutex_t lock;
 	bool started, stopping;               /* lock */
@@ -184,9 +249,25 @@ struct sync_account {
 
 	struct list_node bodies[SYNC_BODY_BUCKETS]; /* lock */
 	pthread_cond_t bodies_changed;              /* a body's file was opened or closed */
+	int64_t unkept_ms; /* lock: when it was last said that bodies are not kept; 0: never */
+
+	struct job pins_job;             /* looks for folders in which something is pinned */
+	size_t pins_at;                  /* lock: the folder that comes next */
+	bool pins_full_told;             /* lock: that what is pinned does not fit */
+	struct sync_waiter pins_waiter;  /* for the listing of one of them */
+	bool pins_waiting;               /* lock: it is used */
+	struct sync_folder *pins_folder; /* while it is: which one */
+	uint64_t sizes_wrong
+		[2]; /* lock: messages whose announced size was wrong: folder << 32 | UID */
+	unsigned sizes_wrong_count;   /* lock */
+	atomic_bool sizes_distrusted; /* it is 2 */
 };
 
 bool account_stopping(struct sync_account *account);
+/* The events as they were set; all NULL before. No lock. */
+struct sync_events account_events(struct sync_account *account);
+/* A failure that is not the server's: the store's, or memory. */
+int account_failed(struct source_error *error, int err, const char *what);
 int folder_create(struct sync_account *account, const struct source_mailbox *mailbox,
 	struct sync_folder **ret);
 void folder_destroy(struct sync_folder *folder);
@@ -209,13 +290,31 @@ int folder_message_missing(struct sync_folder *folder, struct worker *worker, ui
  * pinned, and runs once more if it runs already. Any thread, no lock. folder.c
  */
 void folder_news(struct sync_folder *folder);
+/* As above, of all folders that were shown. Those that nobody looks at are marked only; all: started too. Lock held. */
+void folders_news(struct sync_account *account, bool all);
+/* After a listing has cleared busy: what was heard since it began starts it once more. Lock held. */
+void folder_listing_ended(struct sync_folder *folder, int err);
+/* Nothing more can be had of it: fails who waits with -ENOENT. No lock. */
+void folder_bury(struct sync_folder *folder);
+/* Takes over what LIST says now; true: that is something else than before. -ENOMEM. No lock; one thread at a time. */
+int folder_describe(struct sync_folder *folder, const struct source_mailbox *mailbox);
+/* Whether it was announced in this mount, if only in part. Lock held. */
+bool folder_is_shown(const struct sync_folder *folder);
+bool folder_is_inbox(const struct sync_folder *folder);
 /*
  * After each listing that succeeded, on the listing's worker with no lock held: what is pinned in the folder and not here is downloaded in the
  * background. Blocks: disk. pin.c
  */
 void pins_folder_listed(struct sync_folder *folder);
+/* How far that is, of all folders. Any thread, no lock. pin.c */
+void pins_progress(struct sync_account *account, struct sync_progress *ret);
+/* What earlier mounts found out about sizes. Before the workers start. Blocks: disk. sizes.c */
+void sizes_load(struct sync_account *account);
 /* An announced size was wrong; the second message of which that is said makes sizes distrusted. Blocks: disk. sizes.c */
 void sizes_wrong(struct sync_account *account, uint32_t folder, uint32_t uid);
+
+/* As sync_structure(), in the background, for all of the folder that is pinned and not here. structure.c */
+int structure_download(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter);
 
 /* Prepare the jobs of a folder: listing.c, structure.c. */
 void listing_job_init(struct sync_folder *folder);

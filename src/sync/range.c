@@ -6,7 +6,8 @@
  * before what is wanted, with bytes that are known. Where none are, the end of the first 32 KiB is asked for twice.
  *
  * Invariant: what range_fetch_checked() leaves in body->chunk stands at pos, as far as the server can be held to its own
- * word; -EBADE says that it has broken it. A range that begins at 0 needs no witness.
+ * word; -EBADE says that it has broken it. A range that begins at 0 needs no witness. What was asked for as a proof is kept: whoever
+ * reads from the beginning has it already.
  */
 #include "body.h"
 
@@ -46,7 +47,10 @@ int range_fetch(struct sync_body *body, struct worker *worker, uint64_t offset, 
 	struct call call = {.body = body, .offset = offset, .length = length, .limit = limit};
 	struct source_error error;
 
-	int err = session_call(worker, body->folder, body->uidvalidity, call_body, &call, &error);
+	int err = body->carve.message ? carve_fetch(body, offset, length, limit) : -ENODATA;
+	if (err != -ENODATA)
+		return err;
+	err = session_call(worker, body->folder, body->uidvalidity, call_body, &call, &error);
 	if (err == 0)
 		return str_error(&body->chunk);
 	if (err == -ENOENT && error.scope == SOURCE_SCOPE_MESSAGE)
@@ -100,6 +104,7 @@ static int prove(struct sync_body *body, struct worker *worker)
 			return err;
 		len = sizeof(known);
 		memcpy(known, body->chunk.data + PROOF_BYTES - len, len);
+		body_keep_chunk(body, 0);
 	}
 	return fetch_behind(body, worker, PROOF_BYTES, 0, known, len);
 }

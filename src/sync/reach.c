@@ -6,6 +6,8 @@
 #define CHUNK_MAX    UINT64_C(2097152)
 #define FAST_MS      500
 #define SLOW_MS      3000
+#define SEARCH_MAX   128
+#define SEARCH_GROWS 4
 
 static uint64_t max_u64(uint64_t a, uint64_t b)
 {
@@ -28,7 +30,7 @@ uint64_t pace_next(struct pace *pace, uint64_t pos, size_t len, uint64_t announc
 		pace->size /= 2;
 	}
 	pace->runs++;
-	pace->size = min_u64(max_u64(pace->size, len), CHUNK_MAX);
+	pace->size = min_u64(max_u64(pace->size, len), pace->cap ? pace->cap : CHUNK_MAX);
 	if (announced != UINT64_MAX && pos < announced && announced - pos <= pace->size)
 		return announced - pos + PACE_SLACK;
 	return pace->size;
@@ -57,4 +59,60 @@ enum reach_verdict reach_judge(struct reach *reach, uint64_t pos, uint64_t asked
 	if (!again && end != reach->announced)
 		return REACH_MORE;
 	return reach->existing == end ? REACH_END : REACH_PAST;
+}
+
+/* The first question: at the last byte that was announced, and a little over it. */
+static void search_begin(struct search *search, uint64_t announced, uint64_t existing,
+	uint64_t *ret_pos, uint64_t *ret_len)
+{
+	bool beyond = announced == UINT64_MAX || announced <= existing;
+	search->step = SEARCH_WINDOW;
+	*ret_pos = beyond ? existing : announced - 1;
+	*ret_len = PACE_SLACK + !beyond;
+}
+
+/* Outwards, by a step that grows: up from what exists, or down from what does not. */
+static uint64_t search_reach_out(struct search *search, uint64_t existing)
+{
+	uint64_t step = search->step, from = search->high;
+	search->step = min_u64(step * SEARCH_GROWS, UINT64_MAX / (2 * SEARCH_GROWS));
+	if (from == UINT64_MAX)
+		return existing < UINT64_MAX / 4 ? existing + step : existing;
+	return from - existing > 2 * step ? from - step : existing + (from - existing) / 2;
+}
+
+bool search_next(struct search *search, uint64_t announced, uint64_t existing, uint64_t *ret_pos,
+	uint64_t *ret_len)
+{
+	if (search->asked++ >= SEARCH_MAX)
+		return false;
+	if (search->high <= existing) {
+		*ret_pos = existing;
+		*ret_len = SEARCH_WINDOW;
+	} else if (search->step == 0) {
+		search_begin(search, announced, existing, ret_pos, ret_len);
+	} else if (search->high - existing <= SEARCH_WINDOW) {
+		*ret_pos = existing;
+		*ret_len = search->high - existing + 1;
+	} else {
+		bool halve = search->high != UINT64_MAX && search->found;
+		*ret_pos = halve ? existing + (search->high - existing) / 2
+		                 : search_reach_out(search, existing);
+		bool near = search->high - *ret_pos <= SEARCH_WINDOW;
+		*ret_len = near ? search->high - *ret_pos + 1 : 1;
+	}
+	return true;
+}
+
+void search_answer(
+	struct search *search, uint64_t existing, uint64_t pos, uint64_t asked, uint64_t got)
+{
+	uint64_t end = got < asked ? pos + got : UINT64_MAX;
+	search->found = search->found || got > 0;
+	search->high = min_u64(search->high, end);
+	if (existing <= search->high)
+		return;
+	/* Somewhere an answer was not true: on from what exists. */
+	search->high = UINT64_MAX;
+	search->step = SEARCH_WINDOW;
 }

@@ -20,6 +20,7 @@ struct pace {
 	uint64_t size;
 	unsigned runs; /* chunks that followed each other */
 	int64_t took_ms;
+	uint64_t cap; /* a chunk is not larger than this; 0: 2 MiB */
 };
 /*
  * How many bytes to ask for at pos for a reader who wants len. Doubles from the third chunk in a row on, while
@@ -46,5 +47,24 @@ enum reach_verdict {
  * it was announced, or when a second question at that place has an empty answer.
  */
 enum reach_verdict reach_judge(struct reach *reach, uint64_t pos, uint64_t asked, uint64_t got);
+
+/*
+ * The search for the end by questions of a few bytes, when the size is wanted and the bytes are not: from where it was announced outwards in
+ * growing steps, until it lies between two answers, then by halves. An answer in the middle that is not true costs questions, no
+ * more: what counts is the last one, at the end itself, and that is reach_judge()'s to believe. Zeroed at the start but for high.
+ */
+#define SEARCH_WINDOW UINT64_C(4096) /* the end is this near: one question finds it */
+struct search {
+	uint64_t high; /* an answer had nothing at or past it; UINT64_MAX: none had */
+	uint64_t step;
+	unsigned asked;
+	bool found; /* an answer had bytes */
+};
+/* What to ask next; existing: as in struct reach. false: the server does not come to an end (128 questions). */
+bool search_next(struct search *search, uint64_t announced, uint64_t existing, uint64_t *ret_pos,
+	uint64_t *ret_len);
+/* existing: after reach_judge() has taken the answer. */
+void search_answer(
+	struct search *search, uint64_t existing, uint64_t pos, uint64_t asked, uint64_t got);
 
 #endif

@@ -4,8 +4,8 @@
  * and the retry that makes a dropped connection invisible. Invariant: what is called sees the mailbox under the
  * UIDVALIDITY that the caller knows, or is not called at all.
  *
- * A failed attempt to connect is not repeated for everybody who waits: it fails all that is queued, unless
- * another worker has a connection, which then does the work.
+ * Whether there can be a connection at all is link.c's affair. Where the server refuses this worker one while
+ * another has one, that one does the work.
  */
 #include "private.h"
 
@@ -18,6 +18,8 @@
 
 /* How long a worker that was refused a further connection leaves the work to the others. */
 #define RESTING_MS 30000
+/* How long watchers take to give up their connection. */
+#define YIELDING_MS 200
 /* A session unused for so long may be dead without a sign: it is tried with a part of the time first. */
 #define IDLE_MS (5 * 60 * 1000)
 
@@ -53,7 +55,7 @@ void session_drop(struct worker *worker, bool polite)
 	worker->selected = NULL;
 	pthread_mutex_unlock(&account->lock);
 	if (session)
-		account->source->ops->disconnect(session, polite);
+		link_disconnect(account, session, polite);
 }
 
 /* Gives a new session to the worker; false: the account stops. */
@@ -64,13 +66,19 @@ static bool session_adopt(struct worker *worker, struct source_session *session)
 	worker->session = session;
 	worker->selected = NULL;
 	worker->resting_until_ms = 0;
-	worker->unreachable = false;
+	worker->suspect = worker->watched = worker->cut = false;
 	worker->used_ms = clock_now_ms();
 	return !account->stopping;
 }
 
-/* Whether a worker has a connection. Lock held. */
-static bool account_connected(const struct sync_account *account)
+void session_give(struct worker *worker, struct source_session *session)
+{
+	link_began(worker->account, session);
+	session_adopt(worker, session);
+}
+
+/* Whether another worker has a connection. Lock held. */
+static bool others_connected(const struct sync_account *account)
 {
 	for (unsigned i = 0; i < account->connections; i++)
 		if (account->workers[i].session)
@@ -78,43 +86,35 @@ static bool account_connected(const struct sync_account *account)
 	return false;
 }
 
-static int connect_failed(struct worker *worker, int err, struct source_error *error)
+/* The server has refused this worker a connection: final, or others have one, or will have. */
+static int connect_failed(struct worker *worker, struct source_error *error)
 {
 	struct sync_account *account = worker->account;
-	struct list_node queued;
-	list_init(&queued);
-	worker->unreachable = true;
-	pthread_mutex_lock(&account->lock);
-	bool others = account_connected(account) && !account->stopping;
-	if (others)
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	if (account->stopping || account->link.state == SYNC_LINK_OFFLINE ||
+		account->link.sessions == 0)
+		return error->err;
+	if (others_connected(account)) {
 		worker->resting_until_ms = clock_now_ms() + RESTING_MS;
-	else
-		job_take_all(account, &queued);
-	pthread_mutex_unlock(&account->lock);
-	log_warning("%s: %s", account->name, error->text);
-	error->scope = SOURCE_SCOPE_ACCOUNT;
-	err = session_errno(err, error);
-	job_fail_all(&queued, err);
-	return others ? -EAGAIN : err;
+		return -EAGAIN;
+	}
+	watch_yield(account);
+	worker->resting_until_ms = clock_now_ms() + YIELDING_MS;
+	return -EAGAIN;
 }
 
 /* Connects if need be. What it returns is final: no further attempt helps this job. */
 static int session_connect(struct worker *worker, struct source_error *error)
 {
 	struct sync_account *account = worker->account;
-	const struct source_ops *ops = account->source->ops;
 	struct source_session *session = NULL;
 
 	if (account_stopping(account))
 		return session_fail(error, SOURCE_SCOPE_CANCELLED, -EIO, "the mount ends");
 	if (worker->session)
 		return 0;
-	*error = (struct source_error){.scope = SOURCE_SCOPE_ACCOUNT, .err = -EIO};
-	int err = ops->connect(
-		account->source, clock_now_ms() + account->timeout_ms, &session, error);
-	if (err < 0)
-		return connect_failed(worker, err, error);
-	ops->set_timeout(session, account->timeout_ms);
+	if (link_connect(account, &session, error) < 0)
+		return connect_failed(worker, error);
 	if (session_adopt(worker, session))
 		return 0;
 	return session_fail(error, SOURCE_SCOPE_CANCELLED, -EIO, "the mount ends");
@@ -150,7 +150,7 @@ static int select_now(struct worker *worker, struct sync_folder *folder,
 	return 0;
 }
 
-/* What is to be done with a session: a SELECT alone, or a call in a folder. */
+/* What is to be done with a session: a SELECT alone, a call in a folder, or one of the account (folder NULL). */
 struct attempt {
 	struct sync_folder *folder;
 	struct source_state *ret_state; /* of select; NULL: call */
@@ -184,8 +184,8 @@ static int enter_folder(struct worker *worker, const struct attempt *attempt, bo
 static int attempt_call(
 	struct worker *worker, const struct attempt *attempt, struct source_error *error)
 {
-	for (bool fresh = false;;) {
-		int err = enter_folder(worker, attempt, &fresh, error);
+	for (bool fresh = !attempt->folder;;) {
+		int err = attempt->folder ? enter_folder(worker, attempt, &fresh, error) : 0;
 		if (err < 0)
 			return err;
 		*error = (struct source_error){.err = -EIO};
@@ -207,9 +207,27 @@ static int attempt_once(
 	return attempt_call(worker, attempt, error);
 }
 
+/* The connection was lost in the middle. Whether it was cut on purpose, because nothing came. */
+static bool was_cut(struct worker *worker)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&worker->account->lock);
+	return worker->cut && !worker->account->stopping;
+}
+
+static bool is_gone(struct sync_folder *folder)
+{
+	if (!folder)
+		return false;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
+	return folder->gone;
+}
+
 static int attempt_run(
 	struct worker *worker, const struct attempt *attempt, struct source_error *error)
 {
+	if (is_gone(attempt->folder))
+		return session_fail(error, SOURCE_SCOPE_MAILBOX, -ENOENT,
+			"%s: the server has this folder no more", attempt->folder->name);
 	for (int lost = 0;; lost++) {
 		int err = session_connect(worker, error);
 		if (err < 0)
@@ -217,11 +235,14 @@ static int attempt_run(
 		err = attempt_once(worker, attempt, error);
 		if (err == 0 || error->scope < SOURCE_SCOPE_ACCOUNT)
 			return err;
+		bool cut = was_cut(worker);
 		session_drop(worker, false);
-		if (error->scope == SOURCE_SCOPE_CANCELLED)
+		if (error->scope == SOURCE_SCOPE_CANCELLED && !cut)
 			return -EIO;
 		/* A second time-out would come after those who wait have given up. */
-		if (lost || error->err == -ETIMEDOUT) {
+		bool again = !lost && error->err != -ETIMEDOUT;
+		link_lost(worker->account, error, again);
+		if (!again) {
 			log_warning("%s: %s", worker->account->name, error->text);
 			return session_errno(err, error);
 		}
@@ -241,5 +262,11 @@ int session_call(struct worker *worker, struct sync_folder *folder, uint32_t uid
 {
 	struct attempt attempt = {
 		.folder = folder, .uidvalidity = uidvalidity, .fn = fn, .arg = arg};
+	return attempt_run(worker, &attempt, error);
+}
+
+int session_ask(struct worker *worker, session_fn *fn, void *arg, struct source_error *error)
+{
+	struct attempt attempt = {.fn = fn, .arg = arg};
 	return attempt_run(worker, &attempt, error);
 }

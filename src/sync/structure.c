@@ -2,12 +2,12 @@
 /*
  * Structures of messages. They go into the store, where the tree reads them. Whoever asks for a second message
  * of a folder soon after the first is walking it: the structures of the messages that follow are then fetched
- * in the same command.
+ * in the same command. Who asks in the background gets those of all that is pinned and not here.
  *
  * A folder has one such job; it serves its waiters message by message, in the order in which they came. In a
  * waiter, offset is the UID.
  */
-#include "private.h"
+#include "body.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,12 +22,34 @@ struct ask {
 	struct sync_folder *folder;
 	uint32_t number, uidvalidity;
 	uint32_t uid; /* of the first waiter */
-	bool walking;
+	bool walking, background;
 	uint32_t uids[BATCH_MAX]; /* ascending: what is asked for in one command */
 	size_t count;
 	bool answered; /* uid was */
 	int put_err;
 };
+
+/* --- What is stored --- */
+
+/* Whether a stored structure tells where the parts lie: a maildrop's must, or the message is walked again. */
+static bool is_located(const struct str *data)
+{
+	struct mime_part *part;
+	if (mime_part_parse(str_cstr(data), data->len, &part) < 0)
+		return false;
+	bool located = part->located;
+	mime_part_destroy(part);
+	return located;
+}
+
+/* Whether the store has a structure that serves; an error of the store. */
+static int is_stored(struct sync_folder *folder, uint32_t number, uint32_t uid, bool *ret)
+{
+	_cleanup_str_ struct str structure = STR_INIT;
+	int err = store_structure_get(folder->account->store, number, uid, &structure);
+	*ret = err == 0 && (!folder->account->drop || is_located(&structure));
+	return err == -ENOENT ? 0 : err;
+}
 
 /* --- Asking the server --- */
 
@@ -84,6 +106,22 @@ static void add_waiting(struct ask *ask)
 	}
 }
 
+/* Adds the messages that are pinned and not here, and whose structure is not either. */
+static void add_pinned(struct ask *ask)
+{
+	struct sync_folder *folder = ask->folder;
+	uint32_t uids[BATCH_MAX];
+	size_t count = 0;
+	if (store_pinned_missing(folder->account->store, folder->name, ask->number, ask->uid, uids,
+		    BATCH_MAX, &count) < 0)
+		return;
+	for (size_t i = 0; i < count && ask->count < BATCH_MAX; i++) {
+		bool stored = false;
+		if (is_stored(folder, ask->number, uids[i], &stored) == 0 && !stored)
+			ask->uids[ask->count++] = uids[i];
+	}
+}
+
 /* Chooses what one command asks for: the message, what others wait for, and for a walker what comes next. */
 static void choose_batch(struct ask *ask)
 {
@@ -99,6 +137,8 @@ static void choose_batch(struct ask *ask)
 		store_structures_missing(account->store, ask->number, ask->uid,
 			ask->uids + ask->count, BATCH_MAX - ask->count, &more) == 0)
 		ask->count += more;
+	if (ask->background)
+		add_pinned(ask);
 	qsort(ask->uids, ask->count, sizeof(*ask->uids), compare_uids);
 	for (size_t i = 0; i < ask->count; i++)
 		if (kept == 0 || ask->uids[kept - 1] != ask->uids[i])
@@ -134,24 +174,19 @@ static int fetch_structure(struct ask *ask, struct worker *worker)
 	return err;
 }
 
-/* Whether a stored structure tells where the parts lie: a maildrop's must, or the message is walked again. */
-static bool is_located(const struct str *data)
+/* The server does not tell, but the message is here whole: its bytes do. */
+static int find_here(const struct ask *ask)
 {
-	struct mime_part *part;
-	if (mime_part_parse(str_cstr(data), data->len, &part) < 0)
-		return false;
-	bool located = part->located;
-	mime_part_destroy(part);
-	return located;
-}
-
-/* Whether the store has a structure that serves; an error of the store. */
-static int is_stored(struct sync_folder *folder, uint32_t number, uint32_t uid, bool *ret)
-{
-	_cleanup_str_ struct str structure = STR_INIT;
-	int err = store_structure_get(folder->account->store, number, uid, &structure);
-	*ret = err == 0 && (!folder->account->drop || is_located(&structure));
-	return err == -ENOENT ? 0 : err;
+	_cleanup_str_ struct str data = STR_INIT;
+	struct mime_part *structure;
+	int err = carve_structure(ask->folder, ask->uid, &structure);
+	if (err < 0)
+		return err;
+	err = mime_part_serialize(structure, &data);
+	mime_part_destroy(structure);
+	return err < 0 ? err
+	               : store_structure_put(ask->folder->account->store, ask->number, ask->uid,
+				 data.data, data.len);
 }
 
 /* Another waiter, or the batch of another message, may have brought it meanwhile. */
@@ -159,10 +194,28 @@ static int serve(struct ask *ask, struct worker *worker)
 {
 	bool stored;
 	int err = is_stored(ask->folder, ask->number, ask->uid, &stored);
-	return err < 0 || stored ? err : fetch_structure(ask, worker);
+	if (err < 0 || stored)
+		return err;
+	err = fetch_structure(ask, worker);
+	if (err < 0 && err != -EAGAIN && err != -ENOENT && find_here(ask) == 0)
+		return 0;
+	return err;
 }
 
 /* --- The job --- */
+
+/* The first of those who are blocked, else of those who are not. Lock held. */
+static const struct sync_waiter *first_waiter(struct sync_folder *folder)
+{
+	struct list_node *pos, *tmp;
+	list_for_each(pos, tmp, &folder->structure_waiters)
+	{
+		const struct sync_waiter *waiter = container_of(pos, struct sync_waiter, node);
+		if (!waiter->background)
+			return waiter;
+	}
+	return container_of(folder->structure_waiters.next, struct sync_waiter, node);
+}
 
 /* What the first waiter asks for; false: nobody waits, and the job is done. */
 static bool next_ask(struct sync_folder *folder, struct ask *ask)
@@ -172,13 +225,14 @@ static bool next_ask(struct sync_folder *folder, struct ask *ask)
 		folder->structure_job.busy = false;
 		return false;
 	}
-	const struct sync_waiter *waiter =
-		container_of(folder->structure_waiters.next, struct sync_waiter, node);
+	const struct sync_waiter *waiter = first_waiter(folder);
+	folder->structure_job.class = waiter->background ? JOB_BACKGROUND : JOB_DEMAND;
 	ask->folder = folder;
 	ask->number = folder->state.folder;
 	ask->uidvalidity = folder->state.uidvalidity;
 	ask->uid = (uint32_t)waiter->offset;
-	ask->walking = folder->walking;
+	ask->walking = folder->walking && !waiter->background;
+	ask->background = waiter->background;
 	return true;
 }
 
@@ -243,7 +297,8 @@ static void watch_walker(struct sync_folder *folder, uint32_t uid)
 	folder->walk_ms = now;
 }
 
-int sync_structure(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter)
+static int want_structure(
+	struct sync_folder *folder, uint32_t uid, bool background, struct sync_waiter *waiter)
 {
 	struct sync_account *account = folder->account;
 	uint32_t number, uidvalidity;
@@ -254,14 +309,25 @@ int sync_structure(struct sync_folder *folder, uint32_t uid, struct sync_waiter 
 		return err;
 
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
-	watch_walker(folder, uid);
+	if (!background)
+		watch_walker(folder, uid);
 	if (stored)
 		return 0;
 	if (account->stopping)
 		return -EIO;
 	waiter->offset = uid;
+	waiter->background = background;
 	waiter_add(account, &folder->structure_waiters, waiter);
-	if (!folder->structure_job.busy)
-		job_queue(account, &folder->structure_job);
+	job_want(account, &folder->structure_job, background ? JOB_BACKGROUND : JOB_DEMAND);
 	return -EINPROGRESS;
+}
+
+int sync_structure(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter)
+{
+	return want_structure(folder, uid, false, waiter);
+}
+
+int structure_download(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter)
+{
+	return want_structure(folder, uid, true, waiter);
 }

@@ -5,7 +5,10 @@
  * connection, a busy one as many as are allowed.
  *
  * Demand goes before bulk, and bulk never has the last worker, so that a reader does not wait behind a listing.
- * With one connection (allowed, or granted by the server) both share it. What a job is about is not known here.
+ * With one connection (allowed, or granted by the server) both share it. The background has one worker at most, and never the last that is free for
+ * the others, unless there is but one. What a job is about is not known here.
+ *
+ * Workers beyond those that the watchers leave over (watch.slots) get no job. An idle worker whose session may be dead tries it before it gets one.
  */
 #include "private.h"
 
@@ -20,10 +23,23 @@ static bool worker_rests(const struct worker *worker, int64_t now)
 	return !worker->session && worker->resting_until_ms > now;
 }
 
+/* Whether the watchers have left it a connection. Lock held. */
+static bool worker_allowed(const struct worker *worker)
+{
+	const struct sync_account *account = worker->account;
+	return worker < account->workers + (account->connections - account->watch.slots);
+}
+
+/* Lock held. */
+static bool worker_usable(const struct worker *worker, int64_t now)
+{
+	return worker->started && worker_allowed(worker) && !worker_rests(worker, now);
+}
+
 /* How well an idle worker suits a job; 0: not at all. Lock held. */
 static int worker_fit(const struct worker *worker, const struct job *job, int64_t now)
 {
-	if (!worker->started || worker->job || worker_rests(worker, now))
+	if (worker->job || worker->suspect || worker->testing || !worker_usable(worker, now))
 		return 0;
 	if (!worker->session)
 		return 1;
@@ -44,54 +60,63 @@ static struct worker *best_worker(struct sync_account *account, const struct job
 	return best;
 }
 
-/* Whether one more worker may be taken for bulk. Lock held. */
-static bool bulk_allowed(const struct sync_account *account, int64_t now)
+/* Whether one more worker may be taken for a job of this class. Lock held. */
+static bool class_allowed(const struct sync_account *account, enum job_class class, int64_t now)
 {
-	unsigned usable = 0, bulk = 0;
+	unsigned usable = 0, counts[JOB_CLASSES] = {0};
 	for (unsigned i = 0; i < account->connections; i++) {
 		const struct worker *worker = &account->workers[i];
-		usable += !worker_rests(worker, now);
-		bulk += worker->job && worker->class == JOB_BULK;
+		usable += worker_usable(worker, now);
+		counts[worker->class] += worker->job != NULL;
 	}
-	return bulk + 1 < usable || bulk == 0;
+	unsigned bulk = counts[JOB_BULK], background = counts[JOB_BACKGROUND];
+	/* One is left for who waits, unless there is only one. */
+	if (class == JOB_BULK)
+		return bulk + 1 < usable || bulk == 0;
+	if (class == JOB_BACKGROUND)
+		return background == 0 && account->link.state != SYNC_LINK_OFFLINE &&
+		       (bulk + 1 < usable || usable == 1);
+	return true;
 }
 
-/* Hands out queued jobs as long as somebody can take them; when the account stops, nobody does. Lock held. */
-static void dispatch(struct sync_account *account)
+/* Hands out jobs of a class as long as somebody can take them. Lock held. */
+static void dispatch_class(struct sync_account *account, enum job_class class, int64_t now)
 {
-	if (account->stopping)
-		return;
-	int64_t now = clock_now_ms();
 	struct list_node *pos, *tmp;
-	for (int class = 0; class < JOB_CLASSES; class ++) {
-		list_for_each(pos, tmp, &account->queues[class])
-		{
-			struct job *job = container_of(pos, struct job, node);
-			if (class == JOB_BULK && !bulk_allowed(account, now))
-				return;
-			struct worker *worker = best_worker(account, job, now);
-			if (!worker)
-				return;
-			list_remove(pos);
-			worker->job = job;
-			worker->class = job->class;
-			pthread_cond_signal(&worker->wakeup);
-		}
+	list_for_each(pos, tmp, &account->queues[class])
+	{
+		struct job *job = container_of(pos, struct job, node);
+		struct worker *worker = best_worker(account, job, now);
+		if (!worker || !class_allowed(account, class, now))
+			return;
+		list_remove(pos);
+		worker->job = job;
+		worker->class = job->class;
+		pthread_cond_signal(&worker->wakeup);
 	}
+}
+
+void job_dispatch(struct sync_account *account)
+{
+	int64_t now = clock_now_ms();
+	/* When the account stops, nobody gets any. */
+	for (int class = 0; class < JOB_CLASSES && !account->stopping; class ++)
+		dispatch_class(account, class, now);
 }
 
 void job_queue(struct sync_account *account, struct job *job)
 {
 	job->busy = true;
 	list_push(&account->queues[job->class], &job->node);
-	dispatch(account);
+	job_dispatch(account);
 }
 
 void job_take_all(struct sync_account *account, struct list_node *list)
 {
 	struct list_node *node;
 	for (int class = 0; class < JOB_CLASSES; class ++)
-		while ((node = list_pop(&account->queues[class])))
+		while ((class != JOB_BACKGROUND || account->stopping) &&
+			(node = list_pop(&account->queues[class])))
 			list_push(list, node);
 }
 
@@ -104,6 +129,38 @@ void job_fail_all(struct list_node *list, int err)
 	}
 }
 
+bool job_is_in_the_way(const struct worker *worker)
+{
+	struct sync_account *account = worker->account;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	if (account->stopping)
+		return true;
+	for (int class = 0; class < (int)worker->class; class ++)
+		if (!list_empty(&account->queues[class]))
+			return true;
+	return false;
+}
+
+/* Whether it waits in the queue of its class: one that was taken out to be failed does not. Lock held. */
+static bool job_is_queued(struct sync_account *account, const struct job *job)
+{
+	struct list_node *pos, *tmp;
+	list_for_each(pos, tmp, &account->queues[job->class]) if (pos == &job->node) return true;
+	return false;
+}
+
+void job_want(struct sync_account *account, struct job *job, enum job_class class)
+{
+	if (job->busy && class >= job->class)
+		return;
+	bool waits = !job->busy || job_is_queued(account, job);
+	job->class = class;
+	if (!waits)
+		return;
+	list_remove(&job->node);
+	job_queue(account, job);
+}
+
 /* Waits for a signal; a worker that rests wakes when its rest is over, because there may be jobs that only it can take. */
 static void worker_sleep(struct worker *worker)
 {
@@ -113,16 +170,38 @@ static void worker_sleep(struct worker *worker)
 	if (!worker_rests(worker, clock_now_ms()))
 		pthread_cond_wait(&worker->wakeup, &worker->account->lock);
 	else if (pthread_cond_timedwait(&worker->wakeup, &worker->account->lock, &end) == ETIMEDOUT)
-		dispatch(worker->account);
+		job_dispatch(worker->account);
 }
 
-/* The next job; NULL: the account stops. */
-static struct job *worker_wait(struct worker *worker)
+/* What a worker is woken for. */
+enum errand { ERRAND_END, ERRAND_JOB, ERRAND_TEST, ERRAND_DROP };
+
+/* Lock held. */
+static bool next_errand(struct worker *worker, enum errand *ret)
 {
+	*ret = ERRAND_END;
+	if (worker->job)
+		*ret = ERRAND_JOB;
+	else if (worker->account->stopping)
+		*ret = ERRAND_END;
+	else if (worker->session && !worker_allowed(worker))
+		*ret = ERRAND_DROP;
+	else if (worker->session && worker->suspect)
+		*ret = ERRAND_TEST;
+	else
+		return false;
+	return true;
+}
+
+static enum errand worker_wait(struct worker *worker)
+{
+	enum errand errand;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&worker->account->lock);
-	while (!worker->job && !worker->account->stopping)
+	while (!next_errand(worker, &errand))
 		worker_sleep(worker);
-	return worker->job;
+	worker->testing = errand == ERRAND_TEST;
+	worker->suspect = false;
+	return errand;
 }
 
 /*
@@ -133,23 +212,57 @@ static bool worker_release(struct worker *worker, struct job *again)
 	struct sync_account *account = worker->account;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	worker->job = NULL;
+	worker->watched = false;
 	if (again && account->stopping)
 		return false;
 	if (again)
 		list_push(account->queues[again->class].next, &again->node);
-	dispatch(account);
+	job_dispatch(account);
 	return true;
+}
+
+static void worker_run(struct worker *worker)
+{
+	struct job *job = worker->job;
+	int err = job->run(job, worker);
+	if (!worker_release(worker, err == -EAGAIN ? job : NULL))
+		job->fail(job, -EIO);
+	waiter_wake_all(&worker->done);
+}
+
+/* Asks something small; a session that does not answer soon is dead. */
+static void worker_test(struct worker *worker)
+{
+	struct sync_account *account = worker->account;
+	const struct source_ops *ops = account->source->ops;
+	struct source_error error = {0};
+	struct source_state state;
+
+	ops->set_timeout(worker->session, account->link.sign_ms);
+	int err = ops->status ? ops->status(worker->session, "INBOX", &state, &error) : 0;
+	bool dead = err < 0 && error.scope >= SOURCE_SCOPE_ACCOUNT;
+	if (dead)
+		session_drop(worker, false);
+	else
+		ops->set_timeout(worker->session, account->timeout_ms);
+	worker->used_ms = clock_now_ms();
+	if (dead && error.scope == SOURCE_SCOPE_ACCOUNT)
+		link_lost(account, &error, false);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	worker->testing = false;
+	job_dispatch(account);
 }
 
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
-	struct job *job;
-	while ((job = worker_wait(worker))) {
-		int err = job->run(job, worker);
-		if (!worker_release(worker, err == -EAGAIN ? job : NULL))
-			job->fail(job, -EIO);
-		waiter_wake_all(&worker->done);
+	for (enum errand errand; (errand = worker_wait(worker)) != ERRAND_END;) {
+		if (errand == ERRAND_JOB)
+			worker_run(worker);
+		else if (errand == ERRAND_TEST)
+			worker_test(worker);
+		else
+			session_drop(worker, true);
 	}
 	session_drop(worker, !worker->cancelled);
 	return NULL;
@@ -165,19 +278,21 @@ static int worker_start(struct worker *worker)
 	return 0;
 }
 
-int workers_start(struct sync_account *account, struct source_session *session)
+int workers_start(struct sync_account *account)
 {
 	sigset_t all, before;
 	int err = 0;
 
-	account->workers[0].session = session;
-	account->workers[0].used_ms = clock_now_ms();
 	/* Signals are for the main thread alone. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = reaper_start(account);
 	for (unsigned i = 0; err == 0 && i < account->connections; i++)
 		err = worker_start(&account->workers[i]);
+	if (err == 0 && !account->drop)
+		err = link_start(account);
+	if (err == 0 && !account->drop)
+		err = watch_start(account);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return err;
 }
@@ -189,7 +304,7 @@ static void workers_interrupt(struct sync_account *account, struct list_node *qu
 	job_take_all(account, queued);
 	for (unsigned i = 0; i < account->connections; i++) {
 		struct worker *worker = &account->workers[i];
-		if (worker->job && worker->session) {
+		if ((worker->job || worker->testing) && worker->session) {
 			account->source->ops->cancel(worker->session);
 			worker->cancelled = true;
 		}
@@ -201,6 +316,7 @@ void workers_stop(struct sync_account *account)
 {
 	struct list_node queued;
 	list_init(&queued);
+	watch_interrupt(account);
 	workers_interrupt(account, &queued);
 	job_fail_all(&queued, -EIO);
 	for (unsigned i = 0; i < account->connections; i++) {
@@ -211,5 +327,53 @@ void workers_stop(struct sync_account *account)
 			session_drop(worker, true);
 		worker->started = false;
 	}
+	watch_stop(account);
+	link_stop(account);
 	reaper_join(account);
+}
+
+bool workers_adopt(struct sync_account *account, struct source_session *session)
+{
+	for (unsigned i = 0; i < account->connections; i++) {
+		struct worker *worker = &account->workers[i];
+		if (!worker->started || worker->job || worker->session || !worker_allowed(worker))
+			continue;
+		worker->session = session;
+		worker->selected = NULL;
+		worker->suspect = worker->watched = worker->cut = false;
+		worker->used_ms = clock_now_ms();
+		return true;
+	}
+	return false;
+}
+
+void workers_suspect(struct sync_account *account)
+{
+	for (unsigned i = 0; i < account->connections; i++) {
+		struct worker *worker = &account->workers[i];
+		uint64_t out;
+		if (!worker->session || worker->testing)
+			continue;
+		worker->watched = worker->job;
+		worker->suspect = !worker->job;
+		link_traffic(account, worker->session, &worker->mark, &out);
+		pthread_cond_signal(&worker->wakeup);
+	}
+}
+
+void workers_cut(struct sync_account *account)
+{
+	/* Without figures nothing can be said of those who are busy. */
+	for (unsigned i = 0; account->source->ops->traffic && i < account->connections; i++) {
+		struct worker *worker = &account->workers[i];
+		uint64_t in, out;
+		if (!worker->watched || !worker->session || account->stopping)
+			continue;
+		worker->watched = false;
+		link_traffic(account, worker->session, &in, &out);
+		if (in != worker->mark)
+			continue;
+		worker->cut = true;
+		account->source->ops->cancel(worker->session);
+	}
 }

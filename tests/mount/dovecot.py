@@ -51,8 +51,9 @@ HOST = _host()  # a bare container may have no /etc/hosts
 
 
 def die_with_parent():
-    """For preexec_fn: no test run, however it ends, leaves the program behind."""
+    """For preexec_fn: no test run, however it ends, leaves the program behind, nor what it ignores (nohup) to the program."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def free_port():

@@ -174,8 +174,14 @@ class Mount:
         unmount_lazily(self.path)
 
     def peak_rss_kib(self):
+        return self._status("VmHWM")
+
+    def rss_kib(self):
+        return self._status("VmRSS")
+
+    def _status(self, name):
         with open("/proc/%d/status" % self.pid, encoding="ascii") as status:
-            return int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+            return int(next(line for line in status if line.startswith(name)).split()[1])
 
     def __enter__(self):
         return self

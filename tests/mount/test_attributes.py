@@ -93,6 +93,10 @@ def test_xattrs_of_a_message(mailbox):
         with pytest.raises(OSError) as error:
             os.getxattr(two, "user.mailfs.labels")
         assert error.value.errno == errno.ENODATA
+        for name in "security.selinux", "system.posix_acl_access":  # ls -l then asks no more
+            with pytest.raises(OSError) as error:
+                os.getxattr(two, name)
+            assert error.value.errno == errno.EOPNOTSUPP
 
 
 def test_xattr_too_small_a_buffer(mailbox):

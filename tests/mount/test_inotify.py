@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Programs that wait with inotify are told of each new message, once; and however mailfs or its herald ends, nothing hangs."""
+"""
+Programs that wait with inotify are told of each message and folder that comes or goes, once; and however mailfs or its herald
+ends, nothing hangs.
+"""
 
 import ctypes
 import errno
@@ -17,7 +20,8 @@ import pytest
 from drops import message, messages
 from harness import SLOW, eventually, is_mounted
 
-IN_CREATE, IN_Q_OVERFLOW = 0x100, 0x4000
+IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_Q_OVERFLOW, IN_ISDIR = 0x100, 0x200, 0x400, 0x4000, 0x40000000
+BOTH = IN_CREATE | IN_DELETE
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -43,16 +47,20 @@ class Watch:
         return found
 
     def names(self, count, seconds=10, quiet=0.3):
-        """The names that were created: waits for so many, and then whether more come."""
+        """The names that were created."""
+        found = self.events(count, seconds, quiet)
+        assert all(mask == IN_CREATE for mask, _ in found), found
+        return [name for _, name in found]
+
+    def events(self, count, seconds=10, quiet=0.3):
+        """[(mask, name)]: waits for so many, and then whether more come."""
         found = []
         end = time.monotonic() + seconds * SLOW
         while len(found) < count and time.monotonic() < end:
             select.select([self.fd], [], [], 0.1)
             found += self.read()
         time.sleep(quiet * SLOW)
-        found += self.read()
-        assert all(mask == IN_CREATE for mask, _ in found), found
-        return [name for _, name in found]
+        return found + self.read()
 
     def close(self):
         os.close(self.fd)
@@ -70,6 +78,15 @@ def append(account, count, folder="INBOX", first=0):
     for number in range(first, first + count):
         data = b"From: a@example.org\r\nSubject: new %d\r\n\r\nbody\r\n" % number
         assert client.append('"%s"' % folder, None, None, data)[0] == "OK"
+    client.logout()
+
+
+def expunge(account, what="1:*", folder="INBOX"):
+    """Another client deletes mail for good."""
+    client = account.login()
+    client.select('"%s"' % folder)
+    assert client.store(what, "+FLAGS", "\\Deleted")[0] == "OK"
+    assert client.expunge()[0] == "OK"
     client.logout()
 
 
@@ -169,6 +186,159 @@ def test_names_that_were_seen_first(account):
                 assert watch.names(1) == [new[0].name]
                 assert b"Subject: new 0" in file.read()
             assert os.stat(new[0].path).st_ino == new[0].inode()
+
+
+# --- What is gone ---
+
+def test_gone_messages(account):
+    """One event for each, with its name; it is not there any more when that is told."""
+    with_mail(account, 5)
+    with account.mount("refresh=0") as mount, Watch(mount.sub("INBOX"), BOTH) as watch:
+        old = mount.names("INBOX")
+        os.stat(mount.sub("INBOX", old[0]))
+        expunge(account, "1:3")
+        left = mount.names("INBOX")
+        assert len(left) == 2
+        events = watch.events(3)
+        assert sorted(events) == sorted((IN_DELETE, name) for name in set(old) - set(left))
+        for name in set(old) - set(left):
+            with pytest.raises(FileNotFoundError):
+                os.stat(mount.sub("INBOX", name))
+        assert sorted(mount.names("INBOX")) == sorted(left)
+        assert watch.events(0) == []
+
+
+def test_gone_and_new(account):
+    """In the order in which it was found out, each once, over and over."""
+    with_mail(account, 2)
+    with account.mount("refresh=0") as mount, Watch(mount.sub("INBOX"), BOTH) as watch:
+        for number in range(5):
+            old = mount.names("INBOX")
+            expunge(account, "1")
+            append(account, 1, first=number)
+            new = mount.names("INBOX")
+            assert sorted(watch.events(2)) == sorted([(IN_DELETE, *set(old) - set(new)), (IN_CREATE, *set(new) - set(old))])
+
+
+def test_open_while_it_goes(account):
+    """Who has it open reads to its end; who asks how long it is hears what it was."""
+    body = b"Subject: long\r\n\r\n" + b"0123456789abcde\n" * 4000
+    account.deliver("INBOX", [body])
+    with account.mount("refresh=0") as mount, Watch(mount.sub("INBOX"), BOTH) as watch:
+        [name] = mount.names("INBOX")
+        whole = mount.read("INBOX", name)
+        with open(mount.sub("INBOX", name), "rb", buffering=0) as file, open(mount.sub("INBOX", name), "rb", buffering=0) as idle:
+            first = file.read(1000)
+            expunge(account)
+            assert mount.names("INBOX") == []
+            assert watch.events(1) == [(IN_DELETE, name)]
+            assert os.fstat(file.fileno()).st_size == len(whole)
+            rest = b"".join(iter(lambda: file.read(5000), b""))
+            assert first + rest == whole
+            assert idle.read() == whole
+            with pytest.raises(FileNotFoundError):
+                os.stat(mount.sub("INBOX", name))
+
+
+def test_gone_itself(account):
+    """Who waits for the file alone is told, too."""
+    with_mail(account, 1)
+    with account.mount("refresh=0") as mount:
+        [name] = mount.names("INBOX")
+        with Watch(mount.sub("INBOX", name), IN_DELETE_SELF) as watch:
+            expunge(account)
+            assert mount.names("INBOX") == []
+            assert (IN_DELETE_SELF, "") in watch.events(1)
+
+
+class Starer:
+    """Looks at names without end; what was gone once must not be seen again."""
+
+    def __init__(self, paths):
+        self.paths, self.gone, self.again = paths, set(), []
+        self.ending = False
+        self.threads = [threading.Thread(target=self._stare, daemon=True) for _ in range(2)]
+
+    def _stare(self):
+        while not self.ending:
+            for path in self.paths:
+                was_gone = path in self.gone
+                try:
+                    os.stat(path)
+                    if was_gone:
+                        self.again.append(path)
+                except FileNotFoundError:
+                    self.gone.add(path)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending = True
+        for thread in self.threads:
+            thread.join()
+
+
+def test_nobody_sees_it_again(account):
+    with_mail(account, 100)
+    with account.mount("refresh=0") as mount, Watch(mount.sub("INBOX"), BOTH) as watch:
+        old = mount.names("INBOX")
+        with Starer([mount.sub("INBOX", name) for name in old]) as starer:
+            expunge(account)
+            assert mount.names("INBOX") == []
+            events = watch.events(100)
+        assert sorted(events) == sorted((IN_DELETE, name) for name in old)
+        assert starer.again == [] and len(starer.gone) == 100
+        assert mount.names("INBOX") == []
+
+
+def test_gone_before_it_was_told(account):
+    """While the herald sleeps, messages come and go: nothing is told of these, and all of the others."""
+    with_mail(account, 2)
+    with account.mount("refresh=0") as mount, Watch(mount.sub("INBOX"), BOTH) as watch:
+        old = mount.names("INBOX")
+        pid = herald(mount)
+        os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: state(pid) == "T")
+        append(account, 1)  # the herald has this one already, and finds it gone
+        mount.names("INBOX")
+        time.sleep(0.1)
+        append(account, 2, first=1)
+        mount.names("INBOX")
+        expunge(account, "1,3:4")
+        left = mount.names("INBOX")
+        assert len(left) == 2
+        os.kill(pid, signal.SIGCONT)
+        [kept], [gone] = set(left) - set(old), set(old) - set(left)
+        assert sorted(event for event in watch.events(2, quiet=1) if "new-0" not in event[1]) == sorted([(IN_CREATE, kept), (IN_DELETE, gone)])
+
+
+def test_removing_is_refused(account):
+    """To take a name away is for the herald alone."""
+    account.deliver("Box/Sub", [b"Subject: old\r\n\r\nbody\r\n"])
+    with_mail(account, 1)
+    with account.mount("refresh=0") as mount, Watch(mount.sub("INBOX"), BOTH) as watch:
+        [name] = mount.names("INBOX")
+        for change in (lambda: os.unlink(mount.sub("INBOX", name)), lambda: os.rmdir(mount.sub("Box", "Sub")),
+                       lambda: os.mkdir(mount.sub("INBOX", "new"))):
+            with pytest.raises(OSError) as error:
+                change()
+            assert error.value.errno == errno.EROFS
+        assert watch.events(0) == []
+        assert mount.names("INBOX") == [name]
+
+
+def test_switched_off(account):
+    with_mail(account, 2)
+    with account.mount("refresh=0", "inotify=off") as mount, Watch(mount.sub("INBOX"), BOTH) as watch:
+        mount.names("INBOX")
+        expunge(account, "1")
+        append(account, 1)
+        assert len(mount.names("INBOX")) == 2
+        assert watch.events(0) == []
+        assert len(processes(mount.path)) == 1
 
 
 def test_folder_with_any_name(account):

@@ -173,8 +173,9 @@ static void test_empty_database(void **state)
 	struct fixture *fixture = *state;
 	make_stale(fixture);
 	read_content(fixture, &before);
-	fixture_sql(fixture, "DELETE FROM spool; DELETE FROM spool_pack; DELETE FROM message;"
-			     "INSERT INTO body(id, section, size, ranges) VALUES((5 << 32) + 11, '', 5, x'0005')");
+	fixture_sql(fixture,
+		"DELETE FROM spool; DELETE FROM spool_pack; DELETE FROM message;"
+		"INSERT INTO body(id, section, size, ranges) VALUES((5 << 32) + 11, '', 5, x'0005')");
 	struct source_row row = {.uid = 11, .have = SOURCE_ROW_FLAGS, .flags = ""};
 	uint32_t uid = 11;
 	assert_int_equal(store_rows_put(fixture->store, FOLDER, &row, 1), 0);

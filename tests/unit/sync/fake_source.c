@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The source in memory. One lock guards all; a call holds it but for delays and the caller's callbacks. */
-#include "fake_source.h"
+#include "fake_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,17 +10,8 @@
 
 #include "mailfs/mime.h"
 
-struct source_session {
-	struct fake_source *fake;
-	struct fake_mailbox *selected;
-	uint32_t uidvalidity; /* of the mailbox when it was selected */
-	uint32_t visible;     /* the highest UID that the session has heard of */
-	unsigned generation;
-	bool dead, cancelled, busy;
-};
-
-static int fail(struct source_error *error, enum source_scope scope, enum source_cause cause,
-	int err, const char *text)
+int fake_fail(struct source_error *error, enum source_scope scope, enum source_cause cause, int err,
+	const char *text)
 {
 	error->scope = scope;
 	error->cause = cause;
@@ -29,24 +20,34 @@ static int fail(struct source_error *error, enum source_scope scope, enum source
 	return err;
 }
 
-static int die(struct source_session *session, struct source_error *error)
+int fake_die(struct source_session *session, struct source_error *error)
 {
 	session->dead = true;
 	if (session->cancelled)
-		return fail(error, SOURCE_SCOPE_CANCELLED, SOURCE_CAUSE_OTHER, -EIO, "cancelled");
-	return fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_CAUSE_CONNECT, -EIO, "connection lost");
+		return fake_fail(
+			error, SOURCE_SCOPE_CANCELLED, SOURCE_CAUSE_OTHER, -EIO, "cancelled");
+	return fake_fail(
+		error, SOURCE_SCOPE_ACCOUNT, SOURCE_CAUSE_CONNECT, -EIO, "connection lost");
 }
 
-/* Begins a call: takes the lock. A negative errno: the call is over, and the lock is not held. */
-static int enter(struct source_session *session, bool needs_mailbox, struct source_error *error)
+bool fake_is_cut(struct fake_source *fake)
+{
+	if (fake->cut_in[0] == 0 || --fake->cut_in[0] > 0)
+		return false;
+	fake->cut_in[0] = fake->cut_in[1];
+	fake->cut_in[1] = 0;
+	return true;
+}
+
+int fake_enter(struct source_session *session, bool needs_mailbox, struct source_error *error)
 {
 	struct fake_source *fake = session->fake;
 	pthread_mutex_lock(&fake->lock);
 	fake->counts.misuse +=
 		session->dead || session->busy || (needs_mailbox && !session->selected);
 	bool lost = fake->drop_sessions && session->generation != fake->generation;
-	if (session->dead || session->cancelled || lost) {
-		int err = die(session, error);
+	if (session->dead || session->cancelled || lost || fake_is_cut(fake)) {
+		int err = fake_die(session, error);
 		pthread_mutex_unlock(&fake->lock);
 		return err;
 	}
@@ -54,7 +55,7 @@ static int enter(struct source_session *session, bool needs_mailbox, struct sour
 	return 0;
 }
 
-static int leave(struct source_session *session, int err)
+int fake_leave(struct source_session *session, int err)
 {
 	session->busy = false;
 	pthread_mutex_unlock(&session->fake->lock);
@@ -82,7 +83,7 @@ static int fake_connect(struct source *source, int64_t deadline_ms, struct sourc
 	enum source_cause cause = fake->connect_cause;
 	pthread_mutex_unlock(&fake->lock);
 	if (refused)
-		return fail(error, SOURCE_SCOPE_ACCOUNT, cause,
+		return fake_fail(error, SOURCE_SCOPE_ACCOUNT, cause,
 			cause == SOURCE_CAUSE_LOGIN ? -EACCES : -EIO,
 			"connect refused by the script");
 	return 0;
@@ -120,7 +121,7 @@ static int fake_list(struct source_session *session, source_mailbox_fn *fn, void
 	struct source_error *error)
 {
 	struct fake_source *fake = session->fake;
-	int err = enter(session, false, error);
+	int err = fake_enter(session, false, error);
 	if (err < 0)
 		return err;
 	for (size_t i = 0; err == 0 && i < fake->mailbox_count; i++) {
@@ -129,23 +130,23 @@ static int fake_list(struct source_session *session, source_mailbox_fn *fn, void
 			.flags = fake->mailboxes[i].flags};
 		err = fn(arg, &mailbox);
 	}
-	return leave(session, err);
+	return fake_leave(session, err);
 }
 
 static int fake_quota(
 	struct source_session *session, struct source_quota *ret, struct source_error *error)
 {
-	int err = enter(session, false, error);
+	int err = fake_enter(session, false, error);
 	if (err < 0)
 		return err;
 	if (!session->fake->quota_known)
-		return leave(session,
-			fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_CAUSE_OTHER, -EIO, "no quota"));
+		return fake_leave(session, fake_fail(error, SOURCE_SCOPE_MAILBOX,
+						   SOURCE_CAUSE_OTHER, -EIO, "no quota"));
 	*ret = (struct source_quota){.known = true, .used_bytes = 1000, .limit_bytes = 5000};
-	return leave(session, 0);
+	return fake_leave(session, 0);
 }
 
-static struct fake_mailbox *mailbox_named(struct fake_source *fake, const char *name)
+struct fake_mailbox *fake_mailbox_named(struct fake_source *fake, const char *name)
 {
 	for (size_t i = 0; i < fake->mailbox_count; i++)
 		if (strcmp(fake->mailboxes[i].name, name) == 0)
@@ -156,28 +157,27 @@ static struct fake_mailbox *mailbox_named(struct fake_source *fake, const char *
 static int fake_select(struct source_session *session, const char *name, bool readonly,
 	const struct source_resync *resync, struct source_state *ret, struct source_error *error)
 {
-	(void)resync;
-	int err = enter(session, false, error);
+	int err = fake_enter(session, false, error);
 	if (err < 0)
 		return err;
-	struct fake_mailbox *mailbox = mailbox_named(session->fake, name);
+	struct fake_mailbox *mailbox = fake_mailbox_named(session->fake, name);
 	session->fake->counts.selects++;
 	session->fake->counts.misuse += !readonly;
 	session->selected = NULL;
 	if (!mailbox || mailbox->select_err < 0)
-		return leave(session, fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_CAUSE_MAILBOX,
-					      mailbox ? mailbox->select_err : -ENOENT,
-					      "SELECT refused by the script"));
+		return fake_leave(
+			session, fake_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_CAUSE_MAILBOX,
+					 mailbox ? mailbox->select_err : -ENOENT,
+					 "SELECT refused by the script"));
 	session->selected = mailbox;
 	session->uidvalidity = mailbox->uidvalidity;
 	session->visible = UINT32_MAX;
 	if (session->fake->session_views)
 		session->visible = mailbox->count ? mailbox->messages[mailbox->count - 1].uid : 0;
-	*ret = (struct source_state){.uidvalidity = mailbox->uidvalidity,
-		.uidnext = mailbox->uidnext,
-		.messages = mailbox->exists ? mailbox->exists : (uint32_t)mailbox->count,
-		.modseq = mailbox->modseq};
-	return leave(session, 0);
+	*ret = fake_state(mailbox);
+	if (resync)
+		err = fake_resync(session, resync, ret, error);
+	return fake_leave(session, err);
 }
 
 static const char header[] = "From: Alice <alice@example.org>\r\nSubject: hello\r\n";
@@ -204,10 +204,10 @@ static bool make_row(
 	*row = (struct source_row){.uid = message->uid,
 		.have = have,
 		.size_bytes = message->announced,
-		.date_s = 1700000000 + message->uid,
+		.date_s = message->date_s ? message->date_s : 1700000000 + message->uid,
 		.flags = message->flags,
-		.header = header,
-		.header_len = sizeof(header) - 1};
+		.header = message->header ? message->header : header,
+		.header_len = strlen(message->header ? message->header : header)};
 	return true;
 }
 
@@ -254,7 +254,7 @@ static int fake_rows(struct source_session *session, uint32_t first, uint32_t la
 {
 	struct fake_source *fake = session->fake;
 	struct answer *answer = calloc(1, sizeof(*answer));
-	int err = enter(session, true, error);
+	int err = fake_enter(session, true, error);
 	if (err < 0) {
 		free(answer);
 		return err;
@@ -272,18 +272,23 @@ static int fake_rows(struct source_session *session, uint32_t first, uint32_t la
 	                                                             : answer->count;
 	unsigned floods = session->selected->floods;
 	for (size_t i = 0; err == 0 && i<limit; i += floods == 0, floods -= floods> 0) {
+		if (fake_is_cut(fake)) {
+			err = fake_die(session, error);
+			break;
+		}
+		fake->counts.sent[columns]++;
 		pthread_mutex_unlock(&fake->lock);
 		err = fn(arg, &answer->rows[i]);
 		pthread_mutex_lock(&fake->lock);
 		if (err == 0 && i >= fake->hold_rows_after && !wait_held(session, &fake->hold_rows))
-			err = die(session, error);
+			err = fake_die(session, error);
 	}
 	if (err == 0 && drop)
-		err = die(session, error);
+		err = fake_die(session, error);
 	if (err == 0)
 		*ret_skipped = answer->skipped;
 	free(answer);
-	return leave(session, err);
+	return fake_leave(session, err);
 }
 
 static struct mime_part *make_part(uint64_t size)
@@ -303,7 +308,7 @@ static int fake_structures(struct source_session *session, const uint32_t *uids,
 	source_structure_fn *fn, void *arg, struct source_error *error)
 {
 	struct fake_source *fake = session->fake;
-	int err = enter(session, true, error);
+	int err = fake_enter(session, true, error);
 	if (err < 0)
 		return err;
 	fake->counts.structures++;
@@ -318,7 +323,7 @@ static int fake_structures(struct source_session *session, const uint32_t *uids,
 		mime_part_destroy(part);
 		pthread_mutex_lock(&fake->lock);
 	}
-	return leave(session, err);
+	return fake_leave(session, err);
 }
 
 static void note_body(struct fake_source *fake, uint64_t offset, uint64_t length)
@@ -336,7 +341,7 @@ static int body_answer(struct source_session *session, uint32_t uid, uint64_t of
 	struct fake_message *message = fake_message(session->selected, uid);
 	if (!message || message->gone || uid > session->visible ||
 		session->uidvalidity != session->selected->uidvalidity)
-		return fail(error, SOURCE_SCOPE_MESSAGE, SOURCE_CAUSE_OTHER, -ENOENT,
+		return fake_fail(error, SOURCE_SCOPE_MESSAGE, SOURCE_CAUSE_OTHER, -ENOENT,
 			"no such message");
 	uint64_t end = length ? offset + length : message->len;
 	if (end > message->len)
@@ -347,7 +352,7 @@ static int body_answer(struct source_session *session, uint32_t uid, uint64_t of
 	}
 	if (offset < end) {
 		if (end - offset > limit)
-			return fail(error, SOURCE_SCOPE_MESSAGE, SOURCE_CAUSE_PROTOCOL, -EFBIG,
+			return fake_fail(error, SOURCE_SCOPE_MESSAGE, SOURCE_CAUSE_PROTOCOL, -EFBIG,
 				"over the limit");
 		size_t shift = message->shifted_from && offset >= message->shifted_from;
 		str_append(out, message->data + offset - shift, end - offset);
@@ -369,7 +374,7 @@ static int fake_body(struct source_session *session, uint32_t uid, const char *s
 	struct source_error *error)
 {
 	struct fake_source *fake = session->fake;
-	int err = enter(session, true, error);
+	int err = fake_enter(session, true, error);
 	(void)section;
 	if (err < 0)
 		return err;
@@ -384,12 +389,12 @@ static int fake_body(struct source_session *session, uint32_t uid, const char *s
 		fake->drop_bodies -= fake->drop_bodies > 0;
 		/* What came before the connection was cut must never be seen. */
 		str_append_cstr(out, "GARBAGE");
-		err = die(session, error);
+		err = fake_die(session, error);
 	} else {
 		err = body_answer(session, uid, offset, length, limit, out, error);
 	}
 	fake->counts.working--;
-	return leave(session, err);
+	return fake_leave(session, err);
 }
 
 static void fake_destroy(struct source *source)
@@ -405,7 +410,11 @@ static const struct source_ops ops = {
 	.list = fake_list,
 	.quota = fake_quota,
 	.select = fake_select,
+	.status = fake_status,
 	.rows = fake_rows,
+	.changed = fake_changed,
+	.uids = fake_uids,
+	.abilities = fake_abilities,
 	.structures = fake_structures,
 	.body = fake_body,
 	.destroy = fake_destroy,
@@ -422,6 +431,8 @@ void fake_finish(struct fake_source *fake)
 {
 	for (size_t i = 0; i < fake->mailbox_count; i++)
 		free(fake->mailboxes[i].messages);
+	for (size_t i = 0; i < fake->mailbox_count; i++)
+		free(fake->mailboxes[i].gone);
 	pthread_cond_destroy(&fake->changed);
 	pthread_mutex_destroy(&fake->lock);
 }

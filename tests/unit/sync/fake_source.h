@@ -17,7 +17,10 @@ enum { FAKE_MAILBOXES = 8 };
 
 struct fake_message {
 	uint32_t uid;
+	uint64_t modseq;
 	const char *flags;
+	int64_t date_s;     /* 0: one that follows from the UID */
+	const char *header; /* NULL: the same for all */
 	unsigned have;      /* what the row of the full listing holds; 0: its UID can not be read */
 	unsigned have_once; /* once: what it holds the first time; 0: as have */
 	uint64_t announced; /* RFC822.SIZE */
@@ -34,6 +37,25 @@ struct fake_message {
 	bool gone;     /* listed, but not there any more */
 };
 
+/* Messages that were expunged. */
+struct fake_gone {
+	uint32_t first, last;
+	uint64_t modseq;
+};
+
+/* Lies that are told of a mailbox. */
+enum fake_lie {
+	FAKE_LIE_VANISHED = 1 << 0,      /* the first message is said to have vanished */
+	FAKE_LIE_VANISHED_ALL = 1 << 1,  /* all UIDs that there are are */
+	FAKE_LIE_GONE_UNTOLD = 1 << 2,   /* the last that vanished is not told */
+	FAKE_LIE_UNTOLD = 1 << 3,        /* the last that changed is not told */
+	FAKE_LIE_STRAY_FLAGS = 1 << 4,   /* flags of `stray` are told */
+	FAKE_LIE_MODSEQ_STANDS = 1 << 5, /* HIGHESTMODSEQ is always 1 */
+	FAKE_LIE_UIDS = 1 << 6,          /* SEARCH leaves out the first message */
+	FAKE_LIE_UIDS_ALL = 1 << 7,      /* SEARCH says that all UIDs exist */
+	FAKE_LIE_TWICE = 1 << 8, /* no lie: what changed comes twice, first with older flags */
+};
+
 struct fake_mailbox {
 	const char *name;
 	unsigned flags;
@@ -45,6 +67,13 @@ struct fake_mailbox {
 	size_t count, cap;
 	bool reversed;   /* rows come in descending order */
 	unsigned floods; /* the first row comes so many times more */
+	struct fake_gone *gone;
+	size_t gone_count, gone_cap;
+	uint64_t mailbox_id;
+	unsigned lies;          /* enum fake_lie */
+	uint32_t stray;         /* of FAKE_LIE_STRAY_FLAGS */
+	int changed_err;        /* refuse CHANGEDSINCE with this */
+	unsigned changed_skips; /* rows of its answer that can not be read */
 };
 
 struct fake_counts {
@@ -53,6 +82,9 @@ struct fake_counts {
 	unsigned misuse;
 	unsigned working, working_max; /* calls of bodies that run at the same time */
 	uint64_t bytes;
+	unsigned resyncs, changed, uids;
+	unsigned told;    /* rows and ranges that these have told */
+	unsigned sent[3]; /* rows by columns */
 };
 
 struct fake_source {
@@ -71,7 +103,10 @@ struct fake_source {
 	int drop_bodies;          /* this many calls of body() lose the connection */
 	int drop_rows;            /* this many calls of rows() lose the connection … */
 	unsigned drop_rows_after; /* … after so many rows */
-	bool session_views;       /* a session sees only what there was at its SELECT */
+	unsigned abilities;       /* enum source_ability */
+	int cut_in
+		[2]; /* the connection is lost at the so-manieth call or row from now, and at the so-manieth after it; 0: not */
+	bool session_views;  /* a session sees only what there was at its SELECT */
 	bool drop_sessions;  /* the next call of every existing session finds it dead, once each */
 	unsigned generation; /* of sessions, for that */
 	int body_delay_ms;
@@ -95,6 +130,15 @@ struct fake_message *fake_message_add(
 	struct fake_mailbox *mailbox, uint32_t uid, const char *data, uint64_t len);
 struct fake_message *fake_message(struct fake_mailbox *mailbox, uint32_t uid);
 void fake_message_remove(struct fake_source *fake, struct fake_mailbox *mailbox, uint32_t uid);
+/* What another client does, each with a modification sequence of its own; the mailbox has one (modseq > 0). */
+void fake_expunge(struct fake_source *fake, struct fake_mailbox *mailbox, uint32_t uid);
+void fake_flag(
+	struct fake_source *fake, struct fake_mailbox *mailbox, uint32_t uid, const char *flags);
+uint32_t fake_append(struct fake_source *fake, struct fake_mailbox *mailbox, const char *data,
+	uint64_t len, const char *flags);
+/* Another UIDVALIDITY: the same messages have UIDs from first_uid on. */
+void fake_renumber(struct fake_source *fake, struct fake_mailbox *mailbox, uint32_t uidvalidity,
+	uint32_t first_uid);
 struct fake_counts fake_counts(struct fake_source *fake);
 /* Changes a member of the script while sync runs: FAKE_SET(fake, hold_bodies, false). */
 #define FAKE_SET(fake, member, value)                                                              \

@@ -36,7 +36,7 @@ void spool_start(struct spool_fixture *s, const struct sync_events *events)
 	f->account->drop = &s->drop;
 	assert_int_equal(drop_serve_init(&s->drop), 0);
 	f->account->started = true;
-	assert_int_equal(workers_start(f->account, NULL), 0);
+	assert_int_equal(workers_start(f->account), 0);
 }
 
 void spool_end(struct spool_fixture *s)

@@ -297,8 +297,9 @@ static void test_size_right(void **state)
 	check_size(*state, 500 * KIB, 500 * KIB);
 }
 
-/* The size without the bytes. */
-static void check_probe(struct fixture *f, size_t len, uint64_t announced, uint64_t max_bytes)
+/* The size without the bytes: a few small questions, wherever it was announced; then the bytes, once. */
+static void check_probe(struct fixture *f, size_t len, uint64_t announced, uint64_t max_bytes,
+	unsigned max_questions)
 {
 	char *data = pattern(len);
 	struct sync_folder *folder = fixture_start_with(f, data, len, announced);
@@ -306,34 +307,60 @@ static void check_probe(struct fixture *f, size_t len, uint64_t announced, uint6
 	uint64_t size;
 	assert_int_equal(body_size(body, &size), 0);
 	assert_int_equal(size, len);
-	assert_true(fixture_bytes(f) <= max_bytes + PROOF + fake_counts(&f->fake).bodies * WITNESS);
+	struct fake_counts counts = fake_counts(&f->fake);
+	assert_true(counts.bytes <= max_bytes + PROOF + counts.bodies * WITNESS);
+	/* With those that prove a range. */
+	assert_in_range(counts.bodies, 1, max_questions + 2);
+	assert_int_equal(f->told->sizes, announced != len);
 	assert_read(body, data, 0, len);
+	counts = fake_counts(&f->fake);
+	assert_true(counts.bytes <= len + max_bytes + PROOF + counts.bodies * WITNESS);
 	sync_body_close(body);
 }
 
 static void test_probe_right(void **state)
 {
-	check_probe(*state, 20 * MIB, 20 * MIB, 5000);
+	check_probe(*state, 30 * MIB, 30 * MIB, 1, 1);
+}
+
+static void test_probe_one_more(void **state)
+{
+	check_probe(*state, 30 * MIB + 1, 30 * MIB, 5000, 2);
+}
+
+static void test_probe_one_less(void **state)
+{
+	check_probe(*state, 30 * MIB - 1, 30 * MIB, 5000, 3);
 }
 
 static void test_probe_more(void **state)
 {
-	check_probe(*state, 4 * MIB + 300 * KIB, 4 * MIB, 310 * KIB);
+	check_probe(*state, 33 * MIB, 30 * MIB, 13000, 30);
 }
 
 static void test_probe_less(void **state)
 {
-	check_probe(*state, 4 * MIB, 5 * MIB, 4 * MIB);
+	check_probe(*state, 27 * MIB, 30 * MIB, 13000, 30);
+}
+
+static void test_probe_ten_times_more(void **state)
+{
+	check_probe(*state, 30 * MIB, 3 * MIB, 13000, 35);
+}
+
+static void test_probe_ten_times_less(void **state)
+{
+	check_probe(*state, 3 * MIB, 30 * MIB, 13000, 35);
 }
 
 static void test_probe_unknown(void **state)
 {
-	check_probe(*state, 4 * MIB, UINT64_MAX, 4 * MIB);
+	check_probe(*state, 4 * MIB, UINT64_MAX, 13000, 35);
 }
 
 static void test_probe_small(void **state)
 {
-	check_probe(*state, 3000, 4000, 3000);
+	check_probe(*state, 3000, 4000, 3000, 2);
 }
 
 static void test_short_answer_in_the_middle(void **state)
@@ -588,8 +615,12 @@ int main(void)
 		TEST(test_size_unknown),
 		TEST(test_size_right),
 		TEST(test_probe_right),
+		TEST(test_probe_one_more),
+		TEST(test_probe_one_less),
 		TEST(test_probe_more),
 		TEST(test_probe_less),
+		TEST(test_probe_ten_times_more),
+		TEST(test_probe_ten_times_less),
 		TEST(test_probe_unknown),
 		TEST(test_probe_small),
 		TEST(test_short_answer_in_the_middle),

@@ -141,6 +141,117 @@ static void test_contradictions(void **state)
 	assert_int_equal(reach_judge(&reach, 50, 100, 0), REACH_NONSENSE);
 }
 
+/* A server with a message of len bytes; one answer may be cut short. */
+struct sea {
+	uint64_t len, asked_bytes;
+	unsigned questions;
+	unsigned lie_at;  /* this question, from 1 on; 0: never */
+	uint64_t lie_got; /* is answered with no more than so many bytes */
+	bool endless;
+};
+
+static uint64_t answer(struct sea *sea, uint64_t pos, uint64_t asked)
+{
+	uint64_t got = sea->endless ? asked : pos < sea->len ? sea->len - pos : 0;
+	got = got < asked ? got : asked;
+	if (++sea->questions == sea->lie_at && got > sea->lie_got)
+		got = sea->lie_got;
+	sea->asked_bytes += got;
+	return got;
+}
+
+/* Searches as body_fetch.c does; false: the server contradicts itself. */
+static bool find_end(struct sea *sea, uint64_t announced, uint64_t held, uint64_t *ret)
+{
+	struct search search = {.high = UINT64_MAX};
+	struct reach reach = {.announced = announced, .short_end = UINT64_MAX, .existing = held};
+	uint64_t pos, asked;
+	while (search_next(&search, announced, reach.existing, &pos, &asked)) {
+		assert_in_range(asked, 1, SEARCH_WINDOW + 1);
+		uint64_t got = answer(sea, pos, asked);
+		enum reach_verdict verdict = reach_judge(&reach, pos, asked, got);
+		if (verdict == REACH_NONSENSE)
+			return false;
+		if (verdict == REACH_END) {
+			*ret = pos + got;
+			return true;
+		}
+		search_answer(&search, reach.existing, pos, asked, got);
+	}
+	return false;
+}
+
+static void check_search(uint64_t len, uint64_t announced, uint64_t held, unsigned max_questions)
+{
+	struct sea sea = {.len = len};
+	uint64_t end = 0;
+	assert_true(find_end(&sea, announced, held, &end));
+	assert_int_equal(end, len);
+	assert_in_range(sea.questions, 1, max_questions);
+	assert_true(sea.asked_bytes <= 4 * SEARCH_WINDOW);
+}
+
+static void test_search_right(void **state)
+{
+	(void)state;
+	check_search(30 * MIB, 30 * MIB, 0, 1);
+	check_search(30 * MIB, 30 * MIB, 30 * MIB - 1, 1);
+	/* All that was announced is here already. */
+	check_search(30 * MIB, 30 * MIB, 30 * MIB, 1);
+}
+
+static void test_search_wrong(void **state)
+{
+	static const uint64_t lens[] = {1, 2, 4095, 4096, 4097, 200 * KIB, 30 * MIB, 30 * MIB + 1};
+	(void)state;
+	for (size_t i = 0; i < sizeof(lens) / sizeof(*lens); i++) {
+		uint64_t len = lens[i];
+		check_search(len, len + 1, 0, 5);
+		check_search(len, len - 1, 0, 5);
+		check_search(len, len + len / 50 + 1, 0, 30);
+		check_search(len, len - len / 50, 0, 30);
+		check_search(len, len + len / 10 + 1, 0, 30);
+		check_search(len, len - len / 10, 0, 30);
+		check_search(len, len * 10, 0, 35);
+		check_search(len, len / 10, 0, 35);
+		check_search(len, 0, 0, 35);
+		check_search(len, UINT64_MAX, 0, 35);
+		check_search(len, UINT64_MAX - 1, 0, 100);
+		check_search(len, len * 10, len / 2, 35);
+		check_search(len, len / 10, len / 2, 35);
+		check_search(len, len / 10, len, 35);
+	}
+}
+
+/* One answer that is not true (and does not end where all were told that it would) costs questions, no more; or the server is not believed. */
+static void test_search_survives_a_lie(void **state)
+{
+	static const uint64_t announced[] = {
+		3 * MIB, 3 * MIB + 1, 3 * MIB - 1, 30 * MIB, 300 * KIB, UINT64_MAX};
+	unsigned right = 0, all = 0;
+	(void)state;
+	for (size_t i = 0; i < sizeof(announced) / sizeof(*announced); i++) {
+		for (unsigned at = 1; at <= 40; at++) {
+			struct sea sea = {.len = 3 * MIB, .lie_at = at, .lie_got = at % 3 * 5};
+			uint64_t end = 0;
+			bool found = find_end(&sea, announced[i], 0, &end);
+			assert_true(!found || end == 3 * MIB);
+			all++;
+			right += found;
+		}
+	}
+	assert_true(right * 10 >= all * 9);
+}
+
+static void test_search_gives_up(void **state)
+{
+	struct sea sea = {.endless = true};
+	uint64_t end;
+	(void)state;
+	assert_false(find_end(&sea, 30 * MIB, 0, &end));
+	assert_in_range(sea.questions, 20, 128);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +265,10 @@ int main(void)
 		cmocka_unit_test(test_more_than_announced),
 		cmocka_unit_test(test_far_past_the_end),
 		cmocka_unit_test(test_contradictions),
+		cmocka_unit_test(test_search_right),
+		cmocka_unit_test(test_search_wrong),
+		cmocka_unit_test(test_search_survives_a_lie),
+		cmocka_unit_test(test_search_gives_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

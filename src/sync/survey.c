@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What LIST says now against what is known. Invariants: a folder is taken for gone only when LIST leaves it out and the server, asked for that one, does not have it;
+ * what is stored of it is removed only when the server has said so in as many words. An empty LIST where there were folders is an error. What is
+ * found is applied only when all that had to be asked was answered, so a survey that fails changes nothing.
+ */
+#include "survey.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+#include "mailfs/util/str.h"
+
+/* More mailboxes than any account has; a server that lists more is not believed. */
+#define FOLDERS_MAX 100000
+/* A folder that the server neither lists nor has, but for a reason that it does not tell, goes after so many surveys. */
+#define MISSED_MAX 2
+
+/* --- What is listed --- */
+
+static void listed_reset(struct survey *survey)
+{
+	for (size_t i = 0; i < survey->listed_count; i++) {
+		free((char *)survey->listed[i].name);
+		free((char *)survey->listed[i].special_use);
+	}
+	survey->listed_count = 0;
+}
+
+static int on_mailbox(void *arg, const struct source_mailbox *mailbox)
+{
+	struct survey *survey = arg;
+	if (survey->listed_count >= FOLDERS_MAX)
+		return -E2BIG;
+	int err = array_grow(&survey->listed, &survey->listed_cap, survey->listed_count + 1,
+		sizeof(*survey->listed));
+	if (err < 0)
+		return err;
+	struct source_mailbox *copy = &survey->listed[survey->listed_count];
+	*copy = *mailbox;
+	copy->name = strdup(mailbox->name);
+	copy->special_use = mailbox->special_use ? strdup(mailbox->special_use) : NULL;
+	survey->listed_count++;
+	return !copy->name || (mailbox->special_use && !copy->special_use) ? -ENOMEM : 0;
+}
+
+static int call_list(struct worker *worker, void *arg, struct source_error *error)
+{
+	struct survey *survey = arg;
+	listed_reset(survey);
+	int err = worker->account->source->ops->list(worker->session, on_mailbox, survey, error);
+	if (err == -E2BIG)
+		return session_fail(error, SOURCE_SCOPE_MAILBOX, -EIO,
+			"the server lists over %d mailboxes", FOLDERS_MAX);
+	return err;
+}
+
+static int compare_listed(const void *a, const void *b)
+{
+	const struct source_mailbox *x = a, *y = b;
+	return strcmp(x->name, y->name);
+}
+
+/* Each name once. */
+static void listed_sort(struct survey *survey)
+{
+	size_t kept = 0;
+	if (survey->listed_count)
+		qsort(survey->listed, survey->listed_count, sizeof(*survey->listed),
+			compare_listed);
+	for (size_t i = 0; i < survey->listed_count; i++) {
+		struct source_mailbox *mailbox = &survey->listed[i];
+		if (kept && strcmp(survey->listed[kept - 1].name, mailbox->name) == 0) {
+			free((char *)mailbox->name);
+			free((char *)mailbox->special_use);
+			continue;
+		}
+		survey->listed[kept++] = *mailbox;
+	}
+	survey->listed_count = kept;
+}
+
+/* --- What is known --- */
+
+static int compare_known(const void *a, const void *b)
+{
+	struct sync_folder *const *x = a, *const *y = b;
+	return strcmp((*x)->name, (*y)->name);
+}
+
+static int gather_known(struct survey *survey)
+{
+	struct sync_account *account = survey->account;
+	pthread_mutex_lock(&account->lock);
+	size_t count = account->folder_count;
+	survey->known = calloc(count + 1, sizeof(struct sync_folder *));
+	for (size_t i = 0; survey->known && i < count; i++)
+		if (!account->folders[i]->gone)
+			survey->known[survey->known_count++] = account->folders[i];
+	pthread_mutex_unlock(&account->lock);
+	if (!survey->known)
+		return -ENOMEM;
+	qsort(survey->known, survey->known_count, sizeof(struct sync_folder *), compare_known);
+	return 0;
+}
+
+/* --- The difference --- */
+
+static int add_departure(struct survey *survey, struct sync_folder *folder)
+{
+	struct departure *departure = &survey->departures[survey->departure_count++];
+	departure->folder = folder;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&survey->account->lock);
+	departure->state = folder->state;
+	return 0;
+}
+
+static int add_arrival(struct survey *survey, const struct source_mailbox *mailbox)
+{
+	struct arrival *arrival = &survey->arrivals[survey->arrival_count];
+	int err = folder_create(survey->account, mailbox, &arrival->folder);
+	if (err == 0)
+		survey->arrival_count++;
+	return err;
+}
+
+/* -1: only known, +1: only listed, 0: both. */
+static int order(const struct survey *survey, size_t known, size_t listed)
+{
+	if (known >= survey->known_count)
+		return 1;
+	if (listed >= survey->listed_count)
+		return -1;
+	return strcmp(survey->known[known]->name, survey->listed[listed].name);
+}
+
+static int find_differences(struct survey *survey)
+{
+	int err = 0;
+	survey->arrivals = calloc(survey->listed_count + 1, sizeof(*survey->arrivals));
+	survey->departures = calloc(survey->known_count + 1, sizeof(*survey->departures));
+	if (!survey->arrivals || !survey->departures)
+		return -ENOMEM;
+	for (size_t k = 0, l = 0;
+		err == 0 && (k < survey->known_count || l < survey->listed_count);) {
+		int side = order(survey, k, l);
+		if (side < 0)
+			err = add_departure(survey, survey->known[k]);
+		else if (side > 0)
+			err = add_arrival(survey, &survey->listed[l]);
+		else
+			survey->known[k]->missed = 0;
+		k += side <= 0;
+		l += side >= 0;
+	}
+	return err;
+}
+
+/* --- The second look --- */
+
+struct look {
+	const char *name;
+	struct source_state state;
+};
+
+static int call_status(struct worker *worker, void *arg, struct source_error *error)
+{
+	struct look *look = arg;
+	const struct source_ops *ops = worker->account->source->ops;
+	if (!ops->status)
+		return session_fail(error, SOURCE_SCOPE_MAILBOX, -EOPNOTSUPP, "no STATUS");
+	return ops->status(worker->session, look->name, &look->state, error);
+}
+
+int survey_status(struct survey *survey, const char *name, struct source_state *ret)
+{
+	struct look look = {.name = name};
+	survey->looks++;
+	int err = session_ask(survey->worker, call_status, &look, &survey->error);
+	if (err == 0)
+		*ret = look.state;
+	return err;
+}
+
+/* Whether it is really gone. */
+static int look_again(struct survey *survey, struct departure *departure)
+{
+	struct sync_folder *folder = departure->folder;
+	struct source_state state;
+	if (sync_folder_mailbox(folder)->flags & SOURCE_MAILBOX_NOSELECT) {
+		departure->leaves = true;
+		return 0;
+	}
+	int err = survey_status(survey, folder->name, &state);
+	if (err == 0) {
+		log_debug("%s: the server does not list it, but has it", folder->name);
+		return 0;
+	}
+	if (err == -EAGAIN || survey->error.scope >= SOURCE_SCOPE_ACCOUNT)
+		return err;
+	departure->confirmed = err == -ENOENT;
+	departure->leaves = departure->confirmed || ++folder->missed >= MISSED_MAX;
+	return 0;
+}
+
+static int look_again_at_all(struct survey *survey)
+{
+	int err = 0;
+	for (size_t i = 0; err == 0 && i < survey->departure_count; i++)
+		if (survey->looks < SURVEY_LOOKS_MAX)
+			err = look_again(survey, &survey->departures[i]);
+	return err;
+}
+
+/* --- What follows from it --- */
+
+static int append_folder(struct sync_account *account, struct sync_folder *folder)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	int err = array_grow(&account->folders, &account->folder_cap, account->folder_count + 1,
+		sizeof(struct sync_folder *));
+	if (err < 0)
+		return err;
+	account->folders[account->folder_count++] = folder;
+	if (account->watch.all && !(sync_folder_mailbox(folder)->flags & SOURCE_MAILBOX_NOSELECT))
+		folder->watched_ms = clock_now_ms();
+	return 0;
+}
+
+/* A former one is not announced as gone: the tree makes one of the other. */
+static int apply_arrival(struct survey *survey, struct arrival *arrival)
+{
+	struct sync_account *account = survey->account;
+	struct sync_folder *folder = arrival->folder;
+	struct sync_folder *former = arrival->former ? arrival->former->folder : NULL;
+	struct sync_events events = account_events(account);
+
+	if (former) {
+		folder_bury(former);
+		int err = rename_store(survey, arrival);
+		if (err < 0)
+			log_warning(
+				"%s: renamed from %s; what was stored of it is not found again: %s",
+				folder->name, former->name, strerror(-err));
+	}
+	int err = roster_load_folder(folder);
+	if (err == 0)
+		err = append_folder(account, folder);
+	if (err < 0)
+		return err;
+	survey->changed = true;
+	arrival->folder = NULL; /* it is the account's now */
+	if (events.added)
+		events.added(events.arg, folder, former);
+	return 0;
+}
+
+/* A folder of that name may come back: nothing may be left of this one then. */
+static void forget_stored(struct survey *survey, const struct departure *departure)
+{
+	struct store *store = survey->account->store;
+	const char *name = departure->folder->name;
+	if (!departure->confirmed || !rename_quiet(departure->folder))
+		return;
+	int err = departure->state.folder ? store_folder_remove(store, departure->state.folder) : 0;
+	if (err == 0 && departure->state.former)
+		err = store_folder_remove(store, departure->state.former);
+	if (err == 0)
+		err = store_mailbox_remove(store, name);
+	if (err < 0)
+		log_warning("%s: it is gone, but stays in the store: %s", name, strerror(-err));
+}
+
+static void apply_departure(struct survey *survey, const struct departure *departure)
+{
+	struct sync_events events = account_events(survey->account);
+	if (!departure->leaves || departure->heir)
+		return;
+	folder_bury(departure->folder);
+	survey->changed = true;
+	if (events.removed)
+		events.removed(events.arg, departure->folder);
+	forget_stored(survey, departure);
+}
+
+static int apply_attributes(struct survey *survey)
+{
+	struct sync_events events = account_events(survey->account);
+	for (size_t k = 0, l = 0; k < survey->known_count && l < survey->listed_count;) {
+		int side = order(survey, k, l);
+		struct sync_folder *folder = survey->known[k];
+		int other = side == 0 ? folder_describe(folder, &survey->listed[l]) : 0;
+		if (other < 0)
+			return other;
+		survey->changed |= other;
+		if (other && events.attributes)
+			events.attributes(events.arg, folder);
+		k += side <= 0;
+		l += side >= 0;
+	}
+	return 0;
+}
+
+/* New ones from the top down, then the attributes, then what is gone, from the leaves up. */
+static int apply(struct survey *survey)
+{
+	int err = 0;
+	for (size_t i = 0; err == 0 && i < survey->arrival_count; i++)
+		err = apply_arrival(survey, &survey->arrivals[i]);
+	if (err == 0)
+		err = apply_attributes(survey);
+	for (size_t i = survey->departure_count; err == 0 && i > 0; i--)
+		apply_departure(survey, &survey->departures[i - 1]);
+	return err;
+}
+
+/* What the account's own doing failed in, for the one line of an error. */
+static int explain(struct survey *survey, int err)
+{
+	if (err < 0 && err != -EAGAIN && !survey->error.text[0])
+		return account_failed(&survey->error, err, "the list of folders can not be kept");
+	return err;
+}
+
+int survey_run(struct survey *survey)
+{
+	int err = session_ask(survey->worker, call_list, survey, &survey->error);
+	if (err < 0)
+		return explain(survey, err);
+	listed_sort(survey);
+	err = gather_known(survey);
+	if (err == 0 && survey->listed_count == 0 && survey->known_count > 0)
+		return session_fail(&survey->error, SOURCE_SCOPE_MAILBOX, -EIO,
+			"the server lists no folders, where there were %zu", survey->known_count);
+	if (err == 0)
+		err = find_differences(survey);
+	if (err == 0)
+		err = look_again_at_all(survey);
+	if (err == 0)
+		err = renames_find(survey);
+	if (err == 0)
+		err = apply(survey);
+	return explain(survey, err);
+}
+
+void survey_finish(struct survey *survey)
+{
+	struct worker *worker = survey->worker;
+	for (size_t i = 0; i < survey->arrival_count; i++) {
+		struct sync_folder *folder = survey->arrivals[i].folder;
+		if (!folder)
+			continue;
+		pthread_mutex_lock(&survey->account->lock);
+		if (worker->selected == folder)
+			worker->selected = NULL;
+		pthread_mutex_unlock(&survey->account->lock);
+		folder_destroy(folder);
+	}
+	listed_reset(survey);
+	free(survey->listed);
+	free(survey->known);
+	free(survey->arrivals);
+	free(survey->departures);
+}

@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Hearing of changes: by watchers, threads with a session of their own in source watch(), and, for what they do not cover, by looking every so often
+ * (watch_tick(), on the link's thread). Invariant: a folder counts as watched (watched_ms) only while a watch() runs that has said
+ * SOURCE_EVENT_READY for it, or is about to go on without a gap; so it is current without asking if it was listed since.
+ *
+ * With NOTIFY one watcher hears of all folders. With IDLE there is one for INBOX and one for the folder last used, which moves; with two
+ * connections only one of them, which is for the folder last used. With one connection nobody watches. What connections the watchers may
+ * have (watch.slots) the workers leave to them.
+ */
+#include "private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+
+/* A watch that ends sooner, with its connection, is not begun again at once. */
+#define LASTING_MS 10000
+#define PAUSE_MS   1000
+#define PAUSE_MAX  (60 * 1000)
+/* After so many connections that a kind of watch has cost it is not used any more. */
+#define DEATHS_MAX 5
+/* What was refused, or given up for want of connections, is tried again after this. */
+#define REFUSED_MS (60 * 1000)
+#define YIELD_MS   (10 * 60 * 1000)
+/* Walking through folders does not drag the watch along at every step. */
+#define MOVE_MS 2000
+/* Where a watch tells of the folders' messages but not of the folders. */
+#define SURVEY_MS (5 * 60 * 1000)
+/* Where it tells of both: none is perfect. */
+#define SURVEY_RARELY_MS (60 * 60 * 1000)
+/* refresh=0 means that nothing is ever taken for current; it can not mean that looking never ends. */
+#define POLL_LEAST_MS 5000
+/* Folders that are in use and not watched, where others are. */
+#define POLL_BESIDE_MS (60 * 1000)
+/* How long a watcher has for a polite end. */
+#define STOP_MS 1000
+
+/* --- The plan --- */
+
+void watch_plan(struct sync_account *account)
+{
+	struct watch *watch = &account->watch;
+	unsigned abilities = account->link.abilities, slots = 0;
+	bool possible = account->connections > 1 && !account->drop &&
+	                watch->yielded_until_ms <= clock_now_ms();
+	watch->push = SYNC_PUSH_POLL;
+	if (possible && abilities & SOURCE_CAN_NOTIFY && !watch->notify_refused) {
+		watch->push = SYNC_PUSH_NOTIFY;
+		slots = 1;
+	} else if (possible && abilities & SOURCE_CAN_IDLE && !watch->idle_refused) {
+		watch->push = SYNC_PUSH_IDLE;
+		slots = account->connections > 2 ? 2 : 1;
+	}
+	watch->slots = slots;
+	for (unsigned i = 0; i < account->connections; i++)
+		pthread_cond_signal(&account->workers[i].wakeup);
+	pthread_cond_broadcast(&account->link.changed);
+	link_wake(account);
+}
+
+static void poke(struct watcher *watcher)
+{
+	watcher->poked = true;
+	if (watcher->session)
+		watcher->account->source->ops->poke(watcher->session);
+	pthread_cond_broadcast(&watcher->account->link.changed);
+}
+
+void watch_yield(struct sync_account *account)
+{
+	struct watch *watch = &account->watch;
+	watch->yielded_until_ms = clock_now_ms() + YIELD_MS;
+	watch_plan(account);
+	for (unsigned i = 0; i < WATCHERS_MAX; i++)
+		if (watch->watchers[i].started)
+			poke(&watch->watchers[i]);
+}
+
+/* What the watcher is for: with IDLE a folder, NULL: none is to be watched. Lock held. */
+static struct sync_folder *choose_target(const struct watcher *watcher)
+{
+	struct sync_account *account = watcher->account;
+	const struct watch *watch = &account->watch;
+	struct sync_folder *target = watch->slots == 1 ? watch->used : watch->used_other;
+	if (watch->push == SYNC_PUSH_NOTIFY)
+		return NULL;
+	if (watch->slots > 1 && watcher->index == 0)
+		target = roster_find(account, "INBOX");
+	else if (watch->slots == 1 && !target)
+		target = roster_find(account, "INBOX");
+	return target && !target->gone ? target : NULL;
+}
+
+/* Whether it is to have a connection now. Lock held. */
+static bool is_wanted(const struct watcher *watcher)
+{
+	const struct sync_account *account = watcher->account;
+	const struct watch *watch = &account->watch;
+	return watcher->index < watch->slots && account->link.state != SYNC_LINK_OFFLINE &&
+	       watcher->rest_until_ms <= clock_now_ms() &&
+	       (watch->push == SYNC_PUSH_NOTIFY || choose_target(watcher));
+}
+
+/* --- Which folders are watched --- */
+
+static bool is_selectable(const struct sync_folder *folder)
+{
+	return !folder->gone && !(sync_folder_mailbox(folder)->flags & SOURCE_MAILBOX_NOSELECT);
+}
+
+/* Nothing is heard of what this watcher watched. Lock held. */
+static void unwatch(struct watcher *watcher)
+{
+	struct sync_account *account = watcher->account;
+	if (watcher->target)
+		watcher->target->watched_ms = -1;
+	else if (account->watch.all && watcher->index == 0)
+		for (size_t i = 0; i < account->folder_count; i++)
+			account->folders[i]->watched_ms = -1;
+	if (!watcher->target && watcher->index == 0)
+		account->watch.all = false;
+	watcher->target = NULL;
+}
+
+/* From now on; what came before is not told, so what is shown is looked at once more. No lock. */
+static void begin_folder(struct sync_folder *folder, bool continued)
+{
+	struct sync_account *account = folder->account;
+	pthread_mutex_lock(&account->lock);
+	bool selectable = is_selectable(folder);
+	bool covered = continued && folder->watched_ms >= 0;
+	if (selectable && !covered)
+		folder->watched_ms = clock_now_ms();
+	bool look = selectable && !covered && folder_is_shown(folder);
+	pthread_mutex_unlock(&account->lock);
+	if (look)
+		folder_news(folder);
+}
+
+/* The folder at index, of those that there are by now; NULL: there are no more. */
+static struct sync_folder *folder_at(struct sync_account *account, size_t index)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	return index < account->folder_count ? account->folders[index] : NULL;
+}
+
+static void begin_all(struct sync_account *account, bool continued)
+{
+	struct sync_folder *folder;
+	pthread_mutex_lock(&account->lock);
+	bool again = account->watch.all;
+	account->watch.all = true;
+	if (!continued || !again)
+		roster_request(account);
+	pthread_mutex_unlock(&account->lock);
+	for (size_t i = 0; (folder = folder_at(account, i)); i++)
+		begin_folder(folder, continued && again);
+}
+
+static void tell_mailbox(struct sync_account *account, const char *name)
+{
+	pthread_mutex_lock(&account->lock);
+	struct sync_folder *folder = roster_find(account, name);
+	if (!folder)
+		roster_request(account);
+	pthread_mutex_unlock(&account->lock);
+	if (folder)
+		folder_news(folder);
+}
+
+static void on_event(void *arg, const struct source_event *event)
+{
+	struct watcher *watcher = arg;
+	struct sync_account *account = watcher->account;
+	switch (event->kind) {
+	case SOURCE_EVENT_READY:
+		if (watcher->target)
+			begin_folder(watcher->target, event->continued);
+		else
+			begin_all(account, event->continued);
+		return;
+	case SOURCE_EVENT_MAILBOX:
+		tell_mailbox(account, event->mailbox);
+		return;
+	case SOURCE_EVENT_LIST:
+	case SOURCE_EVENT_LOST: {
+		_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+		roster_request(account);
+		if (event->kind == SOURCE_EVENT_LOST)
+			folders_news(account, true);
+		return;
+	}
+	}
+}
+
+/* --- A watcher --- */
+
+/* Until it is wanted, or the account stops. Lock held. */
+static void wait_wanted(struct watcher *watcher)
+{
+	struct sync_account *account = watcher->account;
+	int64_t until = watcher->rest_until_ms;
+	struct timespec end = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+	if (until > clock_now_ms())
+		pthread_cond_timedwait(&account->link.changed, &account->lock, &end);
+	else
+		pthread_cond_wait(&account->link.changed, &account->lock);
+}
+
+static void rest(struct watcher *watcher, int64_t ms)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&watcher->account->lock);
+	watcher->rest_until_ms = clock_now_ms() + ms;
+}
+
+static void drop(struct watcher *watcher, bool polite)
+{
+	struct sync_account *account = watcher->account;
+	pthread_mutex_lock(&account->lock);
+	struct source_session *session = steal_ptr(watcher->session);
+	unwatch(watcher);
+	pthread_mutex_unlock(&account->lock);
+	if (session)
+		link_disconnect(account, session, polite);
+}
+
+/* Whether there is something to do; what the connection is not needed for, it is given up for. */
+static bool next(struct watcher *watcher)
+{
+	struct sync_account *account = watcher->account;
+	pthread_mutex_lock(&account->lock);
+	while (!account->stopping && !is_wanted(watcher)) {
+		if (watcher->session) {
+			pthread_mutex_unlock(&account->lock);
+			drop(watcher, true);
+			pthread_mutex_lock(&account->lock);
+			continue;
+		}
+		wait_wanted(watcher);
+	}
+	bool go_on = !account->stopping;
+	pthread_mutex_unlock(&account->lock);
+	return go_on;
+}
+
+/* false: not now; it rests, or waits for the link. */
+static bool connect_watcher(struct watcher *watcher)
+{
+	struct sync_account *account = watcher->account;
+	struct source_session *session = NULL;
+	struct source_error error;
+	if (watcher->session)
+		return true;
+	int err = link_connect(account, &session, &error);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	if (err < 0) {
+		/* While others have connections there may be no more for us; else the link says when there is one. */
+		if (account->link.state != SYNC_LINK_OFFLINE)
+			watcher->rest_until_ms = clock_now_ms() + REFUSED_MS;
+		return false;
+	}
+	watcher->moved_ms = clock_now_ms();
+	watcher->session = session;
+	watcher->asked = watcher->cut = false;
+	return true;
+}
+
+/* The connection is lost. If that comes again and again it is the watch that the server does not like. */
+static void lost(struct watcher *watcher, const struct source_error *error)
+{
+	struct sync_account *account = watcher->account;
+	int64_t now = clock_now_ms();
+	watcher->failures = now - watcher->moved_ms < LASTING_MS ? watcher->failures + 1 : 0;
+	int64_t pause = watcher->failures > 1 ? PAUSE_MS << (watcher->failures - 1) : 0;
+	log_debug("%s: watching: %s", account->name, error->text);
+	pthread_mutex_lock(&account->lock);
+	if (watcher->failures >= DEATHS_MAX) {
+		account->watch.notify_refused |= account->watch.push == SYNC_PUSH_NOTIFY;
+		account->watch.idle_refused |= account->watch.push == SYNC_PUSH_IDLE;
+		watcher->failures = 0;
+		watch_plan(account);
+	}
+	watcher->rest_until_ms = pause ? now + (pause < PAUSE_MAX ? pause : PAUSE_MAX) : 0;
+	pthread_mutex_unlock(&account->lock);
+	drop(watcher, false);
+	link_lost(account, error, pause == 0);
+}
+
+/* The server does not want to watch this, or at all: it takes the ability back then. */
+static void refused(struct watcher *watcher, const struct source_error *error)
+{
+	struct sync_account *account = watcher->account;
+	unsigned abilities = account->source->ops->abilities(watcher->session);
+	log_info("%s: %s", account->name, error->text);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	struct watch *watch = &account->watch;
+	struct sync_folder *target = watcher->target;
+	unwatch(watcher);
+	if (watch->push == SYNC_PUSH_NOTIFY) {
+		watch->notify_refused = true;
+	} else if (!(abilities & SOURCE_CAN_IDLE) || ++watcher->refusals > DEATHS_MAX) {
+		watch->idle_refused = true;
+	} else {
+		if (target == watch->used)
+			watch->used = NULL;
+		if (target == watch->used_other)
+			watch->used_other = NULL;
+		watcher->rest_until_ms = clock_now_ms() + REFUSED_MS;
+	}
+	watch_plan(account);
+}
+
+/* What to watch next; what was watched before is not, if it is something else. false: nothing, all of a sudden. */
+static bool aim(struct watcher *watcher, int64_t *ret_until_ms)
+{
+	struct sync_account *account = watcher->account;
+	int64_t watchdog_ms = account->watch.watchdog_ms;
+	int64_t timeout_ms =
+		account->timeout_ms < watchdog_ms / 2 ? account->timeout_ms : watchdog_ms / 2;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	struct sync_folder *target = choose_target(watcher);
+	if (target != watcher->target) {
+		unwatch(watcher);
+		watcher->target = target;
+		watcher->moved_ms = clock_now_ms();
+	}
+	if (!target && account->watch.push != SYNC_PUSH_NOTIFY)
+		return false;
+	watcher->poked = false;
+	watcher->inside = true;
+	*ret_until_ms = clock_now_ms() + watchdog_ms - timeout_ms;
+	return true;
+}
+
+/* It came back: the server has answered. */
+static void returned(struct watcher *watcher, int err)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&watcher->account->lock);
+	watcher->inside = false;
+	if (err < 0)
+		return;
+	watcher->asked = false;
+	watcher->refusals = 0;
+}
+
+/* A watch() that ends for no reason is not begun again at once. */
+static void pace(struct watcher *watcher, int64_t since_ms, int64_t until_ms)
+{
+	int64_t now = clock_now_ms();
+	pthread_mutex_lock(&watcher->account->lock);
+	bool hasty = !watcher->poked && now < until_ms && now - since_ms < PAUSE_MS;
+	pthread_mutex_unlock(&watcher->account->lock);
+	if (hasty)
+		rest(watcher, PAUSE_MS);
+}
+
+static void watch_once(struct watcher *watcher)
+{
+	struct sync_account *account = watcher->account;
+	struct source_error error = {.err = -EIO};
+	int64_t until_ms, since_ms = clock_now_ms();
+	if (!aim(watcher, &until_ms))
+		return;
+	const char *name = watcher->target ? watcher->target->name : NULL;
+	int err = account->source->ops->watch(
+		watcher->session, name, until_ms, on_event, watcher, &error);
+	returned(watcher, err);
+	if (err == 0)
+		pace(watcher, since_ms, until_ms);
+	else if (error.scope >= SOURCE_SCOPE_ACCOUNT)
+		lost(watcher, &error);
+	else
+		refused(watcher, &error);
+}
+
+static void *watcher_main(void *arg)
+{
+	struct watcher *watcher = arg;
+	while (next(watcher))
+		if (connect_watcher(watcher))
+			watch_once(watcher);
+	pthread_mutex_lock(&watcher->account->lock);
+	bool polite = !watcher->cut;
+	pthread_mutex_unlock(&watcher->account->lock);
+	drop(watcher, polite);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&watcher->account->lock);
+	watcher->ended = true;
+	pthread_cond_broadcast(&watcher->account->link.changed);
+	return NULL;
+}
+
+int watch_start(struct sync_account *account)
+{
+	unsigned count = account->connections > 2 ? WATCHERS_MAX : account->connections - 1;
+	int err = 0;
+	for (unsigned i = 0; err == 0 && i < count; i++) {
+		struct watcher *watcher = &account->watch.watchers[i];
+		watcher->account = account;
+		watcher->index = i;
+		err = pthread_create(&watcher->thread, NULL, watcher_main, watcher);
+		pthread_mutex_lock(&account->lock);
+		watcher->started = err == 0;
+		pthread_mutex_unlock(&account->lock);
+	}
+	return -err;
+}
+
+void watch_interrupt(struct sync_account *account)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	pthread_cond_broadcast(&account->link.changed);
+	for (unsigned i = 0; i < WATCHERS_MAX; i++)
+		if (account->watch.watchers[i].started)
+			poke(&account->watch.watchers[i]);
+}
+
+/* One that does not end by itself within the time is cut off. */
+static void end(struct watcher *watcher, int64_t until_ms)
+{
+	struct sync_account *account = watcher->account;
+	struct timespec end = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	while (!watcher->ended)
+		if (pthread_cond_timedwait(&account->link.changed, &account->lock, &end) ==
+			ETIMEDOUT)
+			break;
+	watcher->cut = !watcher->ended;
+	if (watcher->cut && watcher->session)
+		account->source->ops->cancel(watcher->session);
+}
+
+void watch_stop(struct sync_account *account)
+{
+	int64_t until_ms = clock_now_ms() + STOP_MS;
+	for (unsigned i = 0; i < WATCHERS_MAX; i++) {
+		struct watcher *watcher = &account->watch.watchers[i];
+		if (!watcher->started)
+			continue;
+		end(watcher, until_ms);
+		pthread_join(watcher->thread, NULL);
+		watcher->started = false;
+	}
+}
+
+/* --- Dead connections --- */
+
+void watch_suspect(struct sync_account *account)
+{
+	for (unsigned i = 0; i < WATCHERS_MAX; i++) {
+		struct watcher *watcher = &account->watch.watchers[i];
+		uint64_t out;
+		if (!watcher->started || !watcher->session)
+			continue;
+		watcher->asked = true;
+		link_traffic(account, watcher->session, &watcher->mark, &out);
+		poke(watcher);
+	}
+}
+
+void watch_cut(struct sync_account *account)
+{
+	for (unsigned i = 0; i < WATCHERS_MAX; i++) {
+		struct watcher *watcher = &account->watch.watchers[i];
+		uint64_t in, out;
+		if (!watcher->asked || !watcher->session || account->stopping)
+			continue;
+		watcher->asked = false;
+		link_traffic(account, watcher->session, &in, &out);
+		if (in != watcher->mark)
+			continue;
+		watcher->cut = true;
+		account->source->ops->cancel(watcher->session);
+	}
+}
+
+/* --- What is due by time --- */
+
+/* The one that follows the folder last used; NULL: none does. Lock held. */
+static struct watcher *follower(struct sync_account *account)
+{
+	struct watch *watch = &account->watch;
+	if (watch->push != SYNC_PUSH_IDLE || watch->slots == 0)
+		return NULL;
+	return &watch->watchers[watch->slots - 1];
+}
+
+/* Sends it to the folder last used, unless it has only just come to where it is; when to ask again. Lock held. */
+static int64_t follow(struct sync_account *account, int64_t now)
+{
+	struct watcher *watcher = follower(account);
+	if (!watcher || !watcher->session || !watcher->inside || watcher->poked)
+		return CLOCK_NEVER;
+	if (choose_target(watcher) == watcher->target)
+		return CLOCK_NEVER;
+	if (now < watcher->moved_ms + MOVE_MS)
+		return watcher->moved_ms + MOVE_MS;
+	poke(watcher);
+	return CLOCK_NEVER;
+}
+
+void watch_used(struct sync_folder *folder)
+{
+	struct sync_account *account = folder->account;
+	struct watch *watch = &account->watch;
+	folder->used_ms = clock_now_ms();
+	if (folder->gone || account->drop || watch->used == folder)
+		return;
+	watch->used = folder;
+	if (!folder_is_inbox(folder))
+		watch->used_other = folder;
+	struct watcher *watcher = follower(account);
+	if (!watcher)
+		return;
+	/* One that has nothing to watch yet waits for this; one that came only just is sent later, by the tick. */
+	pthread_cond_broadcast(&account->link.changed);
+	if (follow(account, folder->used_ms) != CLOCK_NEVER)
+		link_wake(account);
+}
+
+/* Lists what is in use and not watched. Lock held. */
+static void poll_folders(struct sync_account *account, int64_t now, int64_t interval)
+{
+	for (size_t i = 0; i < account->folder_count; i++) {
+		struct sync_folder *folder = account->folders[i];
+		bool used = folder->used_ms && now - folder->used_ms < SYNC_RECENT_MS;
+		if (!folder_is_shown(folder) || (!used && !folder_is_inbox(folder)))
+			continue;
+		if (folder->watched_ms < 0 && is_selectable(folder) &&
+			now - folder->checked_ms >= interval)
+			folder_start_listing(folder);
+	}
+}
+
+/* Lock held. */
+static int64_t poll_interval(const struct sync_account *account)
+{
+	int64_t refresh_ms = account->refresh_ms > 0 ? account->refresh_ms : POLL_LEAST_MS;
+	if (account->watch.push == SYNC_PUSH_POLL || refresh_ms > POLL_BESIDE_MS)
+		return refresh_ms;
+	return POLL_BESIDE_MS;
+}
+
+static int64_t survey_interval(const struct sync_account *account)
+{
+	if (account->watch.push == SYNC_PUSH_POLL)
+		return poll_interval(account);
+	return account->watch.all ? SURVEY_RARELY_MS : SURVEY_MS;
+}
+
+int64_t watch_tick(struct sync_account *account)
+{
+	struct watch *watch = &account->watch;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	int64_t now = clock_now_ms(), due = follow(account, now);
+	if (account->stopping || account->link.state != SYNC_LINK_ONLINE)
+		return CLOCK_NEVER;
+	if (watch->yielded_until_ms && watch->yielded_until_ms <= now) {
+		watch->yielded_until_ms = 0;
+		watch_plan(account);
+	}
+	int64_t interval = poll_interval(account);
+	/* Nothing was shown yet when the account began. */
+	if (watch->polled_ms && account->events.rows && now - watch->polled_ms >= interval)
+		poll_folders(account, now, interval);
+	if (!watch->polled_ms || now - watch->polled_ms >= interval)
+		watch->polled_ms = now;
+	if (now - account->roster.asked_ms >= survey_interval(account))
+		roster_request(account);
+	int64_t dues[] = {watch->polled_ms + interval,
+		account->roster.asked_ms + survey_interval(account),
+		watch->yielded_until_ms ? watch->yielded_until_ms : CLOCK_NEVER};
+	for (size_t i = 0; i < sizeof(dues) / sizeof(*dues); i++)
+		due = dues[i] < due ? dues[i] : due;
+	return due;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/* What is here whole needs no server: sections are cut out of it, its structure is found in it. Where in doubt, they are not. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "mailfs/store.h"
+
+static const char message[] =
+	"From: a@example.org\r\nSubject: three parts\r\nMIME-Version: 1.0\r\n"
+	"Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\npreamble\r\n"
+	"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nHello.\r\n"
+	"--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+	"JVBERi0xLjQK\r\n"
+	"--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	"Subject: inner\r\n\r\nInner text.\r\n"
+	"--b--\r\n";
+#define MESSAGE_LEN (sizeof(message) - 1)
+
+static bool unreadable; /* the store has lost what it held */
+
+ssize_t __real_store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset);
+ssize_t __wrap_store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset);
+
+ssize_t __wrap_store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset)
+{
+	return unreadable ? -ENODATA : __real_store_body_read(body, buf, len, offset);
+}
+
+static int setup(void **state)
+{
+	unreadable = false;
+	return fixture_setup(state);
+}
+
+static struct mime_part *walk(const char *data, size_t len)
+{
+	struct mime_walker *walker = mime_walker_create();
+	struct mime_part *part;
+	assert_int_equal(mime_walker_push(walker, data, len), 0);
+	assert_int_equal(mime_walker_end(walker, &part), 0);
+	mime_walker_destroy(walker);
+	return part;
+}
+
+/* As a server tells it: without places, and without the size of a multipart. */
+static void forget_places(struct mime_part *part)
+{
+	part->located = false;
+	part->header_offset = part->header_bytes = part->offset = 0;
+	if (mime_part_is_multipart(part))
+		part->size_bytes = 0;
+	for (size_t i = 0; i < part->child_count; i++)
+		forget_places(part->children[i]);
+}
+
+static void store_structure(struct fixture *f, const struct mime_part *part)
+{
+	struct str data = STR_INIT;
+	assert_int_equal(mime_part_serialize(part, &data), 0);
+	assert_int_equal(store_structure_put(f->store, f->told->number, 5, data.data, data.len), 0);
+	str_finish(&data);
+}
+
+static struct mime_part *stored_structure(struct fixture *f)
+{
+	struct str data = STR_INIT;
+	struct mime_part *part;
+	assert_int_equal(store_structure_get(f->store, f->told->number, 5, &data), 0);
+	assert_int_equal(mime_part_parse(data.data, data.len, &part), 0);
+	str_finish(&data);
+	return part;
+}
+
+static void go_away(struct fixture *f)
+{
+	pthread_mutex_lock(&f->fake.lock);
+	f->fake.connect_failures = -1;
+	f->fake.drop_sessions = true;
+	f->fake.generation++;
+	pthread_mutex_unlock(&f->fake.lock);
+}
+
+/* Reads all of the message. */
+static void fetch_message(struct sync_folder *folder)
+{
+	struct sync_body *body;
+	assert_int_equal(sync_body_open(folder, 5, "", NULL, MESSAGE_LEN, &body), 0);
+	assert_read(body, message, 0, MESSAGE_LEN);
+	sync_body_close(body);
+}
+
+static const struct mime_leaf *leaf_of(const struct mime_leaves *leaves, const char *section)
+{
+	for (size_t i = 0; i < leaves->count; i++)
+		if (strcmp(leaves->items[i].section, section) == 0)
+			return &leaves->items[i];
+	fail_msg("no leaf %s", section);
+	return NULL;
+}
+
+/* Reads a section, up to 200 bytes. */
+static ssize_t read_section(
+	struct sync_folder *folder, const char *section, const struct mime_leaf *leaf, char *out)
+{
+	struct sync_body *body;
+	assert_int_equal(sync_body_open(folder, 5, section, leaf, UINT64_MAX, &body), 0);
+	ssize_t n = body_read(body, out, 200, 0);
+	sync_body_close(body);
+	return n;
+}
+
+static void check_section(struct sync_folder *folder, const char *section,
+	const struct mime_leaf *leaf, const char *expect)
+{
+	char out[200];
+	ssize_t n = read_section(folder, section, leaf, out);
+	assert_int_equal(n, strlen(expect));
+	assert_memory_equal(out, expect, strlen(expect));
+}
+
+static void check_parts(struct sync_folder *folder, const struct mime_part *structure)
+{
+	struct mime_leaves leaves, inner;
+	assert_int_equal(mime_leaves(structure, NULL, &leaves), 0);
+	check_section(folder, "1", leaf_of(&leaves, "1"), "Hello.");
+	check_section(folder, "2", leaf_of(&leaves, "2"), "%PDF-1.4\n");
+	const struct mime_leaf *attached = leaf_of(&leaves, "3");
+	assert_true(attached->is_message);
+	assert_int_equal(mime_leaves(attached->part, attached->section, &inner), 0);
+	check_section(folder, "3.1", leaf_of(&inner, "3.1"), "Inner text.");
+	check_section(folder, "3.HEADER", NULL, "Subject: inner\r\n\r\n");
+	mime_leaves_finish(&inner);
+	mime_leaves_finish(&leaves);
+}
+
+static const char header[] = "From: a@example.org\r\nSubject: three parts\r\nMIME-Version: 1.0\r\n"
+			     "Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n";
+
+static void test_sections_without_the_server(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = fixture_start_with(f, message, MESSAGE_LEN, MESSAGE_LEN);
+	struct mime_part *structure = walk(message, MESSAGE_LEN);
+	forget_places(structure);
+	store_structure(f, structure);
+	fetch_message(folder);
+	go_away(f);
+	check_parts(folder, structure);
+	check_section(folder, "HEADER", NULL, header);
+	assert_int_equal(fake_counts(&f->fake).bodies, 1);
+	mime_part_destroy(structure);
+	/* What was found is kept, and still the server's own. */
+	structure = stored_structure(f);
+	assert_true(structure->located);
+	assert_string_equal(mime_params_get(&structure->children[0]->params, "charset"), "utf-8");
+	check_parts(folder, structure);
+	mime_part_destroy(structure);
+}
+
+static void test_structure_without_the_server(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = fixture_start_with(f, message, MESSAGE_LEN, MESSAGE_LEN);
+	fetch_message(folder);
+	go_away(f);
+	assert_int_equal(structure(folder, 5), 0);
+	struct mime_part *structure = stored_structure(f);
+	check_parts(folder, structure);
+	mime_part_destroy(structure);
+	assert_int_equal(fake_counts(&f->fake).bodies, 1);
+}
+
+/* The message is not here: neither. */
+static void test_not_here(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = fixture_start_with(f, message, MESSAGE_LEN, MESSAGE_LEN);
+	char out[200];
+	go_away(f);
+	assert_int_equal(structure(folder, 5), -EIO);
+	assert_int_equal(read_section(folder, "HEADER", NULL, out), -EIO);
+}
+
+/* The structure that the server tells is not that of the bytes: a part is the server's to give. */
+static void check_disagreement(
+	struct fixture *f, struct sync_folder *folder, struct mime_part *structure)
+{
+	struct mime_leaves leaves;
+	char out[200];
+	store_structure(f, structure);
+	assert_int_equal(mime_leaves(structure, NULL, &leaves), 0);
+	assert_int_equal(read_section(folder, "1", leaf_of(&leaves, "1"), out), -EIO);
+	check_section(folder, "HEADER", NULL, header);
+	mime_leaves_finish(&leaves);
+}
+
+static void test_disagreement(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = fixture_start_with(f, message, MESSAGE_LEN, MESSAGE_LEN);
+	fetch_message(folder);
+	go_away(f);
+	for (int i = 0; i < 4; i++) {
+		struct mime_part *structure = walk(message, MESSAGE_LEN);
+		forget_places(structure);
+		if (i == 0)
+			structure->children[0]->size_bytes++;
+		if (i == 1)
+			structure->children[1]->encoding[0] = 'q';
+		if (i == 2)
+			structure->children[2]->children[0]->size_bytes--;
+		if (i == 3)
+			structure->children[0]->subtype[0] = 'h';
+		check_disagreement(f, folder, structure);
+		mime_part_destroy(structure);
+	}
+}
+
+/* The store loses the message while its part is read: the server has it. */
+static void test_damaged(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = fixture_start_with(f, message, MESSAGE_LEN, MESSAGE_LEN);
+	struct mime_part *structure = walk(message, MESSAGE_LEN);
+	store_structure(f, structure);
+	fetch_message(folder);
+	unreadable = true;
+	struct mime_leaves leaves;
+	char out[200];
+	assert_int_equal(mime_leaves(structure, NULL, &leaves), 0);
+	assert_true(read_section(folder, "1", leaf_of(&leaves, "1"), out) > 0);
+	assert_int_equal(fake_counts(&f->fake).bodies, 2);
+	mime_leaves_finish(&leaves);
+	mime_part_destroy(structure);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_sections_without_the_server),
+		TEST(test_structure_without_the_server),
+		TEST(test_not_here),
+		TEST(test_disagreement),
+		TEST(test_damaged),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
