@@ -101,6 +101,7 @@ struct watcher {
 struct watch {
 	struct watcher watchers[WATCHERS_MAX];
 	int watchdog_ms;
+	int move_ms; /* walking through folders does not drag the watch along at every step: it stays so long at least */
 	enum sync_push push; /* how changes are heard of, as planned */
 	unsigned slots;      /* connections that are not the workers' */
 	bool notify_refused, idle_refused;
