@@ -602,8 +602,10 @@ int64_t watch_tick(struct sync_account *account)
 	if (now - account->roster.asked_ms >= survey_interval(account) ||
 		now >= account->roster.due_ms)
 		roster_request(account);
+	if (now >= account->roster.patient_ms)
+		roster_hurry(account);
 	int64_t dues[] = {watch->polled_ms + interval, account->roster.due_ms,
-		account->roster.asked_ms + survey_interval(account),
+		account->roster.patient_ms, account->roster.asked_ms + survey_interval(account),
 		watch->yielded_until_ms ? watch->yielded_until_ms : CLOCK_NEVER};
 	for (size_t i = 0; i < sizeof(dues) / sizeof(*dues); i++)
 		due = dues[i] < due ? dues[i] : due;
