@@ -249,8 +249,9 @@ static bool is_current(const struct sync_account *account)
 	if (roster->surveyed_ms < 0)
 		return false;
 	/* A survey that runs was asked for by the watch. */
-	if (account->watch.all)
-		return !roster->job->job.busy;
+	if (account->watch.all && roster->job->job.busy)
+		return false;
+	/* NOTIFY tells of folders, but Dovecot loses some of that where much happens within half a second. */
 	return clock_now_ms() - roster->surveyed_ms < account->refresh_ms;
 }
 

@@ -175,10 +175,16 @@ static int call_status(struct worker *worker, void *arg, struct source_error *er
 	return ops->status(worker->session, look->name, &look->state, error);
 }
 
+/*
+ * On a session that has no mailbox selected: asked about one that it has open, Dovecot answers from there, as if it had not been deleted or
+ * renamed by another.
+ */
 int survey_status(struct survey *survey, const char *name, struct source_state *ret)
 {
 	struct look look = {.name = name};
 	survey->looks++;
+	if (survey->worker->selected)
+		session_drop(survey->worker, true);
 	int err = session_ask(survey->worker, call_status, &look, &survey->error);
 	if (err == 0)
 		*ret = look.state;
