@@ -12,6 +12,8 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
+#define PATIENT_MS 500
+
 struct roster_job {
 	struct job job;
 	struct sync_account *account;
@@ -115,7 +117,7 @@ static void drop_gone(struct sync_account *account, struct worker *worker)
 
 int roster_begin(struct sync_account *account, struct worker *worker, struct source_error *error)
 {
-	struct survey survey = {.account = account, .worker = worker};
+	struct survey survey = {.account = account, .worker = worker, .quiet = true};
 	int64_t now = clock_now_ms();
 	int err = roster_restore(account, error);
 	bool known = err == 0;
@@ -188,7 +190,7 @@ int roster_init(struct sync_account *account)
 	struct roster_job *roster_job = calloc(1, sizeof(*roster_job));
 	list_init(&account->roster.waiters);
 	account->roster.surveyed_ms = -1;
-	account->roster.due_ms = CLOCK_NEVER;
+	account->roster.due_ms = account->roster.patient_ms = CLOCK_NEVER;
 	if (!roster_job)
 		return -ENOMEM;
 	roster_job->account = account;
@@ -215,12 +217,27 @@ void roster_request(struct sync_account *account)
 	if (roster->wanted)
 		return;
 	struct job *job = &roster->job->job;
+	if (job->busy) {
+		roster->job->again = true;
+		return;
+	}
 	/* It is not worth a connection of its own, but to who waits for it. */
 	job->patient = list_empty(&roster->waiters);
-	if (job->busy)
-		roster->job->again = true;
-	else
-		job_queue(account, job);
+	if (job->patient) {
+		roster->patient_ms = roster->asked_ms + PATIENT_MS;
+		link_wake(account);
+	}
+	job_queue(account, job);
+}
+
+void roster_hurry(struct sync_account *account)
+{
+	struct job *job = &account->roster.job->job;
+	account->roster.patient_ms = CLOCK_NEVER;
+	if (!job->busy || !job->patient)
+		return;
+	job->patient = false;
+	job_dispatch(account);
 }
 
 /* Whether the list need not be looked at. Lock held. */
@@ -249,9 +266,7 @@ int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter
 	waiter_add(account, &account->roster.waiters, waiter);
 	if (!job->busy)
 		roster_request(account);
-	else if (job->patient) {
-		job->patient = false;
-		job_dispatch(account);
-	}
+	else
+		roster_hurry(account);
 	return -EINPROGRESS;
 }

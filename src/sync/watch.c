@@ -26,8 +26,6 @@
 /* What was refused, or given up for want of connections, is tried again after this. */
 #define REFUSED_MS (60 * 1000)
 #define YIELD_MS   (10 * 60 * 1000)
-/* Walking through folders does not drag the watch along at every step. */
-#define MOVE_MS 2000
 /* Where a watch tells of the folders' messages but not of the folders. */
 #define SURVEY_MS (5 * 60 * 1000)
 /* Where it tells of both: none is perfect. */
@@ -529,8 +527,8 @@ static int64_t follow(struct sync_account *account, int64_t now)
 		return CLOCK_NEVER;
 	if (choose_target(watcher) == watcher->target)
 		return CLOCK_NEVER;
-	if (now < watcher->moved_ms + MOVE_MS)
-		return watcher->moved_ms + MOVE_MS;
+	if (now < watcher->moved_ms + account->watch.move_ms)
+		return watcher->moved_ms + account->watch.move_ms;
 	poke(watcher);
 	return CLOCK_NEVER;
 }
@@ -604,8 +602,10 @@ int64_t watch_tick(struct sync_account *account)
 	if (now - account->roster.asked_ms >= survey_interval(account) ||
 		now >= account->roster.due_ms)
 		roster_request(account);
+	if (now >= account->roster.patient_ms)
+		roster_hurry(account);
 	int64_t dues[] = {watch->polled_ms + interval, account->roster.due_ms,
-		account->roster.asked_ms + survey_interval(account),
+		account->roster.patient_ms, account->roster.asked_ms + survey_interval(account),
 		watch->yielded_until_ms ? watch->yielded_until_ms : CLOCK_NEVER};
 	for (size_t i = 0; i < sizeof(dues) / sizeof(*dues); i++)
 		due = dues[i] < due ? dues[i] : due;

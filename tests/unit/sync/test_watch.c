@@ -14,6 +14,7 @@ static void quick(struct fixture *f)
 {
 	f->account->link.pace_ms = 20;
 	f->account->link.sign_ms = 100;
+	f->account->watch.move_ms = 300;
 }
 
 static const char *const names[] = {"INBOX", "A", "B", "C"};
@@ -226,6 +227,7 @@ static void test_silent_death(void **state)
 static void test_asked_for_a_sign(void **state)
 {
 	struct fixture *f = *state;
+	f->params.timeout_ms = 300;
 	start(f, SOURCE_CAN_NOTIFY, 4);
 	fixture_inbox(f);
 	wait_for(is_watched(f, "INBOX"));
@@ -285,7 +287,7 @@ static void test_idle_moves(void **state)
 		assert_int_equal(refresh(fixture_folder(f, "C")), 0);
 	}
 	wait_for(is_watched(f, "C"));
-	assert_true(clock_now_ms() - since >= 1500);
+	assert_true(clock_now_ms() - since >= 200);
 	assert_false(is_watched(f, "A"));
 	assert_false(is_watched(f, "B"));
 	assert_true(is_watched(f, "INBOX"));
