@@ -519,6 +519,7 @@ static void test_orphans(void **state)
 	fixture_close(fixture);
 	/* The owner before was killed: its pid is still there. */
 	make_file(fixture, "lock");
+	assert_int_equal(truncate(fixture_path(fixture, "bodies/00000005/1"), 50000), 0);
 	fixture_reopen(fixture);
 	/* One that is being written now is nobody's leftover. */
 	struct store_body *body = fixture_body(fixture, 5, 78, "");
@@ -531,6 +532,9 @@ static void test_orphans(void **state)
 	for (size_t i = 0; i < sizeof(strangers) / sizeof(*strangers); i++)
 		assert_true(exists(fixture, strangers[i]));
 	assert_false(exists(fixture, "bodies/00000006"));
+	struct stat st;
+	assert_int_equal(stat(fixture_path(fixture, "bodies/00000005/1"), &st), 0);
+	assert_int_equal(st.st_size, 100);
 	store_body_close(body);
 	read_it(fixture, 78, 100);
 	read_it(fixture, 1, 100);
