@@ -223,6 +223,11 @@ static int look_again_at_all(struct survey *survey)
 
 /* --- What follows from it --- */
 
+static struct sync_events events_of(const struct survey *survey)
+{
+	return survey->quiet ? (struct sync_events){0} : account_events(survey->account);
+}
+
 static int append_folder(struct sync_account *account, struct sync_folder *folder)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
@@ -242,7 +247,7 @@ static int apply_arrival(struct survey *survey, struct arrival *arrival)
 	struct sync_account *account = survey->account;
 	struct sync_folder *folder = arrival->folder;
 	struct sync_folder *former = arrival->former ? arrival->former->folder : NULL;
-	struct sync_events events = account_events(account);
+	struct sync_events events = events_of(survey);
 
 	if (former) {
 		folder_bury(former);
@@ -282,7 +287,7 @@ static void forget_stored(struct survey *survey, const struct departure *departu
 
 static void apply_departure(struct survey *survey, const struct departure *departure)
 {
-	struct sync_events events = account_events(survey->account);
+	struct sync_events events = events_of(survey);
 	if (!departure->leaves || departure->heir)
 		return;
 	folder_bury(departure->folder);
@@ -294,7 +299,7 @@ static void apply_departure(struct survey *survey, const struct departure *depar
 
 static int apply_attributes(struct survey *survey)
 {
-	struct sync_events events = account_events(survey->account);
+	struct sync_events events = events_of(survey);
 	for (size_t k = 0, l = 0; k < survey->known_count && l < survey->listed_count;) {
 		int side = order(survey, k, l);
 		struct sync_folder *folder = survey->known[k];
