@@ -75,6 +75,7 @@ class Watch:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        self.reader.join()
         self.process.stdout.close()
         if not self.process.stderr.closed:
             self.process.stderr.close()
