@@ -173,11 +173,6 @@ void sync_account_status(struct sync_account *account, struct sync_status *ret);
 void sync_account_describe(struct sync_account *account, struct str *out, struct str *quirks);
 /* Everything is to be looked at again, the connection too, as after a resume: for `mailfsctl refresh`. Blocks: never. */
 void sync_account_refresh(struct sync_account *account);
-/*
- * The list of folders, as sync_folder_refresh() for a listing: 0: it is current, or the server is away (SYNC_LINK_OFFLINE); else
- * -EINPROGRESS, and result 0 once it is. What is new or gone was told to the events before.
- */
-int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter);
 /* Announced sizes were wrong twice: none is believed before the body's end was seen. Blocks: never. */
 bool sync_account_sizes_distrusted(const struct sync_account *account);
 

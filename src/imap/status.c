@@ -105,12 +105,27 @@ static int status_any(
 	}
 }
 
+/* Not every server has a code for it (RFC 5530): Dovecot has none here. Only what can mean nothing else. */
+static bool says_missing(const struct imap_answer *answer)
+{
+	static const char *const words[] = {
+		"doesn't exist", "does not exist", "no such mailbox", "unknown mailbox"};
+	if (answer->status != IMAP_NO || answer->known)
+		return false;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcasestr(answer->text, words[i]))
+			return true;
+	return false;
+}
+
 int imap_status(struct imap_engine *engine, const char *mailbox, struct source_state *ret,
 	struct source_error *error)
 {
 	struct looking looking = {.mailbox = mailbox};
 	imap_engine_begin(engine);
 	int r = status_any(engine, &looking, error);
+	if (r < 0 && says_missing(&engine->answer))
+		r = error->err = -ENOENT;
 	if (r < 0)
 		return r;
 	/* A server may write the name in its own way; one that tells of others unasked may not. */

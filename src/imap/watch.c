@@ -31,6 +31,8 @@ static void tell(const struct imap_watch *watch, enum source_event_kind kind, co
 
 void imap_watch_ready(struct imap_watch *watch)
 {
+	if (!watch->armed) /* what came before is no news */
+		imap_watch_tell(watch);
 	watch->armed = true;
 	tell(watch, SOURCE_EVENT_READY, NULL);
 	watch->continued = false;
@@ -166,6 +168,10 @@ static int idle_untagged(
 static int idle_fail(struct imap_engine *engine, struct source_error *error)
 {
 	imap_engine_refuse(engine, IMAP_CAP_IDLE, "IDLE");
+	if (engine->answer.status == IMAP_OK)
+		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NEVER,
+			SOURCE_CAUSE_PROTOCOL, -EOPNOTSUPP,
+			"the folder can not be watched: the server ends IDLE at once");
 	return imap_answer_fail(
 		&engine->answer, SOURCE_SCOPE_MAILBOX, "the folder can not be watched", error);
 }

@@ -267,7 +267,7 @@ static void begin(struct listing *listing)
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&listing->account->lock);
 	listing->changed = listing->folder->touched;
 	listing->folder->touched = false;
-	listing->folder->stale = listing->folder->dirty = false;
+	listing->folder->stale = false;
 }
 
 static int list_selected(struct listing *listing)

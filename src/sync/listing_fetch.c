@@ -170,27 +170,41 @@ static int call_uids(struct worker *worker, void *arg, struct source_error *erro
 		worker->session, listing->first, listing->last, on_range, listing, error);
 }
 
+/*
+ * Where a call goes on that was cut off. The last row of a scan is asked for again: what was told of it may have been followed by its newer
+ * flags. false: all has come.
+ */
+static bool next_uid(const struct listing *listing, uint32_t *ret)
+{
+	bool again = listing->into;
+	*ret = listing->first;
+	if (listing->unordered || listing->cursor < listing->first)
+		return true;
+	if (listing->cursor == listing->last && !again)
+		return false;
+	*ret = again ? listing->cursor : listing->cursor + 1;
+	return true;
+}
+
 static int call_rows(struct worker *worker, void *arg, struct source_error *error)
 {
 	const struct source_ops *ops = worker->account->source->ops;
 	struct listing *listing = arg;
-	uint32_t from = listing->first, last = listing->last;
+	uint32_t from;
 	unsigned skipped = 0;
 	int err;
 
 	if (listing->callback_err < 0)
 		return session_fail(error, SOURCE_SCOPE_MESSAGE, listing->callback_err,
 			"the listing was given up");
-	if (!listing->unordered && listing->cursor == last)
+	if (!next_uid(listing, &from))
 		return 0;
-	if (!listing->unordered && listing->cursor >= from)
-		from = listing->cursor + 1;
 	if (listing->changed_since)
-		err = ops->changed(worker->session, from, last, listing->changed_since, on_row,
-			listing, &skipped, error);
+		err = ops->changed(worker->session, from, listing->last, listing->changed_since,
+			on_row, listing, &skipped, error);
 	else
-		err = ops->rows(worker->session, from, last, listing->columns, on_row, listing,
-			&skipped, error);
+		err = ops->rows(worker->session, from, listing->last, listing->columns, on_row,
+			listing, &skipped, error);
 	listing->skipped += skipped;
 	return err;
 }

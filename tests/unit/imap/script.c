@@ -64,10 +64,17 @@ static void do_expect(struct script *script, const char *want)
 /* The peer may have had enough of it: that is no fault of the script. */
 static void do_flood(struct script *script, const char *step)
 {
-	char *text;
-	unsigned long count = strtoul(step, &text, 10);
-	for (text++; count > 0 && send_all(script->fd, text, strlen(text)); count--)
-		;
+	char *text, chunk[1 << 16];
+	unsigned long count = strtoul(step, &text, 10), at_once = 0;
+	size_t len = strlen(++text);
+	for (; (at_once + 1) * len <= sizeof(chunk) && at_once < count; at_once++)
+		memcpy(chunk + at_once * len, text, len);
+	for (; count > 0; count -= at_once) {
+		if (at_once > count)
+			at_once = count;
+		if (!send_all(script->fd, chunk, at_once * len))
+			return;
+	}
 }
 
 static void do_trickle(struct script *script, const char *step)

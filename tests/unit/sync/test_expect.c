@@ -61,7 +61,7 @@ static void test_nothing_expected(void **state)
 }
 
 /* What the tree shows at the moment of the call. */
-struct watcher {
+struct spy {
 	struct reader reader; /* first */
 	struct spool_fixture *s;
 	uint32_t uid;
@@ -71,7 +71,7 @@ struct watcher {
 
 static void on_watcher(struct sync_waiter *waiter, ssize_t result)
 {
-	struct watcher *watcher = (struct watcher *)waiter;
+	struct spy *watcher = (struct spy *)waiter;
 	struct told *told = watcher->s->f->told;
 	watcher->shown = told_has(told, watcher->uid, NULL);
 	pthread_mutex_lock(&told->lock);
@@ -83,7 +83,7 @@ static void on_watcher(struct sync_waiter *waiter, ssize_t result)
 static void test_woken_after_the_announcement(void **state)
 {
 	struct spool_fixture *s = *state;
-	struct watcher watcher = {.s = s, .uid = 5};
+	struct spy watcher = {.s = s, .uid = 5};
 	struct reader other;
 	start_listed(s);
 	expect(s, 5, 7);

@@ -179,8 +179,8 @@ static void test_not_here(void **state)
 	struct sync_folder *folder = fixture_start_with(f, message, MESSAGE_LEN, MESSAGE_LEN);
 	char out[200];
 	go_away(f);
-	assert_int_equal(structure(folder, 5), -EIO);
-	assert_int_equal(read_section(folder, "HEADER", NULL, out), -EIO);
+	assert_int_equal(structure(folder, 5), -EHOSTUNREACH);
+	assert_int_equal(read_section(folder, "HEADER", NULL, out), -EHOSTUNREACH);
 }
 
 /* The structure that the server tells is not that of the bytes: a part is the server's to give. */
@@ -191,7 +191,7 @@ static void check_disagreement(
 	char out[200];
 	store_structure(f, structure);
 	assert_int_equal(mime_leaves(structure, NULL, &leaves), 0);
-	assert_int_equal(read_section(folder, "1", leaf_of(&leaves, "1"), out), -EIO);
+	assert_int_equal(read_section(folder, "1", leaf_of(&leaves, "1"), out), -EHOSTUNREACH);
 	check_section(folder, "HEADER", NULL, header);
 	mime_leaves_finish(&leaves);
 }

@@ -15,7 +15,7 @@
 
 #include "mailfs/tree.h"
 
-#define FAKE_FOLDERS 32
+#define FAKE_FOLDERS 40
 
 struct sync_folder {
 	struct source_mailbox mailbox;

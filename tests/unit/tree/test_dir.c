@@ -164,6 +164,52 @@ static void test_refresh_is_asked_once(void **state)
 	fake_finish();
 }
 
+/* The list of folders, before the messages; of what can have folders below it. */
+static void test_the_folders_are_asked_for(void **state)
+{
+	struct tree_dir *dir;
+	(void)state;
+	begin();
+	fake_listed(box, 5, 1);
+	fake.survey_stale = true;
+	uint64_t node = fake_node("Box");
+	struct tree_call *call = fake_call();
+	assert_int_equal(tree_dir_open(fake.tree, node, &dir, call), -EINPROGRESS);
+	assert_int_equal(box->refreshes, 0);
+	fake_wake(0);
+	assert_int_equal(tree_dir_open(fake.tree, node, &dir, call), 0);
+	assert_int_equal(fake.surveys, 1);
+	assert_int_equal(box->refreshes, 1);
+	tree_dir_close(dir);
+	/* it shows that the folder is gone */
+	call = fake_call();
+	assert_int_equal(tree_dir_open(fake.tree, node, &dir, call), -EINPROGRESS);
+	fake_removed(&fake.folders[1]);
+	fake_removed(box);
+	fake_wake(0);
+	assert_int_equal(tree_dir_open(fake.tree, node, &dir, call), -ENOENT);
+	call = fake_call();
+	assert_int_equal(tree_dir_open(fake.tree, TREE_NODE_ROOT, &dir, call), -EINPROGRESS);
+	fake_wake(0);
+	assert_int_equal(tree_dir_open(fake.tree, TREE_NODE_ROOT, &dir, call), 0);
+	tree_dir_close(dir);
+	fake_finish();
+}
+
+static void test_folders_that_can_have_none_below(void **state)
+{
+	(void)state;
+	fake_reset();
+	box = fake_folder("Leaf", '/', SOURCE_MAILBOX_NOINFERIORS);
+	fake_folder("Flat", 0, 0);
+	fake.folders[0].listing = fake.folders[1].listing = SYNC_LISTING_WHOLE;
+	assert_int_equal(fake_tree(NULL), 0);
+	fake_check_list("Leaf", ".|..|");
+	fake_check_list("Flat", ".|..|");
+	assert_int_equal(fake.surveys, 0);
+	fake_finish();
+}
+
 static void test_gone_messages_leave_offsets_alone(void **state)
 {
 	const uint32_t gone[] = {2, 77};
@@ -368,6 +414,8 @@ int main(void)
 		cmocka_unit_test(test_a_listing_that_fails_is_never_short),
 		cmocka_unit_test(test_a_folder_that_can_not_be_selected),
 		cmocka_unit_test(test_refresh_is_asked_once),
+		cmocka_unit_test(test_the_folders_are_asked_for),
+		cmocka_unit_test(test_folders_that_can_have_none_below),
 		cmocka_unit_test(test_gone_messages_leave_offsets_alone),
 		cmocka_unit_test(test_listed_anew_under_the_reader),
 		cmocka_unit_test(test_any_room),
