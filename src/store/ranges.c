@@ -73,7 +73,7 @@ void ranges_truncate(struct ranges *ranges, uint64_t size)
 
 int ranges_remove(struct ranges *ranges, uint64_t start, uint64_t end)
 {
-	if (start >= end)
+	if (start >= end || ranges->count == 0)
 		return 0;
 	size_t index = find(ranges, start);
 	if (index < ranges->count && ranges->items[index].start < start) {
