@@ -88,10 +88,11 @@ void control_destroy(struct control *control)
 		loop_wake(control);
 		pthread_join(control->thread, NULL);
 	}
+	/* First, so that a client whose connection ends finds out why: there is nobody any more. */
+	place_close(&control->place);
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
 		if (control->clients[i].fd >= 0)
 			client_finish(&control->clients[i]);
-	place_close(&control->place);
 	cleanup_close(&control->wake_fd);
 	news_drop_all(control);
 	pthread_mutex_destroy(&control->lock);

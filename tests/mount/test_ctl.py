@@ -161,6 +161,8 @@ def test_watch_folders(filled):
         mount.names()
         client.create("Fresh")
         eventually(watch.has(" folder-new Fresh"), 20)
+        client.append("Fresh", None, None, mail(b"known"))
+        mount.names("Fresh")  # of a folder that nobody has looked into, nothing proves that it was renamed
         client.rename("Fresh", "Stale")
         eventually(watch.has(" folder-renamed Fresh → Stale"), 20)
         client.delete("Stale")
@@ -213,14 +215,14 @@ def test_watch_ends_with_the_mount(filled):
 
 
 def test_mailfs_is_killed(filled):
-    with filled.mount() as mount:
-        with Watch(mount) as watch:
-            mount.process.kill()
-            code, err = watch.wait()
-            assert code == 0 and "has ended" in err
-        # What is left is a mount that nobody serves.
-        assert "is gone; fusermount3 -u" in run(mount.home, "status", mount.path, code=3)[1]
-        mount.kill()
+    mount = filled.mount()
+    with Watch(mount) as watch:
+        mount.process.kill()
+        code, err = watch.wait()
+        assert code == 0 and "has ended" in err
+    # What is left is a mount that nobody serves.
+    assert "is gone; fusermount3 -u" in run(mount.home, "status", mount.path, code=3)[1]
+    mount.kill()
     # What the dead one left does not disturb the next.
     with filled.mount() as mount:
         assert status(mount)["pid"] == mount.pid

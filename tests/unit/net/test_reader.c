@@ -387,16 +387,23 @@ static void spilling_can_fail(void **state)
 	limits.spill_arg = &list;
 	limits.spill_bytes = 5000;
 	wire_open(&wire);
-	/* a short line is not shown, nor one whose end has come, nor what is behind a literal */
+	/* a short line is not shown, nor what is behind a literal */
 	WIRE_PUT(&wire, "* S 123\r\n* S {3}\r\n");
 	assert_int_equal(read_response(&wire, &limits, &out), 0);
-	put_list(&wire, 10, "\r\n");
+	put_list(&wire, 4, "\r\n");
 	assert_int_equal(read_response(&wire, &limits, &out), 0);
 	assert_int_equal(list.longest, 0);
 	put_list(&wire, 10, "\r\n* OK out of step\r\n");
 	assert_int_equal(read_response(&wire, &limits, &out), -EMSGSIZE);
 	assert_int_equal(read_response(&wire, &limits, &out), -EPROTO);
 	assert_int_equal(net_wait(wire.stream, clock_now_ms() + 1000), -EPROTO);
+	wire_close(&wire);
+	/* nor is it held */
+	wire_open(&wire);
+	WIRE_PUT(&wire, "* S {3}\r\n");
+	put_list(&wire, 6, "\r\n");
+	assert_int_equal(read_response(&wire, &limits, &out), -EMSGSIZE);
+	assert_int_equal(list.longest, 5004);
 	wire_close(&wire);
 }
 

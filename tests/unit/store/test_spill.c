@@ -25,11 +25,11 @@
 
 static struct {
 	atomic_bool full;
-	int err;
-	atomic_long passed;  /* writes */
-	long full_after;     /* so many; -1: never */
-	long killed_after;   /* the same */
-	atomic_bool shm_too; /* files of the log's index can not grow */
+	atomic_int err;
+	atomic_long passed;       /* writes */
+	atomic_long full_after;   /* so many; -1: never */
+	atomic_long killed_after; /* the same */
+	atomic_bool shm_too;      /* files of the log's index can not grow */
 } disk;
 
 typedef ssize_t pwrite_fn(int fd, const void *data, size_t len, off_t offset);

@@ -534,6 +534,9 @@ static void test_cut_off(void **state)
 	struct sync_folder *folder = mount(f);
 	struct store_mailbox before, after;
 	sync_folder_state(folder, &before);
+	pthread_mutex_lock(&f->account->lock);
+	f->account->link.pace_ms = 20;
+	pthread_mutex_unlock(&f->account->lock);
 	/* The connection is lost, and can not be had again: what is stored is shown. */
 	f->fake.cut_in[0] = 1;
 	FAKE_SET(&f->fake, connect_failures, -1);
@@ -546,7 +549,10 @@ static void test_cut_off(void **state)
 	/* As soon as it is there again, the folder is looked at, though refresh= is long. */
 	FAKE_SET(&f->fake, connect_failures, 0);
 	wait_for(is_online(f));
-	assert_int_equal(refresh(folder), 0);
+	for (int i = 0; i < 1000 && told_shown(f->told) < 21; i++) {
+		assert_int_equal(refresh(folder), 0);
+		sleep_ms(10);
+	}
 	assert_in_step(f);
 	assert_int_equal(pin_looks, 2);
 }
