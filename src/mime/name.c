@@ -118,7 +118,8 @@ static void find_fields(const struct mime_name_facts *facts, struct mime_span fo
 	found[0] = facts->from;
 	found[1] = facts->subject;
 	if (!facts->found)
-		mime_header_find(facts->header, facts->header ? facts->header_len : 0, names, 2, found);
+		mime_header_find(
+			facts->header, facts->header ? facts->header_len : 0, names, 2, found);
 }
 
 /* Fills what the template needs. FROM has its limit, SUBJECT what is left of the name. */

@@ -345,8 +345,8 @@ static void events_flags(
 	char name[MIME_NAME_MAX + 1];
 	for (size_t i = 0; folder && news_wanted(arg) && i < count; i++)
 		if (name_of(folder, flags[i].uid, name))
-			news_message(arg, TREE_NEWS_FLAGS, folder, name, flags[i].uid,
-				flags[i].flags);
+			news_message(
+				arg, TREE_NEWS_FLAGS, folder, name, flags[i].uid, flags[i].flags);
 }
 
 static void events_link(void *arg)

@@ -49,8 +49,8 @@ struct fake {
 	bool survey_stale; /* the list of folders is to be waited for */
 	unsigned surveys;
 	bool distrusted;
-	int64_t made_up_s;        /* of a mailbox that the store does not know */
-	char kept_wire[64];       /* whose time was stored last */
+	int64_t made_up_s;  /* of a mailbox that the store does not know */
+	char kept_wire[64]; /* whose time was stored last */
 	int64_t kept_s;
 
 	/* a maildrop */
