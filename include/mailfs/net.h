@@ -102,7 +102,7 @@ struct net_limits {
 	/*
 	 * For lists that are longer than anybody wants to hold: a line that has grown by spill_bytes and has not ended is shown to spill(),
 	 * which takes out of its middle what it can use and shortens it; a negative errno ends the reading. line_bytes counts all of it. NULL:
-	 * lines are held whole. Not asked once the response had a literal.
+	 * lines are held whole. What is behind a literal is not shown, and may have spill_bytes at most.
 	 */
 	int (*spill)(void *arg, struct str *line);
 	void *spill_arg;

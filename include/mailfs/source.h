@@ -212,7 +212,8 @@ struct source_ops {
 		struct source_error *error);
 	/*
 	 * The UIDs that exist with first ≤ UID ≤ last, each once, as ranges in which there is no other: by ESEARCH (RFC 4731) where
-	 * the server has it, which takes a few bytes for each hole, else by SEARCH. The order is the server's. Blocks: network.
+	 * the server has it, which takes a few bytes for each hole, else by SEARCH. The order is the server's; one that says a UID twice
+	 * is not corrected. After an error what was told counts for nothing. Blocks: network.
 	 */
 	int (*uids)(struct source_session *session, uint32_t first, uint32_t last,
 		source_range_fn *fn, void *arg, struct source_error *error);
@@ -234,7 +235,8 @@ struct source_ops {
 	 * 0, and the session can be used for other calls. mailbox: the one to be watched, selected read-only for that (IDLE); NULL:
 	 * all of them (SOURCE_CAN_NOTIFY; nothing is selected). Before it returns 0 the server has answered within the session's time-out: the
 	 * connection is alive. An event that was told is not told again; what came before SOURCE_EVENT_READY is not told at
-	 * all. Blocks: network, until until_ms and a time-out.
+	 * all. -EOPNOTSUPP, or what the server's refusal means, with SOURCE_SCOPE_MAILBOX: it can not be watched in this way, and abilities() of this
+	 * session tell so. Blocks: network, until until_ms and a time-out.
 	 */
 	int (*watch)(struct source_session *session, const char *mailbox, int64_t until_ms,
 		source_event_fn *fn, void *arg, struct source_error *error);

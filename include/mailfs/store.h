@@ -101,7 +101,7 @@ int store_size_put(struct store *store, uint32_t folder, uint32_t uid, uint64_t 
 /*
  * All that hangs on folder number from (rows, structures, sizes, bodies, pins of messages) hangs on to from now on, of which nothing was
  * stored; UIDs stay. Bodies that are open go on with their bytes, unrecorded. A crash in the middle may cost cached bodies, and never
- * mixes them up. For a mailbox that was renamed.
+ * mixes them up. For a mailbox that was renamed. -EEXIST: messages are listed under to; -EPERM: the store is a spool.
  */
 int store_folder_move(struct store *store, uint32_t from, uint32_t to);
 struct store_carry {

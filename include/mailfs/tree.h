@@ -169,8 +169,14 @@ void tree_forget(struct tree *tree, uint64_t node, uint64_t count);
  * -ENOENT: not a folder of what is shown. Blocks: never.
  */
 int tree_directory_path(struct tree *tree, uint64_t node, struct str *out);
-/* -ENOENT: the message is gone. Blocks: never. */
+/* -ENOENT: the message or folder is gone; -EIO: the folder that is the root. Blocks: never. */
 int tree_attributes(struct tree *tree, uint64_t node, struct tree_entry *ret);
+/*
+ * The attributes of what disappeared() told of, as they were. -EEXIST: it is there again; -ENOENT: its parent is gone, too,
+ * or it is elsewhere. Blocks: never.
+ */
+int tree_former(struct tree *tree, uint64_t parent, const char *name, uint64_t node, bool directory,
+	struct tree_entry *ret);
 /* The server's quota, or figures that keep clients content. */
 void tree_statfs(struct tree *tree, struct statvfs *ret);
 
@@ -197,7 +203,8 @@ typedef bool tree_fill_fn(
  * Hands out entries from offset on (0: the first), until fill has no room or no more are there. 0
  * with nothing filled: the end. Errors and -EINPROGRESS come with nothing filled. references: each
  * entry counts as by tree_lookup(). -EIO: the listing failed half way, or the folder was listed
- * anew meanwhile. Blocks: disk.
+ * anew meanwhile. -ENOENT: the folder is gone, also where it has come back since. Offsets stay what they
+ * are, whatever comes and goes. Blocks: disk.
  */
 int tree_dir_read(struct tree_dir *dir, uint64_t offset, bool references, tree_fill_fn *fill,
 	void *arg, struct tree_call *call);
@@ -209,6 +216,8 @@ int tree_dir_read(struct tree_dir *dir, uint64_t offset, bool references, tree_f
 int tree_file_open(
 	struct tree *tree, uint64_t node, struct tree_file **ret, struct tree_call *call);
 void tree_file_close(struct tree_file *file);
+/* As tree_attributes() of its node, also when the message is gone. Blocks: never. */
+void tree_file_attributes(struct tree *tree, struct tree_file *file, struct tree_entry *ret);
 /* The size that is shown may be too large: reads must reach tree_file_read() as they are made. */
 bool tree_file_size_is_bound(const struct tree_file *file);
 /*

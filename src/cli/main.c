@@ -3,6 +3,7 @@
  * mailfs mounts a remote mailbox as a folder. The map of the code (src/ARCHITECTURE.md is the long form):
  *
  *   cli     main, options, config, passwords, going to the background     wires everything, here
+ *   control the socket on which a mount answers mailfsctl
  *   fs      FUSE requests and replies                                     the only user of <fuse_lowlevel.h>
  *   tree    directories, files, names, views                              knows neither FUSE nor the network
  *   sync    an account at work: connections, workers, what is fetched     the only user of source and store

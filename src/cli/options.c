@@ -16,7 +16,9 @@
 #include "home.h"
 #include "mailfs/util/cleanup.h"
 
-#define AFTER_DAYS_MAX 36500
+#define OFFLINE_DAYS_MAX 36500
+#define CACHE_BYTES      (UINT64_C(10) << 30)
+#define AFTER_DAYS_MAX   36500
 
 struct request {
 	struct options *options;
@@ -46,7 +48,8 @@ struct row {
 };
 
 static setter_fn set_flag, set_text, set_path, set_number, set_choice, set_tls, set_after,
-	set_octal, set_fingerprint, set_user_id, set_group_id, set_nothing, refuse_password;
+	set_octal, set_fingerprint, set_user_id, set_group_id, set_nothing, set_size, set_offline,
+	refuse_password;
 
 static const struct choice views_choices[] = {{"hidden", false}, {"listed", true}, {0}};
 static const struct choice uidl_choices[] = {{"server", false}, {"hash", true}, {0}};
@@ -75,6 +78,9 @@ static const struct row rows[] = {
 	NUMBER("refresh", refresh_s, 0, 86400, "SECONDS", "how old a listing may get before ls asks again (30)"),
 	NUMBER("timeout", timeout_s, 1, 3600, "SECONDS", "after which an operation fails (30)"),
 	NUMBER("connections", connections, 1, 16, "N", "connections to the server at most (4)"),
+	NUMBER("watchdog", watchdog_s, 5, 3600, "SECONDS", "IMAP: after which a silent connection counts as dead (300)"),
+	OTHER("cache_size", set_size, "SIZE", "IMAP: how much mail is kept here, in bytes, K, M, G or T (10G)"),
+	OTHER("offline", set_offline, "all|DAYSd|FOLDER,...", "IMAP: what is downloaded, to be read without the server"),
 	OTHER("after", set_after, "keep|delete[:DAYS]", "POP3: what becomes of downloaded mail on the server (keep)"),
 	FLAG("background", background, true, "POP3: return when the mail is listed, download then"),
 	NUMBER("poll", poll_s, 0, 86400, "SECONDS", "POP3: how often to look for new mail (0: at the start only)"),
@@ -109,6 +115,7 @@ static const struct row rows[] = {
 /* clang-format on */
 
 static const char *const pop3_only[] = {"after", "background", "poll", "uidl"};
+static const char *const imap_only[] = {"watchdog", "cache_size", "offline"};
 
 void options_init(struct options *options)
 {
@@ -116,6 +123,8 @@ void options_init(struct options *options)
 		.refresh_s = 30,
 		.timeout_s = 30,
 		.connections = 4,
+		.watchdog_s = 300,
+		.cache_bytes = CACHE_BYTES,
 		.uid = getuid(),
 		.gid = getgid(),
 		.umask = 077,
@@ -134,6 +143,9 @@ void options_finish(struct options *options)
 	free(options->cache_dir);
 	free(options->state_dir);
 	free(options->fsname);
+	for (size_t i = 0; i < options->offline_count; i++)
+		free(options->offline_folders[i]);
+	free(options->offline_folders);
 	*options = (struct options){0};
 }
 
@@ -303,6 +315,113 @@ static int set_after(const struct row *row, const struct request *request)
 	return 0;
 }
 
+/* Digits, and perhaps one letter: K, M, G, T, each 1024 times the one before. false: it is something else, or too much. */
+static bool parse_size(const char *text, uint64_t *ret)
+{
+	static const char units[] = "KMGT";
+	unsigned long long number;
+	const char *unit;
+	unsigned shift = 0;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+	if (unit)
+		shift = 10 * (unsigned)(unit - units + 1);
+	if (errno != 0 || (*end && (!unit || end[1])) || number > (uint64_t)INT64_MAX >> shift)
+		return false;
+	*ret = (uint64_t)number << shift;
+	return true;
+}
+
+static int set_size(const struct row *row, const struct request *request)
+{
+	(void)row;
+	if (!parse_size(request->value, &request->options->cache_bytes))
+		return bad_value(
+			request, "a number is expected, of bytes or with K, M, G or T behind it");
+	return 0;
+}
+
+/* The length of the member of the list that begins at text; appended to out without its backslashes. */
+static size_t next_member(const char *text, struct str *out)
+{
+	size_t i = 0;
+
+	for (; text[i] && text[i] != ','; i++) {
+		if (text[i] == '\\' && text[i + 1])
+			i++;
+		str_putc(out, text[i]);
+	}
+	return i;
+}
+
+/* all, or days and a d, or a folder, which may begin with a slash so that it is not taken for one of those. */
+static int add_offline(struct options *options, const char *member, const struct request *request)
+{
+	size_t digits = strspn(member, "0123456789");
+	unsigned long days;
+
+	if (strcmp(member, "all") == 0) {
+		options->offline_all = true;
+		return 0;
+	}
+	if (digits > 0 && strcmp(member + digits, "d") == 0) {
+		char number[16];
+		snprintf(number, sizeof(number), "%.*s", digits < 15 ? (int)digits : 15, member);
+		if (!parse_number(number, 10, OFFLINE_DAYS_MAX, &days) || days == 0)
+			return bad_value(request, "from 1d to 36500d is expected");
+		if (days > options->offline_days)
+			options->offline_days = (unsigned)days;
+		return 0;
+	}
+	int r = array_grow(&options->offline_folders, &options->offline_cap,
+		options->offline_count + 1, sizeof(*options->offline_folders));
+	char *folder = r == 0 ? strdup(member) : NULL;
+	if (!folder)
+		return -ENOMEM;
+	options->offline_folders[options->offline_count++] = folder;
+	return 0;
+}
+
+/* Removes blanks at both ends: a config file has them behind its commas. */
+static void trim(struct str *s)
+{
+	size_t begin = s->len > 0 ? strspn(s->data, " \t") : 0;
+	while (s->len > begin && strchr(" \t", s->data[s->len - 1]))
+		str_truncate(s, s->len - 1);
+	if (begin == 0)
+		return;
+	memmove(s->data, s->data + begin, s->len - begin);
+	str_truncate(s, s->len - begin);
+}
+
+/* Given again, it adds to what was given before. */
+static int set_offline(const struct row *row, const struct request *request)
+{
+	_cleanup_str_ struct str member = STR_INIT;
+	const char *rest = request->value;
+	int r = 0;
+
+	(void)row;
+	if (!*rest)
+		return bad_value(request, "all, DAYSd or folders are expected");
+	while (*rest && r == 0) {
+		str_reset(&member);
+		rest += next_member(rest, &member);
+		rest += *rest ? 1 : 0;
+		trim(&member);
+		if (str_error(&member) < 0)
+			return -ENOMEM;
+		if (member.len > 0)
+			r = add_offline(request->options, member.data, request);
+	}
+	return r;
+}
+
 bool options_fingerprint(const char *text, unsigned char out[OPTION_FINGERPRINT_BYTES])
 {
 	size_t digits = 0;
@@ -406,20 +525,10 @@ int options_set(struct options *options, const char *name, const char *value,
 	for (size_t i = 0; i < sizeof(pop3_only) / sizeof(*pop3_only); i++)
 		if (strcmp(row->name, pop3_only[i]) == 0)
 			options->pop3_only = row->name;
+	for (size_t i = 0; i < sizeof(imap_only) / sizeof(*imap_only); i++)
+		if (strcmp(row->name, imap_only[i]) == 0)
+			options->imap_only = row->name;
 	return row->set(row, &request);
-}
-
-/* Appends the member of the list that begins at text, backslashes removed; the length it takes in the list. */
-static size_t next_member(const char *text, struct str *out)
-{
-	size_t i = 0;
-
-	for (; text[i] && text[i] != ','; i++) {
-		if (text[i] == '\\' && text[i + 1])
-			i++;
-		str_putc(out, text[i]);
-	}
-	return i;
 }
 
 int options_parse(struct options *options, const char *list, struct str *why)

@@ -4,6 +4,7 @@
 #define CLI_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -18,7 +19,12 @@ struct options {
 	bool readonly;
 	char *names;
 	bool views_listed;
-	unsigned refresh_s, timeout_s, connections;
+	unsigned refresh_s, timeout_s, connections, watchdog_s;
+	uint64_t cache_bytes;   /* 0: no bodies are kept */
+	bool offline_all;       /* offline=all */
+	unsigned offline_days;  /* 0: none was given */
+	char **offline_folders; /* as they were typed; offline_count of them */
+	size_t offline_count, offline_cap;
 	char *user;
 	char *password_command, *password_file, *token_command;
 	enum option_tls tls; /* OPTION_TLS_SCHEME: as the address says */
@@ -35,8 +41,8 @@ struct options {
 	bool background;     /* POP3 */
 	unsigned poll_s;     /* POP3; 0: never */
 	bool uidl_hash;      /* POP3 */
-	/* The last of those that are for POP3 alone; points into the table, NULL: none was given. */
-	const char *pop3_only;
+	/* The last of those that are for one protocol alone; point into the table, NULL: none was given. */
+	const char *pop3_only, *imap_only;
 	bool inotify;
 	char *fsname;
 	bool debug;

@@ -9,6 +9,7 @@
 #include "password.h"
 #include "settings.h"
 
+struct control;
 struct fs;
 struct fs_herald;
 struct maildrop;
@@ -29,6 +30,7 @@ struct session {
 	struct tree *tree;
 	struct fs_herald *herald; /* NULL: inotify=off, or ro */
 	struct fs *fs;
+	struct control *control; /* NULL: mailfsctl gets no answer */
 };
 
 struct protocol {

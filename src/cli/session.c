@@ -13,12 +13,14 @@
 #include <unistd.h>
 
 #include "home.h"
+#include "mailfs/control.h"
 #include "mailfs/fs.h"
 #include "mailfs/maildrop.h"
 #include "mailfs/sync.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "offline.h"
 #include "progress.h"
 #include "protocol.h"
 
@@ -28,6 +30,7 @@
 /* Takes down what there is. Requests that still wait are failed by the account's end, so that FUSE can answer them. */
 static void session_finish(struct session *session)
 {
+	control_destroy(session->control);
 	if (session->net)
 		net_context_cancel(session->net);
 	if (session->started)
@@ -232,6 +235,14 @@ static int step_tree(struct session *session)
 	return r < 0 ? fail(EXIT_CODE_OTHER, r, NULL) : 0;
 }
 
+/* What was downloaded for good has neither a limit nor a choice. */
+static int step_offline(struct session *session)
+{
+	if (session->protocol->store_kind == STORE_CACHE)
+		offline_begin(&session->settings->options, session->tree, session->store);
+	return 0;
+}
+
 static int step_mount(struct session *session)
 {
 	const struct settings *settings = session->settings;
@@ -252,10 +263,44 @@ static int step_mount(struct session *session)
 	return r < 0 ? fail(EXIT_CODE_MOUNT, r, &why) : 0;
 }
 
+/* The address as a person writes it, with what was left out of it. */
+static void describe_source(const struct session *session, struct str *out)
+{
+	const struct url *url = &session->settings->url;
+	bool v6 = strchr(url->host, ':');
+
+	str_printf(out, "%s://%s@%s%s%s:%u", url_scheme_name(url->scheme), session->password.user,
+		v6 ? "[" : "", url->host, v6 ? "]" : "", (unsigned)session->settings->port);
+	if (url->folder)
+		str_printf(out, "/%s", url->folder);
+}
+
+/* Mail can be read without it. */
+static int step_control(struct session *session)
+{
+	_cleanup_str_ struct str source = STR_INIT;
+	_cleanup_str_ struct str why = STR_INIT;
+	struct control_params params = {
+		.tree = session->tree,
+		.store = session->store,
+		.account_name = session->account,
+		.mountpoint = session->mountpoint,
+	};
+
+	describe_source(session, &source);
+	params.source = str_cstr(&source);
+	int r = control_create(&params, &session->control, &why);
+	if (r < 0)
+		log_warning(
+			"mailfsctl will get no answer: %s", why.len > 0 ? why.data : strerror(-r));
+	return 0;
+}
+
 int session_run(const struct settings *settings, const char *mountpoint, struct daemon *daemon)
 {
 	static int (*const steps[])(struct session *) = {step_herald, step_password, step_net,
-		step_store, step_source, step_account, step_tree, step_mount};
+		step_store, step_source, step_account, step_tree, step_offline, step_mount,
+		step_control};
 	__attribute__((cleanup(session_finish))) struct session session = {.settings = settings,
 		.protocol = url_is_pop3(settings->url.scheme) ? &protocol_pop3 : &protocol_imap,
 		.mountpoint = mountpoint};

@@ -48,6 +48,8 @@ static int create_account(struct session *session)
 		.connections = options->connections,
 		.timeout_ms = (int)options->timeout_s * 1000,
 		.refresh_ms = (int)options->refresh_s * 1000,
+		.watchdog_ms = (int)options->watchdog_s * 1000,
+		.offline = true,
 	};
 
 	return sync_account_create(&params, &session->sync);

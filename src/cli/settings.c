@@ -104,6 +104,11 @@ static int settle_protocol(const struct settings *settings, struct str *why)
 			options->pop3_only, url_scheme_name(settings->url.scheme));
 		return -EINVAL;
 	}
+	if (pop3 && options->imap_only) {
+		str_printf(why, "option %s is for IMAP only; with %s:// it means nothing",
+			options->imap_only, url_scheme_name(settings->url.scheme));
+		return -EINVAL;
+	}
 	if (pop3 && options->readonly && options->after_delete) {
 		str_append_cstr(why,
 			"ro leaves the server alone, which contradicts after=delete; leave one of them out");

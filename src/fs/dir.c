@@ -125,7 +125,8 @@ static void readdir_reply(struct fs_op *op)
 	fuse_reply_buf(op->req, op->buf, op->used);
 }
 
-static const struct fs_op_class readdir_class = {.run = readdir_run, .reply = readdir_reply};
+static const struct fs_op_class readdir_class = {
+	.run = readdir_run, .reply = readdir_reply, .lock = OP_LOCK_STAYS};
 
 static void readdir_start(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
 	struct fuse_file_info *fi, bool plus)

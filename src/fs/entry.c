@@ -32,44 +32,20 @@ static void lookup_reply(struct fs_op *op)
 }
 
 static const struct fs_op_class lookup_class = {
-	.run = lookup_run, .reply = lookup_reply, .locks_directory = true};
+	.run = lookup_run, .reply = lookup_reply, .lock = OP_LOCK_LETS_GO};
 
-static bool announces(fuse_req_t req, fuse_ino_t parent, const char *name)
+struct fs_op *op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	return herald_announces(fs_of(req)->herald, fuse_req_ctx(req)->pid, parent, name);
+	return op_create(req, &lookup_class, parent, name);
 }
 
 void fs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	/* Who is to make a name must not find it. */
-	if (announces(req, parent, name)) {
-		fuse_reply_err(req, ENOENT);
+	if (announce_lookup(req, parent, name))
 		return;
-	}
-	struct fs_op *op = op_create(req, &lookup_class, parent, name);
+	struct fs_op *op = op_lookup(req, parent, name);
 	if (op)
 		op_start(op);
-}
-
-/*
- * The herald's is answered with the message, for the kernel a file that was made just now;
- * everybody else's is refused.
- */
-void fs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
-{
-	(void)mode;
-	(void)rdev;
-	if (!announces(req, parent, name)) {
-		fuse_reply_err(req, EROFS);
-		return;
-	}
-	struct fs_op *op = op_create(req, &lookup_class, parent, name);
-	if (!op)
-		return;
-	notify_named(&op->fs->notify);
-	/* It never waits: the directory is locked meanwhile. */
-	atomic_store(&op->interrupted, true);
-	op_start(op);
 }
 
 void fs_op_forget(fuse_req_t req, fuse_ino_t node, uint64_t count)
@@ -90,6 +66,9 @@ void fs_op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	struct tree_entry entry;
 	(void)fi;
 	int r = tree_attributes(fs_of(req)->tree, node, &entry);
+	/* A message that is gone: who has it open reads on, and the kernel asks where it ends. */
+	if (r == -ENOENT && files_attributes(fs_of(req), node, &entry))
+		r = 0;
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else

@@ -24,6 +24,7 @@ struct fs_file {
 	struct list_node node; /* in fs->open_files */
 	struct fs *fs;
 	struct tree_file *file;
+	uint64_t inode;
 	atomic_uint references;       /* the kernel's, and one for each read */
 	atomic_llong silent_until_ms; /* monotonic: reads fail at once until then */
 	pthread_mutex_t lock;
@@ -37,13 +38,14 @@ static struct fs_file *file_of(const struct fuse_file_info *fi)
 }
 
 /* Takes file. NULL: there is no memory. */
-static struct fs_file *file_create(struct fs *fs, struct tree_file *file)
+static struct fs_file *file_create(struct fs *fs, struct tree_file *file, uint64_t inode)
 {
 	struct fs_file *handle = calloc(1, sizeof(*handle));
 	if (!handle)
 		return NULL;
 	handle->fs = fs;
 	handle->file = file;
+	handle->inode = inode;
 	atomic_init(&handle->references, 1);
 	pthread_mutex_init(&handle->lock, NULL);
 	list_init(&handle->running);
@@ -71,6 +73,27 @@ void files_close(struct fs *fs)
 		file_unref(container_of(fs->open_files.next, struct fs_file, node));
 }
 
+bool files_attributes(struct fs *fs, fuse_ino_t node, struct tree_entry *ret)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&fs->open_lock);
+	const struct list_node *pos;
+	for (pos = fs->open_files.next; pos != &fs->open_files; pos = pos->next) {
+		const struct fs_file *file = container_of(pos, const struct fs_file, node);
+		if (file->inode != node)
+			continue;
+		tree_file_attributes(fs->tree, file->file, ret);
+		return true;
+	}
+	return false;
+}
+
+void files_correct(struct fs *fs, struct tree_entry *entry)
+{
+	struct tree_entry open;
+	if (files_attributes(fs, entry->node, &open))
+		entry->attr = open.attr;
+}
+
 /* --- open, release --- */
 
 static int open_run(struct fs_op *op)
@@ -79,7 +102,7 @@ static int open_run(struct fs_op *op)
 	int r = tree_file_open(op->fs->tree, op->node, &file, &op->call);
 	if (r < 0)
 		return r;
-	op->file = file_create(op->fs, file);
+	op->file = file_create(op->fs, file, op->node);
 	if (op->file)
 		return 0;
 	tree_file_close(file);
@@ -190,12 +213,20 @@ static void read_leave(struct fs_op *op, struct list_node *ret_free)
 	}
 }
 
+/* The connection's own time-out may come a moment before the deadline. */
+static void read_failed(struct fs_op *op)
+{
+	if (op->result == -ETIMEDOUT && clock_now_ms() + SILENT_MS >= op->call.waiter.deadline_ms)
+		atomic_store(&op->file->silent_until_ms, clock_now_ms() + SILENT_MS);
+}
+
 static void read_end(struct fs_op *op)
 {
 	struct list_node free_ones, *node;
 	if (op->kept)
 		return;
-	if (op->result == -ETIMEDOUT && clock_now_ms() >= op->call.waiter.deadline_ms)
+	/* The connection's own time-out may come a moment before the deadline. */
+	if (op->result == -ETIMEDOUT && clock_now_ms() + SILENT_MS >= op->call.waiter.deadline_ms)
 		atomic_store(&op->file->silent_until_ms, clock_now_ms() + SILENT_MS);
 	list_init(&free_ones);
 	read_leave(op, &free_ones);
@@ -209,7 +240,7 @@ static void read_end(struct fs_op *op)
 }
 
 static const struct fs_op_class read_class = {
-	.run = read_run, .reply = read_reply, .end = read_end};
+	.run = read_run, .reply = read_reply, .failed = read_failed, .end = read_end};
 
 void fs_op_read(
 	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The session: made, mounted, served, ended. The operations are in entry.c, dir.c, file.c and
- * refuse.c; how they wait is in op.c.
+ * The session: made, mounted, served, ended. The operations are in entry.c, announce.c, dir.c,
+ * file.c and refuse.c; how they wait is in op.c.
  *
  * libfuse's threads never wait for the network, so ten of them are enough for any number of
  * readers.
@@ -53,6 +53,9 @@ static struct fuse_lowlevel_ops operations(void)
 		.init = fs_op_init,
 		.lookup = fs_op_lookup,
 		.mknod = fs_op_mknod,
+		.mkdir = fs_op_mkdir,
+		.unlink = fs_op_unlink,
+		.rmdir = fs_op_rmdir,
 		.forget = fs_op_forget,
 		.forget_multi = fs_op_forget_multi,
 		.getattr = fs_op_getattr,
@@ -90,8 +93,20 @@ static void tree_entry_gone(void *arg, uint64_t parent, const char *name)
 
 static void tree_entry_appeared(void *arg, uint64_t parent, const char *name, bool directory)
 {
-	(void)directory;
-	notify_appeared(arg, parent, name);
+	notify_event(arg, &(struct herald_event){
+				  .kind = directory ? HERALD_DIRECTORY_NEW : HERALD_FILE_NEW,
+				  .parent = parent,
+				  .name = name});
+}
+
+static void tree_entry_disappeared(
+	void *arg, uint64_t parent, const char *name, uint64_t node, bool directory)
+{
+	notify_event(arg, &(struct herald_event){
+				  .kind = directory ? HERALD_DIRECTORY_GONE : HERALD_FILE_GONE,
+				  .parent = parent,
+				  .node = node,
+				  .name = name});
 }
 
 /* --- Options --- */
@@ -174,6 +189,7 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 		.directory = tree_directory_changed,
 		.gone = tree_entry_gone,
 		.appeared = tree_entry_appeared,
+		.disappeared = tree_entry_disappeared,
 	};
 	*ret = steal_ptr(fs);
 	return 0;
@@ -216,7 +232,7 @@ int fs_mount(struct fs *fs, const char *mountpoint, struct str *why)
 	fs->mounted = true;
 	r = herald_attach(fs->herald, fs->tree, mountpoint, fs->timeout_ms + HERALD_PATIENCE_MS);
 	if (r < 0)
-		log_info("inotify can not be told of new messages: %s", strerror(-r));
+		log_info("inotify can not be told of changes: %s", strerror(-r));
 	tree_set_observer(fs->tree, &fs->observer);
 	return 0;
 }

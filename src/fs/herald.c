@@ -181,31 +181,50 @@ static void give_up(struct fs_herald *herald, const char *why)
 	bool unexpected = atomic_load(&herald->there);
 	herald_kill(herald);
 	if (unexpected)
-		log_info("the herald %s: inotify is not told of new messages any more", why);
+		log_info("the herald %s: inotify is not told of changes any more", why);
 }
 
 /* --- What is being announced --- */
 
-static void set_name(struct fs_herald *herald, uint64_t parent, const char *name)
+static void set_event(struct fs_herald *herald, const struct herald_event *event)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&herald->lock);
 	herald->announcing = true;
-	herald->parent = parent;
-	memcpy(herald->name, name, strlen(name) + 1);
+	herald->looked = false;
+	herald->kind = event->kind;
+	herald->parent = event->parent;
+	herald->node = event->node;
+	memcpy(herald->name, event->name, strlen(event->name) + 1);
 }
 
-static void clear_name(struct fs_herald *herald)
+static void clear_event(struct fs_herald *herald)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&herald->lock);
 	herald->announcing = false;
 }
 
-bool herald_announces(struct fs_herald *herald, pid_t pid, uint64_t parent, const char *name)
+bool herald_announces(struct fs_herald *herald, pid_t pid, uint64_t parent, const char *name,
+	struct herald_event *ret)
 {
 	if (!herald || pid != herald->pid)
 		return false;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&herald->lock);
-	return herald->announcing && herald->parent == parent && strcmp(herald->name, name) == 0;
+	if (!herald->announcing || herald->parent != parent || strcmp(herald->name, name) != 0)
+		return false;
+	*ret = (struct herald_event){herald->kind, parent, herald->node, name};
+	return true;
+}
+
+void herald_show(struct fs_herald *herald)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&herald->lock);
+	herald->looked = true;
+}
+
+bool herald_was_shown(struct fs_herald *herald)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&herald->lock);
+	return herald->looked;
 }
 
 /* --- Order and answer --- */
@@ -213,7 +232,8 @@ bool herald_announces(struct fs_herald *herald, pid_t pid, uint64_t parent, cons
 static void heard(struct fs_herald *herald, int32_t answer)
 {
 	herald->asked = false;
-	clear_name(herald);
+	clear_event(herald);
+	herald->answer = answer;
 	if (answer < 0)
 		log_debug("inotify: %s: %s", herald->name, strerror(-answer));
 }
@@ -244,11 +264,13 @@ bool herald_ready(struct fs_herald *herald)
 	return !herald->asked && herald_is_there(herald);
 }
 
-static int compose(struct fs_herald *herald, uint64_t parent, const char *name, struct str *ret)
+static int compose(struct fs_herald *herald, const struct herald_event *event, struct str *ret)
 {
 	_cleanup_str_ struct str path = STR_INIT;
-	struct herald_order order = {.device = herald->device};
-	int r = tree_directory_path(herald->tree, parent, &path);
+	struct herald_order order = {.device = herald->device,
+		.directory = event->parent,
+		.kind = event->kind};
+	int r = tree_directory_path(herald->tree, event->parent, &path);
 	if (r < 0)
 		return r;
 	str_append(ret, &order, sizeof(order));
@@ -256,22 +278,24 @@ static int compose(struct fs_herald *herald, uint64_t parent, const char *name, 
 	if (path.len)
 		str_printf(ret, "/%s", path.data);
 	str_putc(ret, 0);
-	str_append(ret, name, strlen(name) + 1);
+	str_append(ret, event->name, strlen(event->name) + 1);
 	r = str_error(ret);
 	return r == 0 && ret->len > HERALD_ORDER_MAX ? -ENAMETOOLONG : r;
 }
 
-void herald_announce(struct fs_herald *herald, uint64_t parent, const char *name)
+int herald_announce(struct fs_herald *herald, const struct herald_event *event)
 {
 	_cleanup_str_ struct str order = STR_INIT;
-	if (strlen(name) > NAME_MAX || compose(herald, parent, name, &order) < 0)
-		return;
-	set_name(herald, parent, name);
+	int r = strlen(event->name) > NAME_MAX ? -ENAMETOOLONG : compose(herald, event, &order);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	set_event(herald, event);
 	if (send(herald->fd, order.data, order.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
 		give_up(herald, "has ended");
-		return;
+		return -EPIPE;
 	}
 	herald->asked = true;
 	herald->asked_ms = clock_now_ms();
 	hear(herald, HERALD_ANSWER_MS);
+	return herald->asked ? -EINPROGRESS : herald->answer;
 }

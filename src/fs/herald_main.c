@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The herald's own side: makes a name, says how that went, and ends with the one that started it.
- * It shares nothing with it but the socket, and is in the mount only while it makes a name.
+ * The herald's own side: makes a name or takes it away, says how that went, and ends with the one
+ * that started it. It shares nothing with it but the socket, and is in the mount only meanwhile.
  *
- * The directory is opened, and seen to lie on the device that was told, before the name is made in
- * it: a path alone could lead elsewhere once the mount has ended, and there the name would be a
- * true file. While it is open, the mount can not end.
+ * The directory is opened, and seen to be the one that was meant, by device and inode, before
+ * anything is done in it: a path alone could lead elsewhere once the mount has ended, and there the
+ * name would be a true file. While it is open, the mount can not end.
  */
 #include "herald.h"
 
@@ -53,22 +53,39 @@ static void settle(int fd, pid_t starter)
 		_exit(0);
 }
 
-/* Asks nobody: what it tells of the device is always known. */
-static bool lies_on(int directory, uint64_t device)
+/* Asks nobody: what it tells of the device and the inode's number is always known. */
+static bool is_meant(int directory, const struct herald_order *order)
 {
 	struct statx stx;
-	return statx(directory, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx) == 0 &&
-	       herald_device(stx.stx_dev_major, stx.stx_dev_minor) == device;
+	return statx(directory, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &stx) == 0 &&
+	       herald_device(stx.stx_dev_major, stx.stx_dev_minor) == order->device &&
+	       stx.stx_ino == order->directory;
 }
 
-static int make_name(uint64_t device, const char *path, const char *name)
+static int change(int directory, uint64_t kind, const char *name)
+{
+	switch (kind) {
+	case HERALD_FILE_NEW:
+		return mknodat(directory, name, S_IFREG | 0400, 0);
+	case HERALD_FILE_GONE:
+		return unlinkat(directory, name, 0);
+	case HERALD_DIRECTORY_NEW:
+		return mkdirat(directory, name, 0500);
+	case HERALD_DIRECTORY_GONE:
+		return unlinkat(directory, name, AT_REMOVEDIR);
+	}
+	errno = EPROTO;
+	return -1;
+}
+
+static int change_name(const struct herald_order *order, const char *path, const char *name)
 {
 	_cleanup_close_ int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		return -errno;
-	if (!lies_on(directory, device))
+	if (!is_meant(directory, order))
 		return -ENODEV;
-	return mknodat(directory, name, S_IFREG | 0400, 0) < 0 ? -errno : 0;
+	return change(directory, order->kind, name) < 0 ? -errno : 0;
 }
 
 /* buf is ended by a NUL beyond its len bytes. */
@@ -81,7 +98,7 @@ static int obey(const char *buf, size_t len)
 	const char *path = buf + sizeof(order), *name = path + strlen(path) + 1;
 	if (name >= buf + len)
 		return -EPROTO;
-	return make_name(order.device, path, name);
+	return change_name(&order, path, name);
 }
 
 _Noreturn void herald_main(int fd, pid_t starter)

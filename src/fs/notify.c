@@ -7,9 +7,11 @@
  * each other for the same reason: the lookup holds the directory's lock until its entry is there,
  * and the entry is forgotten after that.
  *
- * New names are announced from here, too, so that the kernel is never told to forget a name while
- * another is being made in the same directory (see herald.c); one at a time, and only when nothing
- * is to be forgotten.
+ * Names that come and go are announced from here, too, so that the kernel is never told to forget a
+ * name while another is being made in the same directory (see herald.c); one at a time, in their
+ * order, and only when nothing is to be forgotten. So what is announced as gone is forgotten by
+ * then. Two that take each other back are dropped while they wait; if the first was on its way and
+ * found that it is not true any more, the second is dropped, too.
  *
  * To forget attributes alone takes no such lock. That is done at once, because a reader of a file
  * that turned out longer than announced must see the new length before its read returns.
@@ -41,7 +43,10 @@
 struct notice {
 	struct list_node node;
 	uint64_t inode; /* or the parent */
-	char name[];    /* "": the inode itself */
+	/* of what is announced */
+	enum herald_kind kind;
+	uint64_t what;
+	char name[]; /* "": the inode itself */
 };
 
 static void notice_send(struct notify *notify, const struct notice *notice)
@@ -59,7 +64,16 @@ static void drop_names(struct notify *notify)
 	struct list_node *node;
 	while ((node = list_pop(&notify->names)))
 		free(container_of(node, struct notice, node));
-	notify->name_count = 0;
+	notify->name_count = notify->gone_count = 0;
+	free(steal_ptr(notify->unpaired));
+}
+
+static void take_name(struct notify *notify, struct notice *notice)
+{
+	list_remove(&notice->node);
+	notify->name_count--;
+	notify->gone_count -= herald_is_gone(notice->kind) ? 1 : 0;
+	notify->flooded = notify->flooded && notify->name_count > 0;
 }
 
 static bool is_paced(const struct notify *notify)
@@ -74,20 +88,39 @@ static bool is_expecting(struct notify *notify)
 	return notify->expecting;
 }
 
-/* Lock held. NULL: there is none yet, the herald is late, or would have to wait for a lookup. */
-static struct list_node *pop_name(struct notify *notify)
+/* Directories fall into classes, so that counting needs no memory; two in one class wait for each other at times. */
+static int *held_of(struct notify *notify, uint64_t directory)
+{
+	return &notify->held[(directory ^ directory >> 32 ^ directory >> 38) % NOTIFY_HELD];
+}
+
+/* The first name; NULL: there is none, or what it takes the lock of is held. */
+static struct notice *first_name(struct notify *notify)
+{
+	if (list_empty(&notify->names))
+		return NULL;
+	struct notice *notice = container_of(notify->names.next, struct notice, node);
+	bool held = *held_of(notify, notice->inode) > 0 ||
+	            (notice->what && *held_of(notify, notice->what) > 0);
+	return held ? NULL : notice;
+}
+
+/* Lock held. NULL: there is none yet, the herald is late, or would have to wait for a request. */
+static struct notice *pop_name(struct notify *notify)
 {
 	bool ready = herald_ready(notify->herald);
 	if (!herald_is_there(notify->herald))
 		drop_names(notify);
-	if (!ready || notify->held > 0 || list_empty(&notify->names) || is_paced(notify) ||
-		is_expecting(notify))
+	struct notice *notice = ready ? first_name(notify) : NULL;
+	if (!notice || is_paced(notify) || is_expecting(notify))
 		return NULL;
 	if (notify->name_count > PACE_NAMES)
 		notify->name_ms = clock_now_ms() + notify->pace_ms;
-	notify->name_count--;
-	notify->flooded = notify->flooded && notify->name_count > 0;
-	return list_pop(&notify->names);
+	take_name(notify, notice);
+	notify->naming = true;
+	notify->naming_parent = notice->inode;
+	notify->naming_node = notice->what;
+	return notice;
 }
 
 /* Lock held. */
@@ -96,7 +129,7 @@ static void wait_change(struct notify *notify)
 	struct timespec until;
 	bool late = herald_is_late(notify->herald);
 	/* Not is_paced() again: the pause may be over by now, and nobody would say so. */
-	bool paced = notify->name_count > 0 && notify->held <= 0;
+	bool paced = first_name(notify);
 	if (!late && !paced) {
 		pthread_cond_wait(&notify->changed, &notify->lock);
 		return;
@@ -117,14 +150,60 @@ static struct notice *notice_next(struct notify *notify, bool *ret_name)
 	for (; !notify->ending; wait_change(notify)) {
 		struct list_node *node = list_pop(&notify->queue);
 		*ret_name = !node;
-		if (!node)
-			node = pop_name(notify);
-		notify->busy = node;
-		notify->naming = node && *ret_name;
-		if (node)
-			return container_of(node, struct notice, node);
+		struct notice *notice =
+			node ? container_of(node, struct notice, node) : pop_name(notify);
+		notify->busy = notice;
+		if (notice)
+			return notice;
 	}
 	return NULL;
+}
+
+static bool is_opposite(const struct notice *a, const struct notice *b)
+{
+	return a->inode == b->inode && herald_is_directory(a->kind) == herald_is_directory(b->kind) &&
+	       herald_is_gone(a->kind) != herald_is_gone(b->kind) && strcmp(a->name, b->name) == 0;
+}
+
+/* The last that waits and is taken back by notice; NULL. Lock held. */
+static struct notice *find_opposite(struct notify *notify, const struct notice *notice)
+{
+	size_t others = herald_is_gone(notice->kind) ? notify->name_count - notify->gone_count
+	                                             : notify->gone_count;
+	if (others == 0)
+		return NULL;
+	for (struct list_node *pos = notify->names.prev; pos != &notify->names; pos = pos->prev) {
+		struct notice *other = container_of(pos, struct notice, node);
+		if (is_opposite(notice, other))
+			return other;
+	}
+	return NULL;
+}
+
+/* Takes notice, which was not announced, because it is not true any more: its opposite is not to be either. */
+static void leave_unpaired(struct notify *notify, struct notice *notice)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
+	struct notice *other = find_opposite(notify, notice);
+	if (other) {
+		take_name(notify, other);
+		free(other);
+		free(notice);
+		return;
+	}
+	free(notify->unpaired);
+	notify->unpaired = notice;
+}
+
+/* Takes notice. */
+static void announce(struct notify *notify, struct notice *notice)
+{
+	const struct herald_event event = {
+		notice->kind, notice->inode, notice->what, notice->name};
+	if (herald_announce(notify->herald, &event) == -ENOENT)
+		leave_unpaired(notify, notice);
+	else
+		free(notice);
 }
 
 static void *notify_main(void *arg)
@@ -133,10 +212,11 @@ static void *notify_main(void *arg)
 	struct notice *notice;
 	bool name;
 	while ((notice = notice_next(notify, &name))) {
-		if (name)
-			herald_announce(notify->herald, notice->inode, notice->name);
-		else
-			notice_send(notify, notice);
+		if (name) {
+			announce(notify, notice);
+			continue;
+		}
+		notice_send(notify, notice);
 		free(notice);
 	}
 	return NULL;
@@ -214,7 +294,7 @@ static bool is_repeated(const struct notify *notify, const struct notice *notice
 static struct notice *notice_create(uint64_t inode, const char *name)
 {
 	size_t name_size = strlen(name) + 1;
-	struct notice *notice = malloc(sizeof(*notice) + name_size);
+	struct notice *notice = calloc(1, sizeof(*notice) + name_size);
 	if (!notice)
 		return NULL;
 	notice->inode = inode;
@@ -237,10 +317,29 @@ static void notify_push(struct notify *notify, uint64_t inode, const char *name)
 	pthread_cond_signal(&notify->changed);
 }
 
+/* Whether notice takes back one that waits, or could not be announced: neither is told. Lock held. */
+static bool cancel(struct notify *notify, const struct notice *notice)
+{
+	struct notice *other = find_opposite(notify, notice);
+	if (other) {
+		take_name(notify, other);
+		free(other);
+		return true;
+	}
+	bool pair = notify->unpaired && is_opposite(notice, notify->unpaired);
+	if (pair)
+		free(steal_ptr(notify->unpaired));
+	return pair;
+}
+
 /* Takes notice. false: it is one too many, the first of this flood. */
 static bool name_push(struct notify *notify, struct notice *notice)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
+	if (!notify->quiet && cancel(notify, notice)) {
+		free(notice);
+		return true;
+	}
 	if (notify->quiet || notify->name_count >= NOTIFY_NAMES_MAX) {
 		bool first = !notify->quiet && !notify->flooded;
 		notify->flooded = true;
@@ -249,25 +348,34 @@ static bool name_push(struct notify *notify, struct notice *notice)
 	}
 	list_push(&notify->names, &notice->node);
 	notify->name_count++;
+	notify->gone_count += herald_is_gone(notice->kind) ? 1 : 0;
 	pthread_cond_signal(&notify->changed);
 	return true;
 }
 
-void notify_appeared(struct notify *notify, uint64_t parent, const char *name)
+void notify_event(struct notify *notify, const struct herald_event *event)
 {
-	struct notice *notice =
-		herald_is_there(notify->herald) ? notice_create(parent, name) : NULL;
-	if (notice && !name_push(notify, notice))
-		log_info("too many new messages at once: inotify is not told of all of them");
+	struct notice *notice = herald_is_there(notify->herald)
+	                                ? notice_create(event->parent, event->name)
+	                                : NULL;
+	if (!notice)
+		return;
+	notice->kind = event->kind;
+	notice->what = herald_is_gone(event->kind) ? event->node : 0;
+	if (!name_push(notify, notice))
+		log_info("too many changes at once: inotify is not told of all of them");
 }
 
-bool notify_hold(struct notify *notify, int change)
+bool notify_hold(struct notify *notify, uint64_t directory, int change)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
-	notify->held += change;
-	if (notify->held <= 0 && !list_empty(&notify->names))
+	int *held = held_of(notify, directory);
+	*held += change;
+	if (*held <= 0 && !list_empty(&notify->names))
 		pthread_cond_signal(&notify->changed);
-	if (change < 0 || !notify->naming)
+	bool meets = notify->naming && (held == held_of(notify, notify->naming_parent) ||
+					       held == held_of(notify, notify->naming_node));
+	if (change < 0 || !meets)
 		return true;
 	notify->name_ms = clock_now_ms() + AGAIN_MS;
 	return false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the kernel is told to forget, and of what is new, told from a thread of its own. */
+/* What the kernel is told to forget, and of what came and went, told from a thread of its own. */
 #ifndef MAILFS_FS_NOTIFY_H
 #define MAILFS_FS_NOTIFY_H
 
@@ -10,29 +10,34 @@
 
 #include "mailfs/util/list.h"
 
-struct fs_herald;
+#include "herald.h"
+
 struct fuse_session;
 
 /*
- * New names that wait to be announced; whoever waits with inotify has a queue of 16,384 by default.
+ * Names that wait to be announced; whoever waits with inotify has a queue of 16,384 by default.
  */
 #define NOTIFY_NAMES_MAX 4096
+#define NOTIFY_HELD      64 /* classes of directories */
 
 struct notify {
 	struct fuse_session *session;
-	struct fs_herald *herald; /* NULL: new names are not announced */
+	struct fs_herald *herald; /* NULL: names are not announced */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct list_node queue; /* what is to be forgotten */
 	struct list_node names; /* what is to be announced, when nothing is to be forgotten */
 	size_t name_count;
+	size_t gone_count;            /* of these, how many are of what is gone */
 	struct sync_account *account; /* NULL: never downloads; the tests' */
 	int pace_ms;                  /* between names, when there are many */
 	int64_t name_ms;              /* no name before this time (monotonic) */
 	bool expecting; /* names wait until a download has ended, which is looked for now and then */
-	bool naming;    /* a name is being announced */
-	int held;       /* requests that wait while the kernel keeps their directories locked */
+	bool naming;    /* a name is being announced, which may take the locks of these: */
+	uint64_t naming_parent, naming_node;
+	int held[NOTIFY_HELD]; /* requests that wait while the kernel keeps their directories locked */
+	struct notice *unpaired; /* was not announced, since the opposite had come to pass */
 	bool flooded;   /* since names was empty, some were dropped */
 	bool running;   /* the thread */
 	bool busy;      /* it talks to the kernel at the moment */
@@ -60,19 +65,19 @@ void notify_inode(struct notify *notify, uint64_t node);
 /* There is no name in parent any more. Queued. Blocks: never. */
 void notify_entry(struct notify *notify, uint64_t parent, const char *name);
 /*
- * There is a new name in parent, of which programs that wait are told. Queued, behind all that is
- * to be forgotten; dropped where NOTIFY_NAMES_MAX wait. Blocks: never.
+ * A name came or went, of which programs that wait are told. Queued, behind all that is to be forgotten; dropped where
+ * NOTIFY_NAMES_MAX wait. What comes and goes, or goes and comes, before it was told is not told at all. Blocks: never.
  */
-void notify_appeared(struct notify *notify, uint64_t parent, const char *name);
+void notify_event(struct notify *notify, const struct herald_event *event);
 /*
- * change: 1: a lookup begins to wait, -1: it has ended. Meanwhile no name is announced: the herald would wait for the
- * directory's lock, and everybody else behind the herald. false: it may be waiting for it already; the lookup must let go
- * of the lock, and may come again at once: no name is announced then. Blocks: never.
+ * change: 1: a request begins to wait that has the lock of a directory, -1: it has ended. Meanwhile no name is announced that
+ * takes the same lock: the herald would wait for it, and everybody else behind the herald. false: it may be waiting for it
+ * already; a lookup must let go of the lock, and may come again at once: no name is announced then. Blocks: never.
  */
-bool notify_hold(struct notify *notify, int change);
+bool notify_hold(struct notify *notify, uint64_t directory, int change);
 /*
- * The herald has the directory's lock: whoever comes for it from now on gets it after the herald, who waits for nobody any
- * more. Blocks: never.
+ * The herald has all locks that it needs: whoever comes for one from now on gets it after the herald, who waits for nobody
+ * any more. Blocks: never.
  */
 void notify_named(struct notify *notify);
 

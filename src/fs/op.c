@@ -52,15 +52,15 @@ void op_unref(struct fs_op *op)
 static bool hold_begin(struct fs_op *op)
 {
 	int none = OP_HOLD_NONE;
-	return !op->class->locks_directory ||
+	return op->class->lock == OP_LOCK_NONE ||
 	       !atomic_compare_exchange_strong(&op->hold, &none, OP_HOLD_TOLD) ||
-	       notify_hold(&op->fs->notify, 1);
+	       notify_hold(&op->fs->notify, op->node, 1) || op->class->lock == OP_LOCK_STAYS;
 }
 
 static void hold_end(struct fs_op *op)
 {
 	if (atomic_exchange(&op->hold, OP_HOLD_OVER) == OP_HOLD_TOLD)
-		notify_hold(&op->fs->notify, -1);
+		notify_hold(&op->fs->notify, op->node, -1);
 }
 
 /* By the owner, in the interrupt function or after it was taken out. */
@@ -68,6 +68,8 @@ static void deliver(struct fs_op *op, int r)
 {
 	hold_end(op);
 	op->result = r;
+	if (r < 0 && op->class->failed)
+		op->class->failed(op);
 	if (r < 0)
 		fuse_reply_err(op->req, -r);
 	else

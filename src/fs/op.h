@@ -11,6 +11,9 @@ struct fs_op;
 struct fs_file;
 struct fs_dir;
 
+/* OP_LOCK_LETS_GO: it can be asked to come again. */
+enum fs_op_lock { OP_LOCK_NONE, OP_LOCK_STAYS, OP_LOCK_LETS_GO };
+
 struct fs_op_class {
 	/*
 	 * Asks the tree. -EINPROGRESS: op is not to be touched any more; a negative errno; else 0,
@@ -19,10 +22,12 @@ struct fs_op_class {
 	int (*run)(struct fs_op *op);
 	/* Answers the request, which is gone afterwards. */
 	void (*reply)(struct fs_op *op);
+	/* Before the answer of an error, op->result: what a next request is to find already. NULL: nothing is to be done. */
+	void (*failed)(struct fs_op *op);
 	/* After any answer, also one of an error (op->result). NULL: nothing is to be done. */
 	void (*end)(struct fs_op *op);
-	/* The kernel holds the directory's lock until the answer. */
-	bool locks_directory;
+	/* Whether the kernel holds the lock of the directory, which is op->node, until the answer. */
+	enum fs_op_lock lock;
 };
 
 /* Whether the notifier has been told that a request waits; each state follows from the one before. */
@@ -64,6 +69,8 @@ struct fs_op {
  */
 struct fs_op *op_create(
 	fuse_req_t req, const struct fs_op_class *class, uint64_t node, const char *name);
+/* As above: a lookup. */
+struct fs_op *op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 /* Runs it; it answers and frees itself, now or later. */
 void op_start(struct fs_op *op);
 void op_ref(struct fs_op *op);

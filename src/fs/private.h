@@ -47,13 +47,19 @@ struct fuse_entry_param entry_param(const struct tree_entry *entry);
 
 /* --- entry.c: valid replies are those that fuse_lowlevel.h names for each --- */
 void fs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
-void fs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
 void fs_op_forget(fuse_req_t req, fuse_ino_t node, uint64_t count);
 void fs_op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
 void fs_op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void fs_op_statfs(fuse_req_t req, fuse_ino_t node);
 void fs_op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size);
 void fs_op_listxattr(fuse_req_t req, fuse_ino_t node, size_t size);
+/* --- announce.c --- */
+/* Whether it was the herald's, which is answered. */
+bool announce_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void fs_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void fs_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 /* --- dir.c --- */
 /* Closes what is still open when the mount has ended: no release comes any more. */
 void dirs_close(struct fs *fs);
@@ -66,6 +72,10 @@ void fs_op_releasedir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi
 /* --- file.c --- */
 /* As dirs_close(); all reads are answered. */
 void files_close(struct fs *fs);
+/* The attributes of a node that is open; false: it is not. */
+bool files_attributes(struct fs *fs, fuse_ino_t node, struct tree_entry *ret);
+/* What is open is what it was when it was opened. */
+void files_correct(struct fs *fs, struct tree_entry *entry);
 void fs_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void fs_op_read(
 	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What would change the mailbox. Each is answered, so that programs are told EROFS and not that the
- * operation does not exist. (MKNOD is in entry.c, because of one who may.)
+ * operation does not exist. (Some are in announce.c, because of one who may.)
  */
 #include <errno.h>
 #include <unistd.h>
@@ -13,21 +13,6 @@
 
 static void fs_op_setattr(
 	fuse_req_t req, fuse_ino_t node, struct stat *attr, int to_set, struct fuse_file_info *fi)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void fs_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void fs_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void fs_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	fuse_reply_err(req, EROFS);
 }
@@ -104,9 +89,6 @@ void refuse_changes(struct fuse_lowlevel_ops *ops)
 {
 	ops->setattr = fs_op_setattr;
 	ops->access = fs_op_access;
-	ops->mkdir = fs_op_mkdir;
-	ops->unlink = fs_op_unlink;
-	ops->rmdir = fs_op_rmdir;
 	ops->symlink = fs_op_symlink;
 	ops->rename = fs_op_rename;
 	ops->link = fs_op_link;

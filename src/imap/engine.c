@@ -75,11 +75,19 @@ int imap_engine_lost(struct imap_engine *engine, int err, struct source_error *e
 
 void imap_engine_refuse(struct imap_engine *engine, unsigned capabilities, const char *what)
 {
+	bool no = imap_engine_refused(engine);
 	if (!(engine->refused & capabilities))
-		log_info("the server announces %s but refuses it: it is used without (%s)", what,
-			engine->answer.text[0] ? engine->answer.text : "it does not say why");
+		log_info("%s is not used on this connection: the server announces it, but %s%s",
+			what, no ? "refuses it: " : "does not keep to it",
+			no ? engine->answer.text : "");
 	engine->refused |= capabilities;
 	engine->caps.set &= ~capabilities;
+}
+
+bool imap_engine_refused(const struct imap_engine *engine)
+{
+	return !engine->dead &&
+	       (engine->answer.status == IMAP_NO || engine->answer.status == IMAP_BAD);
 }
 
 bool imap_engine_not_understood(const struct imap_engine *engine)
@@ -281,13 +289,13 @@ static int uidvalidity_fail(struct imap_engine *engine, struct source_error *err
 int imap_engine_run(struct imap_engine *engine, struct imap_command *command,
 	const struct imap_exchange *exchange, struct source_error *error)
 {
+	engine->answer = (struct imap_answer){0};
 	str_append(&command->text, "\r\n", 2);
 	if (str_error(&command->text) < 0)
 		return source_fail(error, exchange->scope, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER,
 			-ENOMEM, "out of memory");
 	if (command->bad)
 		return command_bad(exchange->scope, error);
-	engine->answer = (struct imap_answer){0};
 	int r = run_pieces(engine, command, exchange, error);
 	if (r < 0)
 		return r;

@@ -195,7 +195,9 @@ int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exc
 void imap_engine_progress(struct imap_engine *engine, size_t bytes);
 /* What the server has announced and refuses is not used any more in this session. what: for the log. */
 void imap_engine_refuse(struct imap_engine *engine, unsigned capabilities, const char *what);
-/* Whether the last command was refused because the server does not understand it. */
+/* Whether the last command was answered with NO or BAD. */
+bool imap_engine_refused(const struct imap_engine *engine);
+/* Whether that was because the server does not understand it. */
 bool imap_engine_not_understood(const struct imap_engine *engine);
 /* The connection failed with err. Returns the errno in error. */
 int imap_engine_lost(struct imap_engine *engine, int err, struct source_error *error);

@@ -72,15 +72,9 @@ static int unable(struct imap_engine *engine, struct source_error *error)
 	engine->notifying = false;
 	imap_engine_refuse(engine, IMAP_CAP_NOTIFY, "NOTIFY");
 	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NEVER, SOURCE_CAUSE_OTHER,
-		-EOPNOTSUPP, "the server can not watch all folders: %s",
-		engine->answer.text[0] ? engine->answer.text : "it does not say why");
-}
-
-/* Whether the command was answered by no. */
-static bool is_refused(const struct imap_engine *engine)
-{
-	return !engine->dead &&
-	       (engine->answer.status == IMAP_NO || engine->answer.status == IMAP_BAD);
+		-EOPNOTSUPP, "the server can not watch all folders%s%s",
+		imap_engine_refused(engine) ? ": " : "",
+		imap_engine_refused(engine) ? engine->answer.text : "");
 }
 
 /* With a mailbox open its news would come in another form. */
@@ -97,7 +91,7 @@ static int close_mailbox(struct imap_watch *watch, struct source_error *error)
 	int r = notify_run(watch, &command, "UNSELECT", error);
 	if (r == 0)
 		engine->opened = false;
-	return r < 0 && is_refused(engine) ? unable(engine, error) : r;
+	return r < 0 && imap_engine_refused(engine) ? unable(engine, error) : r;
 }
 
 /* The name of a namespace's root: its prefix without the delimiter at its end. */
@@ -146,7 +140,7 @@ static int set_run(
 	if (r == 0)
 		return engine->notifying ? 0 : unable(engine, error);
 	engine->notifying = false;
-	return is_refused(engine) ? unable(engine, error) : r;
+	return imap_engine_refused(engine) ? unable(engine, error) : r;
 }
 
 static int notify_begin(struct imap_watch *watch, struct source_error *error)

@@ -205,7 +205,7 @@ static enum parameter parameter_best(
 	const struct imap_engine *engine, const struct source_resync *resync)
 {
 	if (resync && engine->qresync && engine->caps.set & IMAP_CAP_QRESYNC &&
-		resync->modseq <= INT64_MAX)
+		resync->uidvalidity > 0 && resync->modseq > 0 && resync->modseq <= INT64_MAX)
 		return PARAMETER_QRESYNC;
 	return engine->caps.set & IMAP_CAP_CONDSTORE ? PARAMETER_CONDSTORE : PARAMETER_NONE;
 }
@@ -248,11 +248,8 @@ int imap_select(struct imap_engine *engine, const char *mailbox, bool readonly,
 	engine->uidvalidity = 0;
 	engine->uidvalidity_changed = false;
 	int r = select_any(engine, mailbox, readonly, resync, &state, error);
-	if (r < 0) {
-		bool refused =
-			engine->answer.status == IMAP_NO || engine->answer.status == IMAP_BAD;
-		return engine->dead || !refused ? r : select_fail(engine, error);
-	}
+	if (r < 0)
+		return imap_engine_refused(engine) ? select_fail(engine, error) : r;
 	if (state.uidvalidity == 0)
 		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER,
 			SOURCE_CAUSE_MAILBOX, -EIO,

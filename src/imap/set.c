@@ -207,6 +207,8 @@ void imap_set_limits(struct imap_set *set, struct imap_engine *engine, struct ne
 	*ret = imap_fetch_limits;
 	ret->line_bytes = LINE_MAX_BYTES;
 	ret->response_bytes = LINE_MAX_BYTES;
+	ret->literal_bytes = 1 << 20; /* no list has literals, and what else comes is short */
+	ret->literals = 16;
 	ret->spill = spill;
 	ret->spill_arg = set;
 	ret->spill_bytes = SPILL_BYTES;

@@ -167,6 +167,8 @@ static int take_response(
 	for (unsigned literals = 0;; literals++) {
 		size_t start = out->len;
 		uint64_t taken, room = smaller(line_left, limits->response_bytes - out->len);
+		if (literals > 0 && limits->spill)
+			room = smaller(room, limits->spill_bytes);
 		int r = take_line(stream, room, literals == 0 ? limits : NULL, out, &taken);
 		if (r < 0)
 			return r;

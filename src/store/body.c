@@ -15,8 +15,23 @@ void body_cut(struct store_body *body, uint64_t size)
 {
 	if (ranges_end(&body->held) <= size)
 		return;
+	const struct sum *sum = sums_find(&body->sums, size / SUMS_PIECE_BYTES);
+	bool in_piece =
+		ranges_next(&body->held, size) / SUMS_PIECE_BYTES == size / SUMS_PIECE_BYTES;
+	if (in_piece && sum && sum->state == SUM_STORED)
+		size -= size % SUMS_PIECE_BYTES;
 	ranges_truncate(&body->held, size);
+	sums_forget(&body->sums, size, UINT64_MAX);
+	body->cuts++;
 	body->dirty = true;
+	body_measure(body);
+}
+
+void body_measure(struct store_body *body)
+{
+	uint64_t bytes = ranges_blocks(&body->held, 0, UINT64_MAX, USAGE_BLOCK_BYTES);
+	usage_take(body->store, (int64_t)bytes - (int64_t)body->taken_bytes);
+	body->taken_bytes = bytes;
 }
 
 /* ---- disowning: store->lock is held ---- */
@@ -34,10 +49,11 @@ void body_disown_locked(struct store_body *body)
 	pthread_mutex_unlock(&body->lock);
 	if (body->fd < 0 && !empty && body_open_file(body) < 0) {
 		_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->lock);
-		ranges_truncate(&body->held, 0);
+		body_cut(body, 0);
 	}
 	body_file_remove(body->store, body->id, body->section);
 	body->disowned = true;
+	body_forget_row(body);
 }
 
 static void disown(struct store_body *body)
@@ -86,6 +102,7 @@ static struct store_body *create(struct store *store, uint64_t id, const char *s
 	list_init(&body->node);
 	pthread_rwlock_init(&body->io, NULL);
 	pthread_mutex_init(&body->lock, NULL);
+	pthread_mutex_init(&body->recording, NULL);
 	body_check_init(&body->check);
 	return body;
 }
@@ -94,25 +111,55 @@ static void destroy(struct store_body *body)
 {
 	cleanup_close(&body->fd);
 	ranges_finish(&body->held);
+	sums_finish(&body->sums);
 	body_check_finish(&body->check);
+	pthread_mutex_destroy(&body->recording);
 	pthread_mutex_destroy(&body->lock);
 	pthread_rwlock_destroy(&body->io);
 	free(body);
 }
 
-bool body_is_open(struct store *store, uint64_t id, const char *section)
+static struct store_body *find(struct store *store, uint64_t id, const char *section)
 {
 	struct list_node *head = bucket(store, id), *pos, *tmp;
 	list_for_each(pos, tmp, head)
 	{
 		struct store_body *body = container_of(pos, struct store_body, node);
 		if (body->id == id && !body->disowned && strcmp(body->section, section) == 0)
-			return true;
+			return body;
 	}
-	return false;
+	return NULL;
 }
 
-/* Reads the map. One that can not be understood holds nothing. */
+bool body_is_open(struct store *store, uint64_t id, const char *section)
+{
+	return find(store, id, section) != NULL;
+}
+
+bool body_skip_open(struct store *store, uint64_t id, const char *section)
+{
+	struct store_body *body = find(store, id, section);
+	if (body)
+		atomic_store(&body->used, true);
+	return body != NULL;
+}
+
+/* The map, and its checksums; where they can not be understood, or do not fit together, nothing is held. */
+static int parse(struct store_body *body, sqlite3_stmt *statement)
+{
+	const void *map = sqlite3_column_blob(statement, 1);
+	int rc = ranges_parse(
+		map, map ? (size_t)sqlite3_column_bytes(statement, 1) : 0, &body->held);
+	if (rc < 0 || sqlite3_column_type(statement, 2) == SQLITE_NULL)
+		return rc == -EINVAL ? 0 : rc;
+	const void *sums = sqlite3_column_blob(statement, 2);
+	rc = sums_parse(sums, sums ? (size_t)sqlite3_column_bytes(statement, 2) : 0, &body->held,
+		&body->sums);
+	if (rc == -EINVAL)
+		ranges_truncate(&body->held, 0);
+	return rc == -EINVAL ? 0 : rc;
+}
+
 static int load(struct store_body *body)
 {
 	struct db *db = &body->store->db;
@@ -124,14 +171,17 @@ static int load(struct store_body *body)
 	int rc = db_step(db, statement);
 	if (rc <= 0)
 		return rc;
-	const void *map = sqlite3_column_blob(statement, 1);
-	rc = ranges_parse(map, map ? (size_t)sqlite3_column_bytes(statement, 1) : 0, &body->held);
-	if (rc == -ENOMEM)
+	rc = parse(body, statement);
+	if (rc < 0)
 		return rc;
+	body->had_row = body->has_row = true;
+	body->row_bytes = sqlite3_column_int64(statement, 3);
+	usage_take(body->store, -body->row_bytes);
+	body_measure(body);
 	if (sqlite3_column_type(statement, 0) != SQLITE_NULL) {
 		body->size = (uint64_t)sqlite3_column_int64(statement, 0);
 		body->size_known = true;
-		ranges_truncate(&body->held, body->size);
+		body_cut(body, body->size);
 	}
 	return 0;
 }
@@ -187,10 +237,15 @@ void store_body_close(struct store_body *body)
 {
 	if (!body)
 		return;
-	pthread_mutex_lock(&body->store->lock);
+	struct store *store = body->store;
+	/* Nobody else uses it any more. */
 	if (body->dirty)
-		body_record_locked(body);
+		body_record(body);
+	pthread_mutex_lock(&store->lock);
+	body_settle(body);
+	if (body->has_row && atomic_load(&body->used))
+		usage_touch(store, body->id, body->section);
 	list_remove(&body->node);
-	pthread_mutex_unlock(&body->store->lock);
+	pthread_mutex_unlock(&store->lock);
 	destroy(body);
 }

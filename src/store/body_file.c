@@ -58,6 +58,11 @@ int body_file_open(struct store *store, uint64_t id, const char *section, bool t
 	struct body_path path = body_path(id, section);
 	int fd = body_file_open_in_folder(
 		store, (uint32_t)(id >> 32), path.text, truncate ? O_TRUNC : 0);
+	/* What was kept can be read where nothing can be written. */
+	if (fd == -EROFS && !truncate) {
+		fd = openat(store->bodies_fd, path.text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		fd = fd < 0 ? -errno : fd;
+	}
 	return fd < 0 ? store_errno(-fd) : fd;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The file of a body: opening, reading, writing. See body.h. */
 #include "body.h"
+#include "evict.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -49,6 +50,7 @@ void body_io_end(struct store_body *body)
 	pthread_rwlock_unlock(&body->io);
 }
 
+/* -EFBIG apart: against that no room helps. */
 static int write_fully(int fd, const char *data, size_t len, uint64_t offset)
 {
 	while (len > 0) {
@@ -56,7 +58,7 @@ static int write_fully(int fd, const char *data, size_t len, uint64_t offset)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return store_errno(n < 0 ? errno : EIO);
+			return n < 0 && errno == EFBIG ? -EFBIG : store_errno(n < 0 ? errno : EIO);
 		data += n;
 		offset += (uint64_t)n;
 		len -= (size_t)n;
@@ -64,8 +66,7 @@ static int write_fully(int fd, const char *data, size_t len, uint64_t offset)
 	return 0;
 }
 
-/* The number of bytes read, fewer than len only at the end of the file. */
-static ssize_t read_fully(int fd, char *buf, size_t len, uint64_t offset)
+ssize_t body_read_fully(int fd, char *buf, size_t len, uint64_t offset)
 {
 	size_t done = 0;
 	while (done < len) {
@@ -105,27 +106,63 @@ static ssize_t read_cut(struct store_body *body, ssize_t n, uint64_t offset)
 	return n ? n : -ENODATA;
 }
 
+/* As much as can be read, once those pieces were compared that it is read from. *ret_bad: there is something to record. */
+static ssize_t read_held(
+	struct store_body *body, void *buf, size_t len, uint64_t offset, bool *ret_bad)
+{
+	ssize_t n = readable(body, len, offset);
+	if (n <= 0)
+		return n;
+	int rc = body_sums_check(body, offset, offset + (uint64_t)n);
+	if (rc < 0)
+		return rc;
+	*ret_bad = rc > 0;
+	/* Or less: never more than was compared. */
+	n = readable(body, (size_t)n, offset);
+	ssize_t want = n;
+	if (want > 0)
+		n = body_read_fully(body->fd, buf, (size_t)want, offset);
+	return n >= 0 && n < want ? read_cut(body, n, offset) : n;
+}
+
+static ssize_t read_cached(struct store_body *body, void *buf, size_t len, uint64_t offset)
+{
+	bool bad = false;
+	int rc = body_io_begin(body);
+	if (rc < 0)
+		return rc;
+	ssize_t n = read_held(body, buf, len, offset, &bad);
+	body_io_end(body);
+	if (n > 0 && !atomic_load(&body->used))
+		atomic_store(&body->used, true);
+	if (bad)
+		body_record(body);
+	return n;
+}
+
+static ssize_t read_spooled(struct store_body *body, void *buf, size_t len, uint64_t offset)
+{
+	int rc = body_io_begin(body);
+	if (rc < 0)
+		return body_spooled_lose(body, rc);
+	ssize_t n = readable(body, len, offset);
+	ssize_t want = n;
+	if (want > 0)
+		n = body_read_fully(
+			body->fd, buf, (size_t)want, body->known.place.position + offset);
+	body_io_end(body);
+	return n >= 0 && n < want ? body_spooled_lose(body, -EBADMSG)
+	                          : body_spooled_check_read(body, buf, n, offset);
+}
+
 ssize_t store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset)
 {
 	/* First without the file, which need not exist as long as nothing is held. */
 	ssize_t n = readable(body, len, offset);
 	if (n <= 0)
 		return n;
-	int rc = body_io_begin(body);
-	if (rc < 0)
-		return body->spooled ? body_spooled_lose(body, rc) : rc;
-	n = readable(body, len, offset);
-	ssize_t want = n;
-	if (want > 0)
-		n = read_fully(body->fd, buf, (size_t)want, body->known.place.position + offset);
-	bool was_cut = n >= 0 && n < want;
-	if (was_cut && !body->spooled)
-		n = read_cut(body, n, offset);
-	body_io_end(body);
-	if (!body->spooled)
-		return n;
-	return was_cut ? body_spooled_lose(body, -EBADMSG)
-	               : body_spooled_check_read(body, buf, n, offset);
+	return body->spooled ? read_spooled(body, buf, len, offset)
+	                     : read_cached(body, buf, len, offset);
 }
 
 /* The bytes of [offset, offset + len) that lie before the known end. */
@@ -138,26 +175,94 @@ static size_t clip(const struct store_body *body, size_t len, uint64_t offset)
 	return len < body->size - offset ? len : (size_t)(body->size - offset);
 }
 
-static size_t writable(struct store_body *body, size_t len, uint64_t offset)
+/* What [offset, offset + len) touches, in whole blocks. */
+static uint64_t span(size_t len, uint64_t offset)
 {
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->lock);
-	return clip(body, len, offset);
+	uint64_t first = offset / USAGE_BLOCK_BYTES;
+	uint64_t last = (offset + len - 1) / USAGE_BLOCK_BYTES;
+	return (last - first + 1) * USAGE_BLOCK_BYTES;
 }
 
-/* Counts as held what was written; *ret_due: it is time to record. */
-static int count_held(struct store_body *body, size_t len, uint64_t offset, bool *ret_due)
+/* What writing it takes on the disk beyond what the body has there already; body->lock is held. */
+static uint64_t more_bytes(const struct store_body *body, size_t len, uint64_t offset)
+{
+	uint64_t start = offset - offset % USAGE_BLOCK_BYTES, all = span(len, offset);
+	return all - ranges_blocks(&body->held, start, start + all, USAGE_BLOCK_BYTES);
+}
+
+static size_t writable(struct store_body *body, size_t len, uint64_t offset, uint64_t *ret_more)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->lock);
 	len = clip(body, len, offset);
-	if (ranges_held(&body->held, offset) >= len)
-		return 0;
+	*ret_more = len ? more_bytes(body, len, offset) : 0;
+	return len;
+}
+
+/*
+ * Counts as held what was written; reserved: what was taken for it on the disk. *ret_due: it is time to record. The checksums
+ * of what was there before are void, also where it was written over.
+ */
+static int count_held(
+	struct store_body *body, size_t len, uint64_t offset, uint64_t reserved, bool *ret_due)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->lock);
+	len = clip(body, len, offset);
+	uint64_t more = len ? more_bytes(body, len, offset) : 0;
 	int rc = ranges_add(&body->held, offset, offset + len);
+	sums_forget(&body->sums, offset, offset + len);
 	if (rc < 0)
+		more = 0;
+	body->taken_bytes += more;
+	usage_take(body->store, (int64_t)more - (int64_t)reserved);
+	if (rc < 0 || len == 0)
 		return rc;
 	body->dirty = true;
 	body->unrecorded_bytes += len;
-	*ret_due = body_due(body);
+	*ret_due = *ret_due || body_due(body);
 	return 0;
+}
+
+/* body->io is held. What could be recorded in memory only is not written, but where nothing is recorded anyway. */
+static int write_compared(
+	struct store_body *body, const void *data, size_t len, uint64_t offset, bool *ret_record)
+{
+	if (!body->disowned && db_spilling(&body->store->db))
+		return -ENOSPC;
+	int rc = body_sums_check(body, offset, offset + len);
+	if (rc < 0)
+		return rc;
+	*ret_record = rc > 0;
+	return write_fully(body->fd, data, len, offset);
+}
+
+/* Writes and counts; what was reserved for it is taken, or given back. */
+static int write_reserved(
+	struct store_body *body, const void *data, size_t len, uint64_t offset, uint64_t reserved)
+{
+	bool record_now = false;
+	int rc = body_io_begin(body);
+	bool begun = rc == 0;
+	if (rc == 0)
+		rc = write_compared(body, data, len, offset, &record_now);
+	if (rc == 0)
+		rc = count_held(body, len, offset, reserved, &record_now);
+	else
+		usage_take(body->store, -(int64_t)reserved);
+	if (begun)
+		body_io_end(body);
+	if (record_now)
+		body_record(body);
+	return rc;
+}
+
+static int try_write(struct store_body *body, const void *data, size_t len, uint64_t offset)
+{
+	uint64_t more;
+	len = writable(body, len, offset, &more);
+	if (len == 0)
+		return 0;
+	int rc = evict_reserve(body->store, more);
+	return rc < 0 ? rc : write_reserved(body, data, len, offset, more);
 }
 
 int store_body_write(struct store_body *body, const void *data, size_t len, uint64_t offset)
@@ -166,18 +271,9 @@ int store_body_write(struct store_body *body, const void *data, size_t len, uint
 		return -EPERM;
 	if (offset > INT64_MAX || len > INT64_MAX - offset)
 		return -EINVAL;
-	len = writable(body, len, offset);
-	if (len == 0)
-		return 0;
-	int rc = body_io_begin(body);
-	if (rc < 0)
-		return rc;
-	bool record_now = false;
-	rc = write_fully(body->fd, data, len, offset);
-	if (rc == 0)
-		rc = count_held(body, len, offset, &record_now);
-	body_io_end(body);
-	if (record_now)
-		body_record(body);
-	return rc;
+	atomic_store(&body->used, true);
+	int rc = try_write(body, data, len, offset);
+	if (rc == -ENOSPC && evict_for_disk(body->store, len))
+		rc = try_write(body, data, len, offset);
+	return rc == -EFBIG ? -ENOSPC : rc;
 }

@@ -26,14 +26,19 @@ static void shrink_to(struct store_body *body, uint64_t size)
 {
 	_cleanup_unlock_ pthread_mutex_t *store_guard = lock(&body->store->lock);
 	pthread_rwlock_wrlock(&body->io);
+	/* Where the file can not be cut it is too long, which nobody sees. */
+	bool open = body->fd >= 0 || body_open_file(body) == 0;
+	/* The rest of the piece that is cut gets a checksum of its own: not if it is not what was written. */
+	if (open)
+		(void)body_sums_check(body, size, size + 1);
 	pthread_mutex_lock(&body->lock);
 	body_cut(body, size);
+	body->cuts++;
 	body->size = size;
 	body->size_known = true;
 	body->dirty = true;
 	pthread_mutex_unlock(&body->lock);
-	/* Where the file can not be cut it is too long, which nobody sees. */
-	if ((body->fd >= 0 || body_open_file(body) == 0) && ftruncate(body->fd, (off_t)size) < 0)
+	if (open && ftruncate(body->fd, (off_t)size) < 0)
 		log_debug("store: a body's file could not be cut: %s", strerror(errno));
 	if (body_record_locked(body) < 0)
 		body_disown_locked(body);
@@ -79,7 +84,8 @@ int store_body_drop(struct store_body *body)
 	_cleanup_unlock_ pthread_mutex_t *store_guard = lock(&store->lock);
 	pthread_rwlock_wrlock(&body->io);
 	pthread_mutex_lock(&body->lock);
-	ranges_truncate(&body->held, 0);
+	body_cut(body, 0);
+	body->cuts++;
 	body->size = 0;
 	body->size_known = false;
 	body->dirty = true;
@@ -87,10 +93,12 @@ int store_body_drop(struct store_body *body)
 	cleanup_close(&body->fd);
 	body->fd = -1;
 	int rc = body->disowned ? 0 : body_file_remove(store, body->id, body->section);
-	if (body_record_locked(body) < 0)
+	if (body_record_locked(body) < 0) {
 		body->disowned = true;
-	else
+		body_forget_row(body);
+	} else {
 		rc = 0;
+	}
 	pthread_rwlock_unlock(&body->io);
 	return rc;
 }

@@ -15,8 +15,9 @@
 #include "mailfs/util/cleanup.h"
 #include "spill.h"
 
-#define DUE_PAGES   1024
-#define LIMIT_PAGES 16384
+#define DUE_PAGES    1024
+#define LIMIT_PAGES  16384
+#define MEMORY_PAGES 256
 /* How often room is looked for on a full disk. */
 #define FULL_SECONDS 60
 
@@ -30,8 +31,10 @@ static int committed(void *arg, sqlite3 *writer, const char *name, int pages)
 {
 	struct checkpoint *checkpoint = arg;
 	/* In memory there is no fsync to wait for, and no room for a long log. */
-	bool alone = !checkpoint->handle || is_full(checkpoint);
-	if (pages >= (alone ? DUE_PAGES : LIMIT_PAGES))
+	int limit = is_full(checkpoint)  ? MEMORY_PAGES
+	            : checkpoint->handle ? LIMIT_PAGES
+	                                 : DUE_PAGES;
+	if (pages >= limit)
 		sqlite3_wal_checkpoint_v2(writer, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	if (pages < checkpoint->pages)
 		checkpoint->pages = 0; /* the log was begun anew */

@@ -38,6 +38,20 @@ static int move_rows(struct db *db, uint32_t from, uint32_t to)
 	return rc;
 }
 
+/* 0; -EEXIST: messages are listed there. What hangs on no message is removed. */
+static int clear_place(struct store *store, uint32_t folder)
+{
+	uint64_t first = store_id(folder, 0), last = store_id(folder, UINT32_MAX);
+	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_ROWS_BOUND);
+	bind_id(statement, 1, first);
+	bind_id(statement, 2, last);
+	sqlite3_bind_int(statement, 3, 0);
+	int rc = db_step(&store->db, statement);
+	if (rc != 0)
+		return rc < 0 ? rc : -EEXIST;
+	return remove_attached(store, first, last);
+}
+
 /* What stands in the new place is of nobody: an attempt that was killed has left it. */
 static int move_files(struct store *store, uint32_t from, uint32_t to)
 {
@@ -54,6 +68,13 @@ static int move_files(struct store *store, uint32_t from, uint32_t to)
 	return 0;
 }
 
+static int disown_and_move(struct store *store, uint32_t from, uint32_t to)
+{
+	body_disown_folder(store, from);
+	body_disown_folder(store, to);
+	return move_files(store, from, to);
+}
+
 int store_folder_move(struct store *store, uint32_t from, uint32_t to)
 {
 	if (from == to)
@@ -62,18 +83,19 @@ int store_folder_move(struct store *store, uint32_t from, uint32_t to)
 	if (store->kind == STORE_SPOOL)
 		return -EPERM;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
-	body_disown_folder(store, from);
-	body_disown_folder(store, to);
 	int rc = db_begin(&store->db);
 	if (rc == 0)
-		rc = move_rows(&store->db, from, to);
+		rc = clear_place(store, to);
 	if (rc == 0)
-		rc = move_files(store, from, to);
+		rc = move_rows(&store->db, from, to);
 	bool moved = rc == 0;
+	if (moved)
+		rc = disown_and_move(store, from, to);
 	rc = db_end(&store->db, rc);
 	/* The rows are where they were: so are the files. */
 	if (rc < 0 && moved)
 		move_files(store, to, from);
+	usage_moved(store, rc);
 	return rc;
 }
 
@@ -152,7 +174,9 @@ static int carry_batch(struct store *store, uint32_t from, uint32_t to,
 		if (rc == 0)
 			rc = carry_bodies(store, old, new);
 	}
-	return db_end(&store->db, rc);
+	rc = db_end(&store->db, rc);
+	usage_moved(store, rc);
+	return rc;
 }
 
 int store_messages_carry(struct store *store, uint32_t from, uint32_t to,

@@ -2,9 +2,9 @@
 /*
  * What the files of the store share.
  *
- * Locks, in the order in which they are taken: store->commit_lock (spool_commit.c), store->lock (database, registry of open bodies), body->io (shared while a
- * pread or pwrite runs, exclusive while the file is exchanged or cut), body->lock (the map; never across
- * disk I/O). A body's bytes go past the store's lock, so that a large copy does not stop the others.
+ * Locks, in the order in which they are taken: store->commit_lock (spool_commit.c), body->recording (one recording of a body at a time), store->lock (database,
+ * registry of open bodies, accounts), body->io (shared while a pread or pwrite runs, exclusive while the file is exchanged or cut), body->lock (the map; never across
+ * disk I/O). A body's bytes go past the store's lock, and so does the making of their checksums, so that a large copy does not stop the others.
  */
 #ifndef MAILFS_STORE_PRIVATE_H
 #define MAILFS_STORE_PRIVATE_H
@@ -15,9 +15,12 @@
 #include <stdint.h>
 
 #include "db.h"
+#include "keeper.h"
 #include "mailfs/store.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/list.h"
+#include "pin.h"
+#include "usage.h"
 
 #define STORE_OPEN_BUCKETS 256
 /* Rows that are removed, or loaded, before others get the lock. */
@@ -54,6 +57,9 @@ struct store {
 	struct store_full full;
 	struct spool_lost lost;
 	struct list_node open[STORE_OPEN_BUCKETS]; /* open bodies, by id */
+	struct pin_policy policy;
+	struct usage usage;
+	struct keeper keeper;
 };
 
 /* The key of a message in every table; ids of a folder are a range. */
@@ -94,8 +100,8 @@ int structure_put(struct store *store, uint64_t id, const void *data, size_t len
 /* Puts a fact, or appends one (-ENOENT); store->lock is held. */
 int fact_put(struct store *store, const char *key, const void *data, size_t len);
 int fact_get(struct store *store, const char *key, struct str *out);
-/* Removes what hangs on a message beside its row and what the spool records of it. store->lock is held. */
-int remove_attached(struct store *store, uint64_t id);
+/* Removes what hangs on messages beside their rows and what the spool records of them. store->lock is held. */
+int remove_attached(struct store *store, uint64_t first, uint64_t last);
 
 /* Where a spooled message lies. */
 struct spool_place {
@@ -133,6 +139,8 @@ void body_disown_message(struct store *store, uint64_t id);
 void body_disown_folder(struct store *store, uint32_t folder);
 /* Whether somebody has a body open that is recorded under its name. store->lock is held. */
 bool body_is_open(struct store *store, uint64_t id, const char *section);
+/* The same; an open one then counts as used. */
+bool body_skip_open(struct store *store, uint64_t id, const char *section);
 
 /* Whether section may be part of a file name: digits, dots, capital letters, not too long. */
 bool body_file_section_valid(const char *section);

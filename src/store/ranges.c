@@ -71,6 +71,79 @@ void ranges_truncate(struct ranges *ranges, uint64_t size)
 	ranges->count = index;
 }
 
+int ranges_remove(struct ranges *ranges, uint64_t start, uint64_t end)
+{
+	size_t index = find(ranges, start);
+	if (index < ranges->count && ranges->items[index].start < start) {
+		struct range *range = &ranges->items[index++];
+		if (range->end > end) {
+			uint64_t behind = range->end;
+			int rc = insert(ranges, index, (struct range){end, behind});
+			if (rc == 0)
+				ranges->items[index - 1].end = start;
+			return rc;
+		}
+		range->end = start;
+	}
+	size_t last = index;
+	while (last < ranges->count && ranges->items[last].end <= end)
+		last++;
+	if (last < ranges->count && ranges->items[last].start < end)
+		ranges->items[last].start = end;
+	memmove(ranges->items + index, ranges->items + last,
+		(ranges->count - last) * sizeof(*ranges->items));
+	ranges->count -= last - index;
+	return 0;
+}
+
+/* The index of the first range with end > offset; count when there is none. */
+static size_t find_behind(const struct ranges *ranges, uint64_t offset)
+{
+	size_t index = find(ranges, offset);
+	return index < ranges->count && ranges->items[index].end == offset ? index + 1 : index;
+}
+
+int ranges_slice(const struct ranges *ranges, uint64_t start, uint64_t end, struct ranges *ret)
+{
+	struct ranges slice = {0};
+	int rc = 0;
+	for (size_t i = find_behind(ranges, start);
+		rc == 0 && i < ranges->count && ranges->items[i].start < end; i++) {
+		struct range range = ranges->items[i];
+		range.start = range.start < start ? start : range.start;
+		range.end = range.end > end ? end : range.end;
+		rc = insert(&slice, slice.count, range);
+	}
+	if (rc < 0)
+		ranges_finish(&slice);
+	*ret = slice;
+	return rc;
+}
+
+uint64_t ranges_next(const struct ranges *ranges, uint64_t offset)
+{
+	size_t index = find_behind(ranges, offset);
+	if (index == ranges->count)
+		return UINT64_MAX;
+	return ranges->items[index].start < offset ? offset : ranges->items[index].start;
+}
+
+uint64_t ranges_blocks(const struct ranges *ranges, uint64_t start, uint64_t end, uint64_t block)
+{
+	uint64_t count = 0, counted = 0; /* blocks before the latter are */
+	for (size_t i = find_behind(ranges, start);
+		i < ranges->count && ranges->items[i].start < end; i++) {
+		struct range range = ranges->items[i];
+		uint64_t first = (range.start < start ? start : range.start) / block;
+		uint64_t last = ((range.end > end ? end : range.end) - 1) / block;
+		first = first < counted ? counted : first;
+		if (last + 1 > first)
+			count += last + 1 - first;
+		counted = last + 1;
+	}
+	return count * block;
+}
+
 uint64_t ranges_held(const struct ranges *ranges, uint64_t offset)
 {
 	size_t index = find(ranges, offset);

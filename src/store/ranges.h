@@ -26,6 +26,14 @@ void ranges_finish(struct ranges *ranges);
 int ranges_add(struct ranges *ranges, uint64_t start, uint64_t end);
 /* Takes out everything from size on. */
 void ranges_truncate(struct ranges *ranges, uint64_t size);
+/* Takes out [start, end). 0, or -ENOMEM and the set is as it was. */
+int ranges_remove(struct ranges *ranges, uint64_t start, uint64_t end);
+/* Copies what lies in [start, end). -ENOMEM; ret is empty then. */
+int ranges_slice(const struct ranges *ranges, uint64_t start, uint64_t end, struct ranges *ret);
+/* The first offset from offset on that is in the set; UINT64_MAX: none. */
+uint64_t ranges_next(const struct ranges *ranges, uint64_t offset);
+/* The number of bytes of those blocks, of block bytes each, that have some of [start, end) and in it something of the set. */
+uint64_t ranges_blocks(const struct ranges *ranges, uint64_t start, uint64_t end, uint64_t block);
 /* The number of bytes from offset on that are in the set without a gap. */
 uint64_t ranges_held(const struct ranges *ranges, uint64_t offset);
 /* The end of the last range; 0 when there is none. */

@@ -41,11 +41,12 @@ static int remove_recorded_files(struct store *store, uint64_t id)
 }
 
 /* Removes the rows of all tables with first ≤ id ≤ last; attached: but for the listing's. */
-static int remove_range(struct db *db, uint64_t first, uint64_t last, bool attached)
+static int remove_range(struct store *store, uint64_t first, uint64_t last, bool attached)
 {
+	struct db *db = &store->db;
 	static const enum db_statement statements[] = {
 		DB_REMOVE_ROWS, DB_REMOVE_STRUCTURES, DB_REMOVE_SECTION_SIZES, DB_REMOVE_BODIES};
-	int rc = 0;
+	int rc = usage_forget(store, first, last);
 	for (size_t i = attached; rc == 0 && i < sizeof(statements) / sizeof(*statements); i++) {
 		_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, statements[i]);
 		bind_id(statement, 1, first);
@@ -59,12 +60,21 @@ static int remove_message(struct store *store, uint64_t id)
 {
 	body_disown_message(store, id);
 	int rc = remove_recorded_files(store, id);
-	return rc < 0 ? rc : remove_range(&store->db, id, id, false);
+	return rc < 0 ? rc : remove_range(store, id, id, false);
 }
 
-int remove_attached(struct store *store, uint64_t id)
+int remove_attached(struct store *store, uint64_t first, uint64_t last)
 {
-	return remove_range(&store->db, id, id, true);
+	return remove_range(store, first, last, true);
+}
+
+/* Where the rows are back, what was told of them is not true. */
+static int end(struct store *store, int rc)
+{
+	rc = db_end(&store->db, rc);
+	if (rc < 0)
+		usage_recount(store);
+	return rc;
 }
 
 static int remove_batch(struct store *store, uint32_t folder, const uint32_t *uids, size_t count)
@@ -76,7 +86,7 @@ static int remove_batch(struct store *store, uint32_t folder, const uint32_t *ui
 	rc = db_begin(&store->db);
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = remove_message(store, store_id(folder, uids[i]));
-	return db_end(&store->db, rc);
+	return end(store, rc);
 }
 
 int store_rows_remove(struct store *store, uint32_t folder, const uint32_t *uids, size_t count)
@@ -111,9 +121,9 @@ static int remove_folder_batch(struct store *store, uint64_t *first, uint64_t la
 	if (rc == 0)
 		rc = batch_bound(&store->db, *first, last, &bound);
 	if (rc == 0)
-		rc = remove_range(&store->db, *first, bound, false);
+		rc = remove_range(store, *first, bound, false);
 	*first = bound + 1;
-	return db_end(&store->db, rc);
+	return end(store, rc);
 }
 
 /* 0, or -EPERM: there are messages in it that may be the only copies. */

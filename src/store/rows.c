@@ -78,40 +78,68 @@ int store_rows_put(
 	return db_end(&store->db, rc);
 }
 
-/* Copies a column behind the bytes, NUL-terminated; false: it is NULL. */
-static bool batch_copy(
-	struct batch *batch, sqlite3_stmt *statement, int column, size_t *ret, size_t *ret_len)
+/* A member of a row that is bytes. */
+struct piece {
+	const void *data;
+	size_t len;
+};
+
+/*
+ * sqlite3_column_*() takes a lock and looks for an error for each of the four things that are asked of a member; of its value they are
+ * asked without, which nobody else uses meanwhile.
+ */
+static bool piece_get(sqlite3_stmt *statement, int column, struct piece *ret)
 {
-	*ret = batch->bytes.len;
-	bool present = sqlite3_column_type(statement, column) != SQLITE_NULL;
-	const void *data = sqlite3_column_blob(statement, column);
-	*ret_len = data ? (size_t)sqlite3_column_bytes(statement, column) : 0;
-	str_append(&batch->bytes, data, *ret_len);
-	str_putc(&batch->bytes, 0);
-	return present;
+	sqlite3_value *value = sqlite3_column_value(statement, column);
+	ret->data = sqlite3_value_blob(value);
+	ret->len = ret->data ? (size_t)sqlite3_value_bytes(value) : 0;
+	return ret->data || sqlite3_value_type(value) != SQLITE_NULL;
+}
+
+static bool number_get(sqlite3_stmt *statement, int column, int64_t *ret)
+{
+	sqlite3_value *value = sqlite3_column_value(statement, column);
+	*ret = sqlite3_value_int64(value);
+	return sqlite3_value_type(value) != SQLITE_NULL;
+}
+
+/* Copies a piece to *at, NUL-terminated; where it lies in the batch. */
+static size_t piece_copy(struct batch *batch, const struct piece *piece)
+{
+	char *to = batch->bytes.data + batch->bytes.len;
+	size_t offset = batch->bytes.len;
+	if (piece->len)
+		memcpy(to, piece->data, piece->len);
+	to[piece->len] = 0;
+	batch->bytes.len += piece->len + 1;
+	return offset;
 }
 
 static int batch_add(struct batch *batch, sqlite3_stmt *statement)
 {
-	if (array_grow(&batch->rows, &batch->cap, batch->count + 1, sizeof(*batch->rows)) < 0)
+	struct piece flags, labels, header;
+	int64_t id, size, date;
+	unsigned have = 0;
+	number_get(statement, 0, &id);
+	have |= number_get(statement, 1, &size) ? SOURCE_ROW_SIZE : 0;
+	have |= number_get(statement, 2, &date) ? SOURCE_ROW_DATE : 0;
+	have |= piece_get(statement, 3, &flags) ? SOURCE_ROW_FLAGS : 0;
+	have |= piece_get(statement, 4, &labels) ? SOURCE_ROW_LABELS : 0;
+	have |= piece_get(statement, 5, &header) ? SOURCE_ROW_HEADER : 0;
+	if (array_grow(&batch->rows, &batch->cap, batch->count + 1, sizeof(*batch->rows)) < 0 ||
+		str_reserve(&batch->bytes, flags.len + labels.len + header.len + 3) < 0)
 		return -ENOMEM;
-	struct batch_row *added = &batch->rows[batch->count++];
-	size_t len;
-	*added = (struct batch_row){.row.uid = (uint32_t)sqlite3_column_int64(statement, 0)};
-	struct source_row *row = &added->row;
-	row->size_bytes = (uint64_t)sqlite3_column_int64(statement, 1);
-	row->date_s = sqlite3_column_int64(statement, 2);
-	if (sqlite3_column_type(statement, 1) != SQLITE_NULL)
-		row->have |= SOURCE_ROW_SIZE;
-	if (sqlite3_column_type(statement, 2) != SQLITE_NULL)
-		row->have |= SOURCE_ROW_DATE;
-	if (batch_copy(batch, statement, 3, &added->flags, &len))
-		row->have |= SOURCE_ROW_FLAGS;
-	if (batch_copy(batch, statement, 4, &added->labels, &len))
-		row->have |= SOURCE_ROW_LABELS;
-	if (batch_copy(batch, statement, 5, &added->header, &row->header_len))
-		row->have |= SOURCE_ROW_HEADER;
-	return str_error(&batch->bytes);
+	batch->rows[batch->count++] = (struct batch_row){
+		.row = {.uid = (uint32_t)id,
+			.have = have,
+			.size_bytes = (uint64_t)size,
+			.date_s = date,
+			.header_len = header.len},
+		.flags = piece_copy(batch, &flags),
+		.labels = piece_copy(batch, &labels),
+		.header = piece_copy(batch, &header),
+	};
+	return 0;
 }
 
 /* Fills batch with rows from first to last, ascending: at most max, fewer when they are large; none: there are none. */

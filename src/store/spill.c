@@ -211,7 +211,6 @@ static int file_close(sqlite3_file *opaque)
 		;
 	*link = file->next;
 	pthread_mutex_unlock(&file->spill->lock);
-	free(file->path);
 	return file->base ? file->base->pMethods->xClose(file->base) : SQLITE_OK;
 }
 
@@ -362,14 +361,10 @@ static int open_file(
 	struct spill *spill, const char *name, struct spill_file *file, int flags, int *ret_flags)
 {
 	int out = flags;
-	/* Two NULs: SQLite looks for parameters behind a name. */
-	char *path = calloc(1, strlen(name) + 2);
-	if (!path)
-		return SQLITE_NOMEM;
 	*file = (struct spill_file){
 		.methods.pMethods = spill->alone ? &alone_methods : &file_methods,
 		.spill = spill,
-		.path = strcpy(path, name),
+		.path = name,
 		.overlay = flags & SQLITE_OPEN_WAL ? &spill->wal : &spill->db,
 	};
 	int rc = open_base(file, flags, &out);
@@ -378,7 +373,6 @@ static int open_file(
 		rc = SQLITE_CANTOPEN;
 	}
 	if (rc != SQLITE_OK) {
-		free(path);
 		file->methods.pMethods = NULL;
 		return rc;
 	}

@@ -45,7 +45,8 @@ struct spill_file {
 	struct spill *spill;
 	struct spill_file *next;
 	struct overlay *overlay;
-	char *path;
+	const char *
+		path; /* SQLite's own, which has parameters around it: no copy will do; valid until it is closed */
 	bool read_only;
 	sqlite3_file *base; /* behind this; NULL: not to be had */
 };

@@ -250,7 +250,7 @@ static int remove_record(struct group *group, uint64_t id)
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, DB_SPOOL_REMOVE);
 	bind_id(statement, 1, id);
 	int rc = db_run(db, statement);
-	return rc < 0 ? rc : remove_attached(group->store, id);
+	return rc < 0 ? rc : remove_attached(group->store, id, id);
 }
 
 static int record_item(struct group *group, struct store_spool_item *item)

@@ -181,7 +181,7 @@ const char *const sql_statements[DB_STATEMENTS] = {
 	[DB_MOVE_STRUCTURES] = "UPDATE OR ROLLBACK structure SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
 	[DB_MOVE_SECTION_SIZES] = "UPDATE OR ROLLBACK section_size SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
 	[DB_MOVE_BODIES] = "UPDATE OR ROLLBACK body SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
-	[DB_MOVE_PINS] = "UPDATE OR ROLLBACK pin SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
+	[DB_MOVE_PINS] = "UPDATE OR REPLACE pin SET id = id + ?3 WHERE id BETWEEN ?1 AND ?2",
 
 	/* ?1: from, ?2: to. */
 	[DB_CARRY_SIZE] =
@@ -197,11 +197,47 @@ const char *const sql_statements[DB_STATEMENTS] = {
 	[DB_CARRY_BODY] = "UPDATE OR IGNORE body SET id = ?2 WHERE id = ?1 AND section = ?3",
 
 	[DB_BODY_PUT] =
-		"INSERT INTO body(id, section, size, ranges) VALUES(?1, ?2, ?3, ?4)"
-		" ON CONFLICT(id, section) DO UPDATE SET size = excluded.size, ranges = excluded.ranges",
-	[DB_BODY_GET] = "SELECT size, ranges FROM body WHERE id = ?1 AND section = ?2",
+		"INSERT INTO body(id, section, size, ranges, used, bytes, whole, sums)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+		" ON CONFLICT(id, section) DO UPDATE SET size = excluded.size, ranges = excluded.ranges,"
+		" used = excluded.used, bytes = excluded.bytes, whole = excluded.whole, sums = excluded.sums",
+	[DB_BODY_GET] = "SELECT size, ranges, sums, bytes FROM body WHERE id = ?1 AND section = ?2",
 	[DB_BODY_REMOVE] = "DELETE FROM body WHERE id = ?1 AND section = ?2",
 	[DB_BODY_SECTIONS] = "SELECT section FROM body WHERE id = ?1",
+	[DB_BODY_COUNTED] = "UPDATE body SET bytes = ?3, whole = ?4 WHERE id = ?1 AND section = ?2",
+	[DB_BODY_USED] = "UPDATE body SET used = ?3 WHERE id = ?1 AND section = ?2 AND used < ?3",
+	[DB_BODY_CLOCK] = "SELECT max(used) FROM body",
+	/* Walks in the order of the key, and in that of the index body_used, whose entries are (used, id, section). */
+	[DB_BODIES_AFTER] =
+		"SELECT id, section, bytes, size, ranges, whole FROM body WHERE (id, section) > (?1, ?2)"
+		" ORDER BY id, section LIMIT ?3",
+	[DB_BODIES_BY_USE] =
+		"SELECT used, id, section, bytes FROM body WHERE (used, id, section) > (?1, ?2, ?3)"
+		" ORDER BY used, id, section LIMIT ?4",
+	[DB_BODIES_SUM] =
+		"SELECT count(*), coalesce(sum(bytes), 0) FROM body WHERE id BETWEEN ?1 AND ?2"
+		" AND (id, section) <= (?3, ?4)",
+	[DB_STRUCTURES_AFTER] = "SELECT id FROM structure WHERE id > ?1 ORDER BY id LIMIT ?2",
+
+	[DB_PIN_ADD] = "INSERT OR IGNORE INTO pin(id) VALUES(?1)",
+	[DB_PIN_REMOVE] = "DELETE FROM pin WHERE id = ?1",
+	[DB_PIN_GET] = "SELECT 1 FROM pin WHERE id = ?1",
+	[DB_PIN_ANY] = "SELECT 1 FROM pin LIMIT 1",
+	[DB_PIN_WITHIN] = "SELECT 1 FROM pin WHERE id BETWEEN ?1 AND ?2 LIMIT 1",
+	[DB_PIN_MAILBOX_ADD] = "INSERT OR IGNORE INTO pin_mailbox(name) VALUES(?1)",
+	[DB_PIN_MAILBOX_REMOVE] = "DELETE FROM pin_mailbox WHERE name = ?1",
+	[DB_PIN_MAILBOX_GET] = "SELECT 1 FROM pin_mailbox WHERE name = ?1",
+	[DB_PIN_FOLDERS] =
+		"SELECT m.folder, m.former FROM pin_mailbox AS p CROSS JOIN mailbox AS m ON m.name = p.name",
+	[DB_MAILBOX_FOLDERS] = "SELECT folder, former FROM mailbox WHERE name = ?1",
+	[DB_MESSAGE_DATE] = "SELECT date FROM message WHERE id = ?1",
+	/* bytes NULL: the body is not whole. */
+	[DB_MESSAGES_WALK] =
+		"SELECT id, seen, date, coalesce("
+		"(SELECT bytes FROM body AS b WHERE b.id = m.id AND b.section = '' AND b.whole = 1),"
+		" (SELECT size FROM spool AS s WHERE s.id = m.id AND s.lost = 0)) AS bytes,"
+		" EXISTS(SELECT 1 FROM pin AS p WHERE p.id = m.id)"
+		" FROM message AS m WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
 
 	[DB_SPOOL_ADD] =
 		"INSERT INTO spool(id, uidl, size, listed, sha256, top, checksum, stored_s, deleted_s, pack, position, lost)"

@@ -151,6 +151,9 @@ static int take_lock(struct store *store, struct str *why)
 		return errno == EWOULDBLOCK
 		               ? fail_locked(store, why)
 		               : fail(why, "can not lock the store in", store->directory, errno);
+	/* Whoever closes a cache takes its pid out of the file. */
+	struct stat st;
+	store->keeper.sweep = !store->lock_missing && fstat(fd, &st) == 0 && st.st_size > 0;
 	/* The pid is for people: on a full disk the lock holds without it. */
 	if (!store->lock_missing && ftruncate(fd, 0) == 0)
 		dprintf(fd, "%ld\n", (long)getpid());
@@ -305,9 +308,20 @@ static struct store *create(void)
 	store->dir_fd = store->lock_fd = store->bodies_fd = -1;
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->commit_lock, NULL);
+	store->policy.newer_than_s = INT64_MAX;
 	for (size_t i = 0; i < STORE_OPEN_BUCKETS; i++)
 		list_init(&store->open[i]);
 	return store;
+}
+
+static int start_keeper(struct store *store, struct str *why)
+{
+	usage_init(store);
+	int rc = keeper_start(store);
+	if (rc < 0)
+		str_printf(why, "the store in %s can not be opened: %s", store->directory,
+			strerror(-rc));
+	return rc;
 }
 
 int store_open(const char *directory, enum store_kind kind, struct store **ret, struct str *why)
@@ -323,6 +337,8 @@ int store_open(const char *directory, enum store_kind kind, struct store **ret, 
 		rc = open_bodies(store, why);
 	if (rc == 0)
 		rc = open_database(store, why);
+	if (rc == 0)
+		rc = start_keeper(store, why);
 	if (rc < 0)
 		store_close(store);
 	else
@@ -334,6 +350,7 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
+	keeper_stop(store);
 	if (store->lost.untold)
 		spool_tell_lost(store);
 	store_look_for_room(store);
@@ -344,6 +361,8 @@ void store_close(struct store *store)
 	cleanup_close(&store->lock_fd);
 	pthread_mutex_destroy(&store->commit_lock);
 	pthread_mutex_destroy(&store->lock);
+	usage_finish(store);
+	pin_policy_finish(&store->policy);
 	free(store->directory);
 	free(store);
 }

@@ -18,6 +18,7 @@
 /* How long a start may take to find out that the server is away, where there is something to show without it. */
 #define START_MS    10000
 #define WATCHDOG_MS (5 * 60 * 1000)
+#define MOVE_MS     2000
 
 static int locks_init(struct sync_account *account)
 {
@@ -94,6 +95,7 @@ int sync_account_create(const struct sync_params *params, struct sync_account **
 	account->readonly = params->readonly;
 	account->refresh_ms = params->refresh_ms;
 	account->offline_allowed = params->offline;
+	account->watch.move_ms = MOVE_MS;
 	account->watch.watchdog_ms = params->watchdog_ms ? params->watchdog_ms : WATCHDOG_MS;
 	*ret = account;
 	return 0;

@@ -84,7 +84,7 @@ int body_serve(struct sync_body *body, struct worker *worker, const struct body_
 int body_keep(struct sync_body *body, struct worker *worker);
 /* Gives the chunk, which stands at start, to the store; false: it was not taken. */
 bool body_keep_chunk(struct sync_body *body, uint64_t start);
-/* That the store does not take it; said once a minute. */
+/* That the store does not take it, but for want of room in its limit; said once a minute. */
 void body_tell_unkept(struct sync_body *body, int err);
 /* Fills body->chunk. length 0: all of it; -EFBIG: that is more than limit. Blocks: network. */
 int range_fetch(struct sync_body *body, struct worker *worker, uint64_t offset, uint64_t length,

@@ -35,6 +35,9 @@ static int nonsense(const struct sync_body *body, uint64_t offset)
 
 void body_tell_unkept(struct sync_body *body, int err)
 {
+	/* cache_size= says so; who has pinned something hears it in pin.c. */
+	if (err == -EDQUOT)
+		return;
 	struct sync_account *account = body->folder->account;
 	int64_t now = clock_now_ms();
 	pthread_mutex_lock(&account->lock);

@@ -245,15 +245,21 @@ static bool is_current(const struct sync_folder *folder)
 	return account->drop || clock_now_ms() - folder->checked_ms < account->refresh_ms;
 }
 
-void folder_start_listing(struct sync_folder *folder)
+static void start_listing(struct sync_folder *folder, bool patient)
 {
 	if (folder->listing_job.busy || folder->gone)
 		return;
+	folder->listing_job.patient = patient;
 	if (folder->listing != SYNC_LISTING_WHOLE) {
 		folder->listing = SYNC_LISTING_RUNNING;
 		folder->listing_err = 0;
 	}
 	job_queue(folder->account, &folder->listing_job);
+}
+
+void folder_start_listing(struct sync_folder *folder)
+{
+	start_listing(folder, false);
 }
 
 /* Nobody hears of a listing before the events are set, nor while the server is away. Lock held. */
@@ -298,8 +304,9 @@ void folders_news(struct sync_account *account, bool all)
 
 void folder_listing_ended(struct sync_folder *folder, int err)
 {
+	/* The worker that calls this is free in a moment, and the best one; another would have to connect. */
 	if (err == 0 && folder->dirty && may_list(folder))
-		folder_start_listing(folder);
+		start_listing(folder, true);
 }
 
 void folder_bury(struct sync_folder *folder)

@@ -126,6 +126,7 @@ static bool come_online(struct sync_account *account, unsigned abilities, bool *
 	for (unsigned i = 0; i < account->connections; i++)
 		account->workers[i].resting_until_ms = 0;
 	if (away) {
+		watch_hasten(account);
 		folders_news(account, false);
 		roster_request(account);
 	}

@@ -95,11 +95,13 @@ struct watcher {
 	int64_t moved_ms;  /* own: when it began to watch what it watches */
 	unsigned failures; /* own: connections lost soon after they were made */
 	unsigned refusals; /* own: watches refused in a row */
+	unsigned denials;  /* own: connections refused in a row */
 };
 
 struct watch {
 	struct watcher watchers[WATCHERS_MAX];
 	int watchdog_ms;
+	int move_ms; /* walking through folders does not drag the watch along at every step: it stays so long at least */
 	enum sync_push push; /* how changes are heard of, as planned */
 	unsigned slots;      /* connections that are not the workers' */
 	bool notify_refused, idle_refused;
@@ -118,6 +120,8 @@ void watch_interrupt(struct sync_account *account);
 void watch_stop(struct sync_account *account);
 /* The workers can not have a connection, and only watchers have: these give theirs up for a while. Lock held. */
 void watch_yield(struct sync_account *account);
+/* What they rested for may be over: there was no connection, and now there is. Lock held. */
+void watch_hasten(struct sync_account *account);
 /* Somebody asked for the folder. Lock held. */
 void watch_used(struct sync_folder *folder);
 /* As workers_suspect() and workers_cut(). Lock held. */
@@ -135,6 +139,8 @@ struct roster {
 	bool wanted;         /* a survey, as soon as it can be told of */
 	int64_t asked_ms;    /* when the last survey began */
 	int64_t surveyed_ms; /* when the last one that succeeded began; -1: none in this mount */
+	int64_t due_ms;      /* when one is to be done at the latest; CLOCK_NEVER */
+	int64_t patient_ms; /* until when one waits for a worker that is connected; CLOCK_NEVER: none waits */
 	struct list_node waiters;
 };
 
@@ -151,6 +157,8 @@ int roster_restore(struct sync_account *account, struct source_error *error);
 void roster_request(struct sync_account *account);
 /* Reads what is stored of a folder that is new. Blocks: disk. */
 int roster_load_folder(struct sync_folder *folder);
+/* A survey has waited long enough for a worker that is connected: any will do. Lock held. */
+void roster_hurry(struct sync_account *account);
 /* The mailbox of that name, as on the wire; NULL. Lock held. */
 struct sync_folder *roster_find(struct sync_account *account, const char *name);
 

@@ -68,7 +68,7 @@ static void count_missing(struct sync_folder *folder)
 		first = count ? uids[count - 1] + 1 : 0;
 	}
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
-	if (pins->messages_done >= pins->messages)
+	if (messages > 0 && pins->messages_done >= pins->messages)
 		pins->messages_done = pins->bytes_done = 0;
 	pins->messages = pins->messages_done + messages;
 	pins->bytes = pins->bytes_done + bytes;
@@ -271,11 +271,9 @@ static void pins_woken(struct sync_waiter *waiter, ssize_t result)
 
 static void look_for_missing(struct sync_folder *folder)
 {
-	uint32_t uid;
 	if (!begin_run(folder))
 		return;
-	if (find_missing(folder, 1, &uid) == 0)
-		count_missing(folder);
+	count_missing(folder);
 	run(folder, true);
 }
 

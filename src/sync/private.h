@@ -52,7 +52,8 @@ struct job {
 	int (*run)(struct job *job, struct worker *worker);
 	/* It will not be done: fails whom it concerns and clears busy. */
 	void (*fail)(struct job *job, int err);
-	bool busy; /* lock: queued or running */
+	bool busy;    /* lock: queued or running */
+	bool patient; /* lock: it waits for a worker that is connected, as long as there is one; so does all of the background */
 };
 
 struct worker {

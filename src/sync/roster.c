@@ -12,6 +12,8 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
+#define PATIENT_MS 500
+
 struct roster_job {
 	struct job job;
 	struct sync_account *account;
@@ -115,7 +117,7 @@ static void drop_gone(struct sync_account *account, struct worker *worker)
 
 int roster_begin(struct sync_account *account, struct worker *worker, struct source_error *error)
 {
-	struct survey survey = {.account = account, .worker = worker};
+	struct survey survey = {.account = account, .worker = worker, .quiet = true};
 	int64_t now = clock_now_ms();
 	int err = roster_restore(account, error);
 	bool known = err == 0;
@@ -188,6 +190,7 @@ int roster_init(struct sync_account *account)
 	struct roster_job *roster_job = calloc(1, sizeof(*roster_job));
 	list_init(&account->roster.waiters);
 	account->roster.surveyed_ms = -1;
+	account->roster.due_ms = account->roster.patient_ms = CLOCK_NEVER;
 	if (!roster_job)
 		return -ENOMEM;
 	roster_job->account = account;
@@ -208,14 +211,33 @@ void roster_request(struct sync_account *account)
 	if (account->drop || account->stopping)
 		return;
 	roster->asked_ms = clock_now_ms();
+	roster->due_ms = CLOCK_NEVER;
 	/* What it finds could not be told, or it could find nothing: come_online() and set_events() ask again. */
 	roster->wanted = !account->events.rows || account->link.state == SYNC_LINK_OFFLINE;
 	if (roster->wanted)
 		return;
-	if (roster->job->job.busy)
+	struct job *job = &roster->job->job;
+	if (job->busy) {
 		roster->job->again = true;
-	else
-		job_queue(account, &roster->job->job);
+		return;
+	}
+	/* It is not worth a connection of its own, but to who waits for it. */
+	job->patient = list_empty(&roster->waiters);
+	if (job->patient) {
+		roster->patient_ms = roster->asked_ms + PATIENT_MS;
+		link_wake(account);
+	}
+	job_queue(account, job);
+}
+
+void roster_hurry(struct sync_account *account)
+{
+	struct job *job = &account->roster.job->job;
+	account->roster.patient_ms = CLOCK_NEVER;
+	if (!job->busy || !job->patient)
+		return;
+	job->patient = false;
+	job_dispatch(account);
 }
 
 /* Whether the list need not be looked at. Lock held. */
@@ -227,8 +249,9 @@ static bool is_current(const struct sync_account *account)
 	if (roster->surveyed_ms < 0)
 		return false;
 	/* A survey that runs was asked for by the watch. */
-	if (account->watch.all)
-		return !roster->job->job.busy;
+	if (account->watch.all && roster->job->job.busy)
+		return false;
+	/* NOTIFY tells of folders, but Dovecot loses some of that where much happens within half a second. */
 	return clock_now_ms() - roster->surveyed_ms < account->refresh_ms;
 }
 
@@ -239,8 +262,11 @@ int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter
 		return -EIO;
 	if (is_current(account))
 		return 0;
+	struct job *job = &account->roster.job->job;
 	waiter_add(account, &account->roster.waiters, waiter);
-	if (!account->roster.job->job.busy)
+	if (!job->busy)
 		roster_request(account);
+	else
+		roster_hurry(account);
 	return -EINPROGRESS;
 }

@@ -175,10 +175,16 @@ static int call_status(struct worker *worker, void *arg, struct source_error *er
 	return ops->status(worker->session, look->name, &look->state, error);
 }
 
+/*
+ * On a session that has no mailbox selected: asked about one that it has open, Dovecot answers from there, as if it had not been deleted or
+ * renamed by another.
+ */
 int survey_status(struct survey *survey, const char *name, struct source_state *ret)
 {
 	struct look look = {.name = name};
 	survey->looks++;
+	if (survey->worker->selected)
+		session_drop(survey->worker, true);
 	int err = session_ask(survey->worker, call_status, &look, &survey->error);
 	if (err == 0)
 		*ret = look.state;
@@ -217,6 +223,11 @@ static int look_again_at_all(struct survey *survey)
 
 /* --- What follows from it --- */
 
+static struct sync_events events_of(const struct survey *survey)
+{
+	return survey->quiet ? (struct sync_events){0} : account_events(survey->account);
+}
+
 static int append_folder(struct sync_account *account, struct sync_folder *folder)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
@@ -236,7 +247,7 @@ static int apply_arrival(struct survey *survey, struct arrival *arrival)
 	struct sync_account *account = survey->account;
 	struct sync_folder *folder = arrival->folder;
 	struct sync_folder *former = arrival->former ? arrival->former->folder : NULL;
-	struct sync_events events = account_events(account);
+	struct sync_events events = events_of(survey);
 
 	if (former) {
 		folder_bury(former);
@@ -276,7 +287,7 @@ static void forget_stored(struct survey *survey, const struct departure *departu
 
 static void apply_departure(struct survey *survey, const struct departure *departure)
 {
-	struct sync_events events = account_events(survey->account);
+	struct sync_events events = events_of(survey);
 	if (!departure->leaves || departure->heir)
 		return;
 	folder_bury(departure->folder);
@@ -288,7 +299,7 @@ static void apply_departure(struct survey *survey, const struct departure *depar
 
 static int apply_attributes(struct survey *survey)
 {
-	struct sync_events events = account_events(survey->account);
+	struct sync_events events = events_of(survey);
 	for (size_t k = 0, l = 0; k < survey->known_count && l < survey->listed_count;) {
 		int side = order(survey, k, l);
 		struct sync_folder *folder = survey->known[k];

@@ -37,6 +37,7 @@ struct survey {
 	struct departure *departures; /* likewise */
 	size_t departure_count;
 	unsigned looks; /* STATUS and proofs that were asked for */
+	bool quiet;     /* the account starts: nobody is told */
 	bool changed;
 	struct source_error error;
 };

@@ -26,12 +26,11 @@
 /* What was refused, or given up for want of connections, is tried again after this. */
 #define REFUSED_MS (60 * 1000)
 #define YIELD_MS   (10 * 60 * 1000)
-/* Walking through folders does not drag the watch along at every step. */
-#define MOVE_MS 2000
 /* Where a watch tells of the folders' messages but not of the folders. */
 #define SURVEY_MS (5 * 60 * 1000)
 /* Where it tells of both: none is perfect. */
 #define SURVEY_RARELY_MS (60 * 60 * 1000)
+#define SURVEY_LATE_MS   5000
 /* refresh=0 means that nothing is ever taken for current; it can not mean that looking never ends. */
 #define POLL_LEAST_MS 5000
 /* Folders that are in use and not watched, where others are. */
@@ -68,6 +67,13 @@ static void poke(struct watcher *watcher)
 	if (watcher->session)
 		watcher->account->source->ops->poke(watcher->session);
 	pthread_cond_broadcast(&watcher->account->link.changed);
+}
+
+void watch_hasten(struct sync_account *account)
+{
+	for (unsigned i = 0; i < WATCHERS_MAX; i++)
+		account->watch.watchers[i].rest_until_ms = 0;
+	pthread_cond_broadcast(&account->link.changed);
 }
 
 void watch_yield(struct sync_account *account)
@@ -148,6 +154,22 @@ static struct sync_folder *folder_at(struct sync_account *account, size_t index)
 	return index < account->folder_count ? account->folders[index] : NULL;
 }
 
+/*
+ * What was made or renamed before the watch began is not told. A mount has asked for the list only just before, and then has better things to do:
+ * that can wait a little. Lock held.
+ */
+static void look_at_roster(struct sync_account *account)
+{
+	struct roster *roster = &account->roster;
+	int64_t now = clock_now_ms();
+	if (roster->surveyed_ms >= 0 && now - roster->surveyed_ms < SURVEY_LATE_MS) {
+		roster->due_ms = now + SURVEY_LATE_MS;
+		link_wake(account);
+	} else {
+		roster_request(account);
+	}
+}
+
 static void begin_all(struct sync_account *account, bool continued)
 {
 	struct sync_folder *folder;
@@ -155,7 +177,7 @@ static void begin_all(struct sync_account *account, bool continued)
 	bool again = account->watch.all;
 	account->watch.all = true;
 	if (!continued || !again)
-		roster_request(account);
+		look_at_roster(account);
 	pthread_mutex_unlock(&account->lock);
 	for (size_t i = 0; (folder = folder_at(account, i)); i++)
 		begin_folder(folder, continued && again);
@@ -198,6 +220,13 @@ static void on_event(void *arg, const struct source_event *event)
 }
 
 /* --- A watcher --- */
+
+/* After so many failures, 1 …. */
+static int64_t pause_ms(unsigned failures)
+{
+	int64_t pause = (int64_t)PAUSE_MS << (failures < 10 ? failures - 1 : 9);
+	return pause < PAUSE_MAX ? pause : PAUSE_MAX;
+}
 
 /* Until it is wanted, or the account stops. Lock held. */
 static void wait_wanted(struct watcher *watcher)
@@ -259,10 +288,12 @@ static bool connect_watcher(struct watcher *watcher)
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	if (err < 0) {
 		/* While others have connections there may be no more for us; else the link says when there is one. */
+		watcher->denials += watcher->denials < 10;
 		if (account->link.state != SYNC_LINK_OFFLINE)
-			watcher->rest_until_ms = clock_now_ms() + REFUSED_MS;
+			watcher->rest_until_ms = clock_now_ms() + pause_ms(watcher->denials);
 		return false;
 	}
+	watcher->denials = 0;
 	watcher->moved_ms = clock_now_ms();
 	watcher->session = session;
 	watcher->asked = watcher->cut = false;
@@ -275,7 +306,7 @@ static void lost(struct watcher *watcher, const struct source_error *error)
 	struct sync_account *account = watcher->account;
 	int64_t now = clock_now_ms();
 	watcher->failures = now - watcher->moved_ms < LASTING_MS ? watcher->failures + 1 : 0;
-	int64_t pause = watcher->failures > 1 ? PAUSE_MS << (watcher->failures - 1) : 0;
+	int64_t pause = watcher->failures > 1 ? pause_ms(watcher->failures - 1) : 0;
 	log_debug("%s: watching: %s", account->name, error->text);
 	pthread_mutex_lock(&account->lock);
 	if (watcher->failures >= DEATHS_MAX) {
@@ -284,7 +315,7 @@ static void lost(struct watcher *watcher, const struct source_error *error)
 		watcher->failures = 0;
 		watch_plan(account);
 	}
-	watcher->rest_until_ms = pause ? now + (pause < PAUSE_MAX ? pause : PAUSE_MAX) : 0;
+	watcher->rest_until_ms = pause ? now + pause : 0;
 	pthread_mutex_unlock(&account->lock);
 	drop(watcher, false);
 	link_lost(account, error, pause == 0);
@@ -496,8 +527,8 @@ static int64_t follow(struct sync_account *account, int64_t now)
 		return CLOCK_NEVER;
 	if (choose_target(watcher) == watcher->target)
 		return CLOCK_NEVER;
-	if (now < watcher->moved_ms + MOVE_MS)
-		return watcher->moved_ms + MOVE_MS;
+	if (now < watcher->moved_ms + account->watch.move_ms)
+		return watcher->moved_ms + account->watch.move_ms;
 	poke(watcher);
 	return CLOCK_NEVER;
 }
@@ -568,10 +599,13 @@ int64_t watch_tick(struct sync_account *account)
 		poll_folders(account, now, interval);
 	if (!watch->polled_ms || now - watch->polled_ms >= interval)
 		watch->polled_ms = now;
-	if (now - account->roster.asked_ms >= survey_interval(account))
+	if (now - account->roster.asked_ms >= survey_interval(account) ||
+		now >= account->roster.due_ms)
 		roster_request(account);
-	int64_t dues[] = {watch->polled_ms + interval,
-		account->roster.asked_ms + survey_interval(account),
+	if (now >= account->roster.patient_ms)
+		roster_hurry(account);
+	int64_t dues[] = {watch->polled_ms + interval, account->roster.due_ms,
+		account->roster.patient_ms, account->roster.asked_ms + survey_interval(account),
 		watch->yielded_until_ms ? watch->yielded_until_ms : CLOCK_NEVER};
 	for (size_t i = 0; i < sizeof(dues) / sizeof(*dues); i++)
 		due = dues[i] < due ? dues[i] : due;

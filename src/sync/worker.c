@@ -46,10 +46,25 @@ static int worker_fit(const struct worker *worker, const struct job *job, int64_
 	return worker->selected == job->folder ? 4 : worker->selected ? 2 : 3;
 }
 
+/* Whether one that can have jobs is connected. Lock held. */
+static bool any_connected(const struct sync_account *account)
+{
+	for (unsigned i = 0; i < account->connections; i++)
+		if (account->workers[i].session && worker_allowed(&account->workers[i]))
+			return true;
+	return false;
+}
+
+static bool is_patient(const struct job *job)
+{
+	return job->patient || job->class == JOB_BACKGROUND;
+}
+
 static struct worker *best_worker(struct sync_account *account, const struct job *job, int64_t now)
 {
 	struct worker *best = NULL;
-	int best_fit = 0;
+	/* Any, or only one that is connected. */
+	int best_fit = is_patient(job) && any_connected(account) ? 1 : 0;
 	for (unsigned i = 0; i < account->connections; i++) {
 		int fit = worker_fit(&account->workers[i], job, now);
 		if (fit > best_fit) {
@@ -87,6 +102,8 @@ static void dispatch_class(struct sync_account *account, enum job_class class, i
 	{
 		struct job *job = container_of(pos, struct job, node);
 		struct worker *worker = best_worker(account, job, now);
+		if (!worker && is_patient(job))
+			continue;
 		if (!worker || !class_allowed(account, class, now))
 			return;
 		list_remove(pos);

@@ -16,14 +16,19 @@ static void attr_common(const struct tree *tree, uint64_t ino, int64_t time_s, s
 	ret->st_atim.tv_sec = ret->st_mtim.tv_sec = ret->st_ctim.tv_sec = time_s;
 }
 
+void attr_size(uint64_t size_bytes, struct stat *ret)
+{
+	ret->st_size = size_bytes > INT64_MAX ? INT64_MAX : (off_t)size_bytes;
+	ret->st_blocks = (blkcnt_t)(ret->st_size / 512 + (ret->st_size % 512 != 0));
+}
+
 void attr_file(const struct tree *tree, uint64_t ino, uint64_t size_bytes, int64_t time_s,
 	struct stat *ret)
 {
 	attr_common(tree, ino, time_s, ret);
 	ret->st_mode = S_IFREG | tree->file_mode;
 	ret->st_nlink = 1;
-	ret->st_size = size_bytes > INT64_MAX ? INT64_MAX : (off_t)size_bytes;
-	ret->st_blocks = (blkcnt_t)(ret->st_size / 512 + (ret->st_size % 512 != 0));
+	attr_size(size_bytes, ret);
 }
 
 void attr_directory(
@@ -34,15 +39,6 @@ void attr_directory(
 	ret->st_nlink = links;
 }
 
-static int64_t folder_time(struct folder *folder)
-{
-	struct store_mailbox state;
-	if (!folder->sync)
-		return folder->made_s;
-	sync_folder_state(folder->sync, &state);
-	return state.changed_s;
-}
-
 void entry_folder(struct tree *tree, struct folder *folder, bool view, struct tree_entry *ret)
 {
 	int64_t time_s = folder_time(folder);
@@ -51,8 +47,9 @@ void entry_folder(struct tree *tree, struct folder *folder, bool view, struct tr
 	 * In a view 1 says that links are not counted there, as btrfs does: find(1) then looks
 	 * itself.
 	 */
-	size_t links = view ? 1 : 2 + folder->child_count + (tree->views_listed ? 1 : 0);
-	*ret = (struct tree_entry){.node = node};
+	size_t links = view ? 1 : 2 + folder_children(tree, folder) + (tree->views_listed ? 1 : 0);
+	*ret = (struct tree_entry){
+		.node = node, .generation = atomic_load(&folder->generation)};
 	attr_directory(tree, node, (unsigned)links, time_s, &ret->attr);
 	pthread_mutex_lock(&folder->lock);
 	folder->told_s = time_s;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open directories. The offset of an entry is its place: ".", "..", the subfolders, .parts where it
- * is listed, then the messages by their position in the index, which stays while the directory is
- * open. So any offset can be read again, and a folder can be read while it is still being listed.
+ * Open directories. The offset of an entry is its place: ".", "..", the subfolders by a place that
+ * each has for ever, .parts where it is listed, then, from DIR_FIRST_MESSAGE on, the messages by
+ * their position in the index, which stays while the directory is open. So any offset can be read
+ * again, a folder can be read while it is still being listed, and nothing that comes or goes
+ * meanwhile makes another entry be skipped or doubled.
  *
  * A listing never ends early: its end is where sync said, before the index was looked at, that all
  * was announced. A folder that was listed anew under another identity meanwhile is an error in the
- * middle, not a mixture.
+ * middle, not a mixture; so is a folder that is gone, also if it has come back.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +23,8 @@ struct tree_dir {
 	struct folder *folder;
 	bool view;
 	bool cacheable, unchanged;
+	uint32_t generation;       /* of the folder */
+	struct sync_folder *messages; /* its mailbox, when it was opened or read from its beginning; NULL: it held none */
 	/* Of the index, when it was opened or read from its beginning; guarded by the folder's lock. */
 	uint64_t epoch;
 
@@ -58,21 +62,41 @@ static bool fill_dot(
 
 /* --- A folder, or its view --- */
 
+/* Whether there can be folders below it that nobody has told us of. */
+static bool may_have_children(const struct tree *tree, const struct folder *folder)
+{
+	struct sync_folder *sync = folder_sync(folder);
+	const struct source_mailbox *mailbox = sync ? sync_folder_mailbox(sync) : NULL;
+	return !tree->drop && (!mailbox || (mailbox->delimiter &&
+						   !(mailbox->flags & SOURCE_MAILBOX_NOINFERIORS)));
+}
+
+/* Makes the list of folders current. */
+static int open_survey(struct tree *tree, const struct folder *folder, struct tree_call *call)
+{
+	if (call->waited & WAITED_SURVEY || !may_have_children(tree, folder))
+		return 0;
+	call->waited |= WAITED_SURVEY;
+	return (int)call_waits(
+		call, WAITED_SURVEY, sync_account_survey(tree->account, &call->waiter));
+}
+
 /* Makes the listing current, or, the first time, begins it. */
-static int open_listing(struct folder *folder, struct tree_call *call)
+static int open_listing(
+	struct folder *folder, struct sync_folder *sync, struct tree_call *call)
 {
 	int r = 0, err = -EIO;
 	while (r == 0) {
 		uint64_t seen;
-		enum sync_listing state = sync_folder_progress(folder->sync, &seen, &err);
+		enum sync_listing state = sync_folder_progress(sync, &seen, &err);
 		bool begun = state == SYNC_LISTING_WHOLE || state == SYNC_LISTING_FAILED;
 		if (begun && call->waited & WAITED_LISTING)
 			return state == SYNC_LISTING_WHOLE ? 0 : err;
 		if (state == SYNC_LISTING_RUNNING && folder_announced(folder))
 			return 0;
 		call->waited |= WAITED_LISTING;
-		r = begun ? sync_folder_refresh(folder->sync, &call->waiter)
-		          : sync_folder_wait(folder->sync, seen, &call->waiter);
+		r = begun ? sync_folder_refresh(sync, &call->waiter)
+		          : sync_folder_wait(sync, seen, &call->waiter);
 		r = (int)call_waits(call, WAITED_LISTING, r);
 		if (r == 0 && begun)
 			return 0;
@@ -89,8 +113,8 @@ static void attach(struct tree_dir *dir)
 	struct folder *folder = dir->folder;
 	uint64_t seen;
 	int err;
-	dir->cacheable = !folder_selectable(folder) ||
-	                 sync_folder_progress(folder->sync, &seen, &err) == SYNC_LISTING_WHOLE;
+	dir->cacheable = !dir->messages || sync_folder_progress(dir->messages, &seen, &err) ==
+	                                           SYNC_LISTING_WHOLE;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	if (folder->open_dirs++ == 0 && index_wasteful(&folder->index) &&
 		index_compact(&folder->index) == 0)
@@ -104,13 +128,10 @@ static void attach(struct tree_dir *dir)
 /* A refresh may have moved the folder's time after the kernel was told another. */
 static void correct_time(struct tree *tree, struct folder *folder)
 {
-	struct store_mailbox state;
-	if (!folder->sync)
-		return;
-	sync_folder_state(folder->sync, &state);
+	int64_t time_s = folder_time(folder);
 	pthread_mutex_lock(&folder->lock);
-	bool stale = folder->told_s && folder->told_s != state.changed_s;
-	folder->told_s = stale ? state.changed_s : folder->told_s;
+	bool stale = folder->told_s && folder->told_s != time_s;
+	folder->told_s = stale ? time_s : folder->told_s;
 	pthread_mutex_unlock(&folder->lock);
 	if (stale)
 		tell_directory(tree, folder);
@@ -119,7 +140,13 @@ static void correct_time(struct tree *tree, struct folder *folder)
 static int open_folder(struct tree *tree, struct folder *folder, bool view, struct tree_dir **ret,
 	struct tree_call *call)
 {
-	int r = folder_selectable(folder) ? open_listing(folder, call) : 0;
+	uint32_t generation = atomic_load(&folder->generation);
+	int r = open_survey(tree, folder, call);
+	struct sync_folder *messages = folder_messages(folder);
+	if (r == 0 && messages)
+		r = open_listing(folder, messages, call);
+	if (r == 0 && !atomic_load(&folder->shown))
+		r = folder == tree->root ? -EIO : -ENOENT;
 	if (r < 0)
 		return r;
 	struct tree_dir *dir = calloc(1, sizeof(*dir));
@@ -128,6 +155,8 @@ static int open_folder(struct tree *tree, struct folder *folder, bool view, stru
 	dir->tree = tree;
 	dir->folder = folder;
 	dir->view = view;
+	dir->generation = generation;
+	dir->messages = messages;
 	attach(dir);
 	correct_time(tree, folder);
 	*ret = dir;
@@ -147,24 +176,31 @@ static bool lists_view(const struct tree_dir *dir)
 	return dir->tree->views_listed && !dir->view;
 }
 
-/* Offsets below this one are not messages. */
-static uint64_t first_message(const struct tree_dir *dir)
-{
-	return 2 + dir->folder->child_count + (lists_view(dir) ? 1 : 0);
-}
-
-static bool fill_folder_entry(const struct tree_dir *dir, uint64_t offset, struct fill *fill)
+/* One entry before the messages, and the offset behind it. false: there was no room. */
+static bool fill_folder_entry(const struct tree_dir *dir, uint64_t *offset, struct fill *fill)
 {
 	struct tree *tree = dir->tree;
+	struct folder *child = NULL;
 	struct tree_entry entry;
-	if (offset == 0)
-		return fill_dot(fill, tree, ".", folder_node(tree, dir->folder, dir->view), 1);
-	if (offset == 1)
-		return fill_dot(fill, tree, "..", parent_ino(dir), 2);
-	bool child = offset - 2 < dir->folder->child_count;
-	struct folder *shown = child ? dir->folder->children[offset - 2] : dir->folder;
-	entry_folder(tree, shown, dir->view || !child, &entry);
-	return fill_entry(fill, child ? shown->name : VIEW_PARTS, &entry, offset + 1);
+	uint64_t next = *offset + 1;
+	bool filled = true;
+	if (*offset == 0) {
+		filled = fill_dot(fill, tree, ".", folder_node(tree, dir->folder, dir->view), next);
+	} else if (*offset == 1) {
+		filled = fill_dot(fill, tree, "..", parent_ino(dir), next);
+	} else if (folder_place_at(tree, dir->folder, (size_t)*offset - 2, &child)) {
+		if (child)
+			entry_folder(tree, child, dir->view, &entry);
+		filled = !child || fill_entry(fill, child->name, &entry, next);
+	} else {
+		next = DIR_FIRST_MESSAGE;
+		if (lists_view(dir)) {
+			entry_folder(tree, dir->folder, true, &entry);
+			filled = fill_entry(fill, VIEW_PARTS, &entry, next);
+		}
+	}
+	*offset = filled ? next : *offset;
+	return filled;
 }
 
 static bool fill_message(
@@ -193,7 +229,7 @@ static bool fill_message(
  * over, and nothing was read yet.
  */
 static int fill_messages(
-	struct tree_dir *dir, uint64_t epoch, uint64_t first, uint64_t position, struct fill *fill)
+	struct tree_dir *dir, uint64_t epoch, uint64_t position, struct fill *fill)
 {
 	struct folder *folder = dir->folder;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
@@ -206,28 +242,29 @@ static int fill_messages(
 	for (; position < folder->index.count; position++) {
 		struct index_entry *message = index_at(&folder->index, position);
 		if (!(message->flags & INDEX_GONE) &&
-			!fill_message(dir, message, first + position + 1, fill))
+			!fill_message(dir, message, DIR_FIRST_MESSAGE + position + 1, fill))
 			break;
 	}
 	return 0;
 }
 
 /* Whether there is more to come than what is announced: 0: look again, 1: no, this is the end. */
-static int wait_for_more(struct folder *folder, enum sync_listing state, uint64_t seen, int err,
+static int wait_for_more(struct sync_folder *sync, enum sync_listing state, uint64_t seen, int err,
 	struct tree_call *call)
 {
 	if (state == SYNC_LISTING_WHOLE)
 		return 1;
 	if (state == SYNC_LISTING_FAILED)
 		return err < 0 ? err : -EIO;
-	return sync_folder_wait(folder->sync, seen, &call->waiter);
+	return sync_folder_wait(sync, seen, &call->waiter);
 }
 
 static int read_messages(
 	struct tree_dir *dir, uint64_t offset, struct fill *fill, struct tree_call *call)
 {
 	struct folder *folder = dir->folder;
-	uint64_t first = first_message(dir), seen;
+	struct sync_folder *sync = dir->messages;
+	uint64_t seen;
 	int r = 0, err;
 	while (r == 0) {
 		/*
@@ -235,12 +272,12 @@ static int read_messages(
 		 * not be missed.
 		 */
 		uint64_t epoch = folder_epoch(folder);
-		enum sync_listing state = sync_folder_progress(folder->sync, &seen, &err);
-		r = fill_messages(dir, epoch, first, offset - first, fill);
+		enum sync_listing state = sync_folder_progress(sync, &seen, &err);
+		r = fill_messages(dir, epoch, offset - DIR_FIRST_MESSAGE, fill);
 		if (r == 0 && (fill->count > 0 || fill->full))
 			break;
 		if (r == 0)
-			r = wait_for_more(folder, state, seen, err, call);
+			r = wait_for_more(sync, state, seen, err, call);
 		else if (r == -EAGAIN)
 			r = 0;
 	}
@@ -250,10 +287,17 @@ static int read_messages(
 static int read_folder(
 	struct tree_dir *dir, uint64_t offset, struct fill *fill, struct tree_call *call)
 {
-	for (; offset < first_message(dir); offset++)
-		if (!fill_folder_entry(dir, offset, fill))
+	struct folder *folder = dir->folder;
+	if (!atomic_load(&folder->shown) || atomic_load(&folder->generation) != dir->generation)
+		return -ENOENT;
+	if (offset == 0)
+		dir->messages = folder_messages(folder);
+	while (offset < DIR_FIRST_MESSAGE)
+		if (!fill_folder_entry(dir, &offset, fill))
 			return 0;
-	return folder_selectable(dir->folder) ? read_messages(dir, offset, fill, call) : 0;
+	if (dir->messages && dir->messages != folder_messages(folder))
+		return fill->count > 0 ? 0 : -EIO;
+	return dir->messages ? read_messages(dir, offset, fill, call) : 0;
 }
 
 /* --- A directory inside a message --- */
@@ -326,8 +370,9 @@ int tree_dir_open(struct tree *tree, uint64_t node, struct tree_dir **ret, struc
 		return -ENOTDIR;
 	if (n.kind == NODE_VIEW_MESSAGE || n.kind == NODE_INSIDE)
 		return open_inside(tree, node, ret, call);
-	struct folder *folder = folder_of_node(tree, n);
-	return folder ? open_folder(tree, folder, n.kind == NODE_VIEW, ret, call) : -ENOENT;
+	struct folder *folder;
+	int r = folder_of_node(tree, n, &folder);
+	return r < 0 ? r : open_folder(tree, folder, n.kind == NODE_VIEW, ret, call);
 }
 
 void tree_dir_close(struct tree_dir *dir)

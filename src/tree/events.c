@@ -55,6 +55,15 @@ static void tell_appeared(struct tree *tree, const struct folder *folder, const 
 		observer->appeared(observer->arg, folder_node(tree, folder, false), name, false);
 }
 
+static void tell_disappeared(
+	struct tree *tree, const struct folder *folder, const char *name, uint64_t node)
+{
+	const struct tree_observer *observer = atomic_load(&tree->observer);
+	if (observer && observer->disappeared)
+		observer->disappeared(
+			observer->arg, folder_node(tree, folder, false), name, node, false);
+}
+
 /* --- rows --- */
 
 static unsigned header_facts(const struct source_row *row)
@@ -125,17 +134,20 @@ static int row_rename(struct folder *folder, size_t at, const char *name, struct
 
 /*
  * A message that is announced again is corrected in place, so that positions stay. A row that tells
- * less than is known changes nothing.
+ * less than is known changes nothing; name is then the one that stays.
  */
-static int row_update(struct folder *folder, size_t at, const struct index_entry *fresh,
-	const char *name, struct correction *ret)
+static int row_update(struct folder *folder, size_t at, const struct index_entry *fresh, char *name,
+	struct correction *ret)
 {
 	struct index_entry *entry = index_at(&folder->index, at);
 	if (entry->flags & INDEX_GONE)
 		folder->version++;
 	index_revive(&folder->index, at);
-	if (entry->flags & INDEX_FACTS & ~fresh->flags)
+	if (entry->flags & INDEX_FACTS & ~fresh->flags) {
+		const char *kept = index_name(&folder->index, entry);
+		memcpy(name, kept, strlen(kept) + 1);
 		return 0;
+	}
 	int r = row_rename(folder, at, name, ret);
 	ret->grown = fresh->size_bytes > entry->size_bytes;
 	entry->date_s = fresh->date_s;
@@ -145,13 +157,15 @@ static int row_update(struct folder *folder, size_t at, const struct index_entry
 }
 
 /* *ret_new: it was not there before. */
-static int row_put(struct folder *folder, const struct index_entry *fresh, const char *name,
+static int row_put(struct folder *folder, const struct index_entry *fresh, char *name,
 	struct correction *ret, bool *ret_new)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	ssize_t at = index_find(&folder->index, fresh->uid);
-	if (at >= 0)
+	if (at >= 0) {
+		*ret_new = index_at(&folder->index, (size_t)at)->flags & INDEX_GONE;
 		return row_update(folder, (size_t)at, fresh, name, ret);
+	}
 	folder->version++;
 	at = index_append(&folder->index, fresh, name);
 	*ret_new = at >= 0;
@@ -176,27 +190,39 @@ static void row_announce(
 		folder->incomplete = true;
 	}
 	if (correction.grown)
-		tell_attributes(tree, node_message(folder->number, fresh.uid, false));
+		tell_attributes(tree, node_message(folder_number(folder), fresh.uid, false));
 	if (correction.shown)
 		tell_gone(tree, folder, correction.name, correction.shown);
-	if (is_new && whole)
-		tell_appeared(tree, folder, name);
+	if (!is_new || !whole)
+		return;
+	tell_appeared(tree, folder, name);
+	if (news_wanted(tree))
+		news_message(tree, TREE_NEWS_NEW, folder, name, fresh.uid,
+			row->have & SOURCE_ROW_FLAGS ? row->flags : NULL);
+}
+
+static bool is_whole(struct sync_folder *sync)
+{
+	uint64_t seen;
+	int err;
+	return sync_folder_progress(sync, &seen, &err) == SYNC_LISTING_WHOLE;
 }
 
 static void events_rows(
 	void *arg, struct sync_folder *sync, const struct source_row *rows, size_t count)
 {
-	uint64_t seen;
-	int err;
-	bool whole = sync_folder_progress(sync, &seen, &err) == SYNC_LISTING_WHOLE;
+	struct folder *folder = folder_of_sync(sync);
+	if (!folder)
+		return;
+	bool whole = is_whole(sync);
 	for (size_t i = 0; i < count; i++)
-		row_announce(arg, sync_folder_data(sync), &rows[i], whole);
+		row_announce(arg, folder, &rows[i], whole);
 }
 
 /* --- the others --- */
 
 /* The folder begins anew: what the kernel knows of the old messages goes. */
-static void tell_all_gone(struct tree *tree, const struct folder *folder, struct index *old)
+void tell_all_gone(struct tree *tree, const struct folder *folder, struct index *old)
 {
 	for (size_t i = 0; i < old->count; i++) {
 		struct index_entry *entry = index_at(old, i);
@@ -208,7 +234,9 @@ static void tell_all_gone(struct tree *tree, const struct folder *folder, struct
 static void events_reset(void *arg, struct sync_folder *sync, uint32_t number)
 {
 	struct tree *tree = arg;
-	struct folder *folder = sync_folder_data(sync);
+	struct folder *folder = folder_of_sync(sync);
+	if (!folder)
+		return;
 	pthread_mutex_lock(&folder->lock);
 	struct index old = folder->index;
 	uint32_t old_number = folder->number;
@@ -219,12 +247,9 @@ static void events_reset(void *arg, struct sync_folder *sync, uint32_t number)
 	folder->incomplete = false;
 	pthread_mutex_unlock(&folder->lock);
 
-	pthread_rwlock_wrlock(&tree->folders_lock);
 	if (old_number && old_number != number)
-		numbers_put(&tree->folders, old_number, NULL);
-	int r = numbers_put(&tree->folders, number, folder);
-	pthread_rwlock_unlock(&tree->folders_lock);
-	if (r < 0)
+		folder_set_number(tree, old_number, NULL);
+	if (folder_set_number(tree, number, folder) < 0)
 		log_error("%s: no memory: its messages can not be opened", folder->name);
 	tell_all_gone(tree, folder, &old);
 	if (old.count > 0)
@@ -232,52 +257,102 @@ static void events_reset(void *arg, struct sync_folder *sync, uint32_t number)
 	index_finish(&old);
 }
 
-static void message_gone(struct tree *tree, struct folder *folder, uint32_t uid)
+/* Takes a message out. Its flags as they were; 0: it is not there. */
+static unsigned bury(struct folder *folder, uint32_t uid, char *ret_name, uint32_t *ret_number)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	ssize_t at = index_find(&folder->index, uid);
+	if (at < 0)
+		return 0;
+	struct index_entry *entry = index_at(&folder->index, (size_t)at);
+	if (entry->flags & INDEX_GONE)
+		return 0;
+	unsigned flags = entry->flags | INDEX_GONE;
+	const char *kept = index_name(&folder->index, entry);
+	memcpy(ret_name, kept, strlen(kept) + 1);
+	*ret_number = folder->number;
+	index_bury(&folder->index, (size_t)at);
+	folder->version++;
+	return flags;
+}
+
+/* whole: the folder had been shown whole before. */
+static void message_gone(struct tree *tree, struct folder *folder, uint32_t uid, bool whole)
 {
 	char name[MIME_NAME_MAX + 1];
-	unsigned shown = 0;
-	pthread_mutex_lock(&folder->lock);
-	ssize_t at = index_find(&folder->index, uid);
-	if (at >= 0) {
-		struct index_entry *entry = index_at(&folder->index, (size_t)at);
-		const char *kept = index_name(&folder->index, entry);
-		shown = entry->flags & INDEX_GONE ? 0 : entry->flags;
-		memcpy(name, kept, strlen(kept) + 1);
-		index_bury(&folder->index, (size_t)at);
-		folder->version++;
-	}
-	pthread_mutex_unlock(&folder->lock);
-	if (shown)
-		tell_gone(tree, folder, name, shown);
+	uint32_t number;
+	unsigned flags = bury(folder, uid, name, &number);
+	if (!flags)
+		return;
+	tell_gone(tree, folder, name, flags);
+	if (!whole)
+		return;
+	tell_disappeared(tree, folder, name, node_message(number, uid, false));
+	if (news_wanted(tree))
+		news_message(tree, TREE_NEWS_GONE, folder, name, uid, NULL);
 }
 
 static void events_gone(void *arg, struct sync_folder *sync, const uint32_t *uids, size_t count)
 {
+	struct folder *folder = folder_of_sync(sync);
+	if (!folder)
+		return;
+	bool whole = is_whole(sync);
 	for (size_t i = 0; i < count; i++)
-		message_gone(arg, sync_folder_data(sync), uids[i]);
-}
-
-static uint32_t number_now(struct folder *folder)
-{
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
-	return folder->number;
+		message_gone(arg, folder, uids[i], whole);
 }
 
 static void events_size(void *arg, struct sync_folder *sync, uint32_t uid, uint64_t size_bytes)
 {
-	message_set_size(arg, number_now(sync_folder_data(sync)), uid, size_bytes);
+	struct folder *folder = folder_of_sync(sync);
+	if (folder)
+		message_set_size(arg, folder_number(folder), uid, size_bytes);
 }
 
 static void events_section_size(
 	void *arg, struct sync_folder *sync, uint32_t uid, const char *section, uint64_t size_bytes)
 {
-	inside_set_size(arg, number_now(sync_folder_data(sync)), uid, section, size_bytes);
+	struct folder *folder = folder_of_sync(sync);
+	if (folder)
+		inside_set_size(arg, folder_number(folder), uid, section, size_bytes);
 }
 
 static void events_changed(void *arg, struct sync_folder *sync, int64_t changed_s)
 {
+	struct folder *folder = folder_of_sync(sync);
 	(void)changed_s; /* asked for when attributes are */
-	tell_directory(arg, sync_folder_data(sync));
+	if (folder)
+		tell_directory(arg, folder);
+}
+
+/* false: there is no such message. */
+static bool name_of(struct folder *folder, uint32_t uid, char *ret)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	ssize_t at = index_find(&folder->index, uid);
+	if (at < 0 || index_at(&folder->index, (size_t)at)->flags & INDEX_GONE)
+		return false;
+	const char *kept = index_name(&folder->index, index_at(&folder->index, (size_t)at));
+	memcpy(ret, kept, strlen(kept) + 1);
+	return true;
+}
+
+/* The kernel knows nothing of flags. */
+static void events_flags(
+	void *arg, struct sync_folder *sync, const struct store_flags *flags, size_t count)
+{
+	struct folder *folder = folder_of_sync(sync);
+	char name[MIME_NAME_MAX + 1];
+	for (size_t i = 0; folder && news_wanted(arg) && i < count; i++)
+		if (name_of(folder, flags[i].uid, name))
+			news_message(arg, TREE_NEWS_FLAGS, folder, name, flags[i].uid,
+				flags[i].flags);
+}
+
+static void events_link(void *arg)
+{
+	if (news_wanted(arg))
+		news_link(arg);
 }
 
 struct sync_events events_of_tree(struct tree *tree)
@@ -290,5 +365,10 @@ struct sync_events events_of_tree(struct tree *tree)
 		.size = events_size,
 		.section_size = events_section_size,
 		.changed = events_changed,
+		.flags = events_flags,
+		.added = roster_added,
+		.removed = roster_removed,
+		.attributes = roster_attributes,
+		.link = events_link,
 	};
 }

@@ -19,6 +19,7 @@ struct tree_file {
 	uint32_t folder, uid;
 	bool settle; /* the size is to be known before the file counts as open */
 	bool bound;
+	struct tree_entry entry; /* as it was when it was opened */
 	uint64_t shown_bytes; /* where readers were told that it ends; UINT64_MAX: a bound */
 	char section[NODE_SECTION_MAX + 1];
 };
@@ -57,11 +58,13 @@ static int open_body(struct tree_file *file, struct folder *folder, const struct
 	uint64_t size_bytes)
 {
 	struct store_mailbox state;
-	int r = sync_body_open(
-		folder->sync, file->uid, file->section, leaf, size_bytes, &file->body);
+	struct sync_folder *sync = folder_messages(folder);
+	int r = sync ? sync_body_open(
+			       sync, file->uid, file->section, leaf, size_bytes, &file->body)
+	             : -ENOENT;
 	if (r < 0)
 		return r;
-	sync_folder_state(folder->sync, &state);
+	sync_folder_state(sync, &state);
 	return state.folder == file->folder ? 0 : -ENOENT;
 }
 
@@ -75,9 +78,14 @@ static int open_message(struct tree *tree, uint32_t number, uint32_t uid, struct
 	_cleanup_(closep) struct tree_file *file = file_create(tree, number, uid);
 	if (!file)
 		return -ENOMEM;
-	/* A small message is fetched whole in any case: then what fstat() says of it is true. */
+	/*
+	 * A small message is fetched whole in any case: then what fstat() says of it is true. A server that has told
+	 * wrong sizes is not believed about any.
+	 */
 	bool sized = message.flags & INDEX_SIZED;
-	file->settle = !sized || message.size_bytes <= SETTLE_MESSAGE_BYTES;
+	file->settle = !sized || message.size_bytes <= SETTLE_MESSAGE_BYTES ||
+	               sync_account_sizes_distrusted(tree->account);
+	entry_message(tree, number, &message, false, &file->entry);
 	uint64_t size = sized ? message.size_bytes : UINT64_MAX;
 	file->shown_bytes = size;
 	r = open_body(file, folder, NULL, size);
@@ -121,6 +129,7 @@ static int open_inside(struct tree *tree, const struct inside *inside, struct tr
 	memcpy(file->section, inside->section, strlen(inside->section) + 1);
 	file->settle = !inside->exact && (!leaf || leaf->part->size_bytes <= SETTLE_BYTES);
 	file->bound = !inside->exact && !file->settle;
+	entry_inside(tree, inside, message.date_s, &file->entry);
 	uint64_t size = inside->exact ? inside->size_bytes : UINT64_MAX;
 	file->shown_bytes = size;
 	r = open_body(file, folder, leaf, size);
@@ -150,6 +159,8 @@ static void settled(struct tree_file *file, uint64_t size_bytes)
 	bool shrunk = file->shown_bytes != UINT64_MAX && size_bytes < file->shown_bytes;
 	file->settle = false;
 	file->shown_bytes = size_bytes;
+	attr_size(size_bytes, &file->entry.attr);
+	file->entry.provisional = false;
 	if (file->section[0])
 		inside_set_size(file->tree, file->folder, file->uid, file->section, size_bytes);
 	else
@@ -172,8 +183,17 @@ int tree_file_open(struct tree *tree, uint64_t node, struct tree_file **ret, str
 			return r;
 		settled(call->file, size);
 	}
+	call->file->entry.node = node;
 	*ret = steal_ptr(call->file);
 	return 0;
+}
+
+void tree_file_attributes(struct tree *tree, struct tree_file *file, struct tree_entry *ret)
+{
+	if (tree_attributes(tree, file->entry.node, ret) == 0)
+		return;
+	*ret = file->entry;
+	ret->attr.st_nlink = 0;
 }
 
 bool tree_file_size_is_bound(const struct tree_file *file)

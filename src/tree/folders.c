@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The directories of the mail tree, built once from the mailboxes that LIST gave, in the order of
- * their wire names, so that the same mailboxes always give the same tree. A parent that has no
- * mailbox is made up. Where two mailboxes would have the same path (INBOX and inbox, "a/b" and
- * "a.b" with different delimiters), the first in that order has it, and the others get a hash of
- * their wire name behind it.
+ * The directories of the mail tree, built from the mailboxes that LIST gave, in the order of their
+ * wire names, so that the same mailboxes always give the same tree. A parent that has no mailbox is
+ * made up. Where two mailboxes would have the same path (INBOX and inbox, "a/b" and "a.b" with
+ * different delimiters), the first in that order has it, and the others get a hash of their wire
+ * name behind it.
  *
- * Folders never go away while the tree lives: node numbers, the account's folders and directory
- * handles point to them.
+ * Mailboxes come and go afterwards (roster.c). A name that is shown stays what it is then: a new
+ * mailbox whose name is taken is the twin, whatever the order. Places never go away while the tree
+ * lives: node numbers, the account's folders and directory handles point to them. One that comes
+ * back has its old place, so there are as many as there ever were names.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,6 +21,7 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/hash.h"
+#include "mailfs/util/log.h"
 
 #include "folder_name.h"
 #include "private.h"
@@ -30,6 +33,7 @@ static void folder_destroy(struct folder *folder)
 	index_finish(&folder->index);
 	pthread_mutex_destroy(&folder->lock);
 	free(folder->children);
+	free(folder->places);
 	free(folder->wire);
 	free(folder->name);
 	free(folder);
@@ -40,9 +44,13 @@ void folders_destroy(struct tree *tree)
 	for (size_t i = 0; i < tree->count; i++)
 		folder_destroy(tree->all[i]);
 	free(tree->all);
+	free(tree->account_name);
+	free(tree->control);
 	numbers_finish(&tree->directories);
 	numbers_finish(&tree->folders);
 }
+
+/* --- Children --- */
 
 /* Where name stands, or would stand, among the children. */
 static size_t child_position(const struct folder *folder, const char *name, bool *ret_found)
@@ -68,8 +76,19 @@ struct folder *folder_child(const struct folder *folder, const char *name)
 	return found ? folder->children[at] : NULL;
 }
 
-static int child_insert(struct folder *parent, struct folder *child)
+struct folder *folder_former_child(const struct folder *folder, const char *name)
 {
+	struct folder *child = folder_child(folder, name);
+	for (size_t i = 0; i < folder->place_count && !child; i++)
+		if (strcmp(folder->places[i]->name, name) == 0)
+			child = folder->places[i];
+	return child;
+}
+
+/* Shows child in its parent, under a generation of its own. */
+static int child_show(struct tree *tree, struct folder *child)
+{
+	struct folder *parent = child->parent;
 	bool found;
 	size_t at = child_position(parent, child->name, &found);
 	int r = array_grow(&parent->children, &parent->child_cap, parent->child_count + 1,
@@ -80,9 +99,37 @@ static int child_insert(struct folder *parent, struct folder *child)
 		(parent->child_count - at) * sizeof(struct folder *));
 	parent->children[at] = child;
 	parent->child_count++;
-	child->parent = parent;
+	atomic_store(&child->generation, tree->generations);
+	atomic_store(&child->shown, true);
 	return 0;
 }
+
+static void child_hide(struct folder *child)
+{
+	struct folder *parent = child->parent;
+	bool found;
+	size_t at = child_position(parent, child->name, &found);
+	atomic_store(&child->shown, false);
+	if (!found)
+		return;
+	parent->child_count--;
+	memmove(parent->children + at, parent->children + at + 1,
+		(parent->child_count - at) * sizeof(struct folder *));
+}
+
+size_t folder_prune(struct folder *folder, struct folder **ret, size_t max)
+{
+	size_t count = 0;
+	while (folder->parent && atomic_load(&folder->shown) && !atomic_load(&folder->mailbox) &&
+		folder->child_count == 0 && count < max) {
+		child_hide(folder);
+		ret[count++] = folder;
+		folder = folder->parent;
+	}
+	return count;
+}
+
+/* --- Places --- */
 
 /* A folder of the tree, with no parent yet. */
 static int folder_create(
@@ -104,20 +151,53 @@ static int folder_create(
 	return 0;
 }
 
-static int child_create(struct tree *tree, struct folder *parent, const char *name,
+static int place_create(struct tree *tree, struct folder *parent, const char *name,
 	const char *wire, size_t wire_len, struct folder **ret)
 {
 	struct folder *folder;
-	int r = folder_create(tree, name, wire, wire_len, &folder);
+	if (parent->place_count == DIR_CHILDREN_MAX) {
+		log_error("%s: too many folders in it: one is not shown", parent->name);
+		return -ENOSPC;
+	}
+	int r = array_grow(&parent->places, &parent->place_cap, parent->place_count + 1,
+		sizeof(struct folder *));
 	if (r == 0)
-		r = child_insert(parent, folder);
+		r = folder_create(tree, name, wire, wire_len, &folder);
+	if (r < 0)
+		return r;
+	folder->parent = parent;
+	parent->places[parent->place_count++] = folder;
+	*ret = folder;
+	return 0;
+}
+
+static void set_time(struct folder *folder, int64_t time_s)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	if (folder->moved_s < time_s)
+		folder->moved_s = time_s;
+}
+
+/* Shows a directory of that name, which is not there at the moment; made_up: what it is without a mailbox. */
+static int child_make(struct tree *tree, struct folder *parent, const char *name, const char *wire,
+	size_t wire_len, const struct made_up *made_up, struct folder **ret)
+{
+	struct folder *folder = folder_former_child(parent, name);
+	int r = folder ? 0 : place_create(tree, parent, name, wire, wire_len, &folder);
+	if (r == 0 && made_up) {
+		set_time(folder, made_up->time_s);
+		atomic_store(&folder->directory, made_up->number);
+		r = numbers_put(&tree->directories, made_up->number, folder);
+	}
+	if (r == 0)
+		r = child_show(tree, folder);
 	if (r == 0)
 		*ret = folder;
 	return r;
 }
 
 /* A name beside one that is taken: NAME~ and a hash of the wire name, within the limit. */
-static int twin_create(struct tree *tree, struct folder *parent, const char *name, const char *wire,
+static int twin_make(struct tree *tree, struct folder *parent, const char *name, const char *wire,
 	struct folder **ret)
 {
 	uint64_t hash = hash64(HASH64_INIT, wire, strlen(wire));
@@ -131,28 +211,50 @@ static int twin_create(struct tree *tree, struct folder *parent, const char *nam
 			keep--;
 		snprintf(twin, sizeof(twin), "%.*s~%08" PRIx32, (int)keep, name, (uint32_t)hash);
 	} while (folder_child(parent, twin));
-	return child_create(tree, parent, twin, wire, strlen(wire), ret);
+	return child_make(tree, parent, twin, wire, strlen(wire), NULL, ret);
 }
 
 /* The folder a mailbox of that path belongs into, made with all its parents. */
-static int place_path(
-	struct tree *tree, const struct folder_path *path, const char *wire, struct folder **ret)
+static int place_path(struct tree *tree, const struct folder_path *path, const char *wire,
+	const struct made_up *made_up, struct folder **ret)
 {
-	struct folder *at = tree->top;
+	*ret = tree->top;
 	for (size_t i = 0; i < path->count; i++) {
 		const struct folder_component *c = &path->items[i];
-		struct folder *child = folder_child(at, c->name);
+		struct folder *child = folder_child(*ret, c->name);
 		bool last = i + 1 == path->count;
 		int r = 0;
-		if (child && last && child->sync)
-			r = twin_create(tree, at, c->name, wire, &child);
+		if (child && last && atomic_load(&child->mailbox))
+			r = twin_make(tree, *ret, c->name, wire, &child);
 		else if (!child)
-			r = child_create(tree, at, c->name, wire, c->wire_len, &child);
+			r = child_make(tree, *ret, c->name, wire, c->wire_len,
+				made_up && !last ? &made_up[i] : NULL, &child);
 		if (r < 0)
 			return r;
-		at = child;
+		*ret = child;
 	}
-	*ret = at;
+	return 0;
+}
+
+int folders_place(struct tree *tree, struct sync_folder *sync, const struct folder_path *path,
+	const struct made_up *made_up, struct folder **ret)
+{
+	const char *wire = sync_folder_mailbox(sync)->name;
+	uint32_t directory = sync_folder_directory_number(sync);
+	int r = place_path(tree, path, wire, made_up, ret);
+	char *copy = r == 0 ? strdup(wire) : NULL;
+	if (copy && made_up)
+		r = numbers_put(&tree->directories, directory, *ret);
+	if (r < 0 || !copy) {
+		free(copy);
+		return r < 0 ? r : -ENOMEM;
+	}
+	free((*ret)->wire);
+	(*ret)->wire = copy;
+	atomic_store(&(*ret)->directory, directory);
+	atomic_store(&(*ret)->sync, sync);
+	atomic_store(&(*ret)->mailbox, true);
+	sync_folder_set_data(sync, *ret);
 	return 0;
 }
 
@@ -168,26 +270,21 @@ static size_t wire_len(const struct source_mailbox *mailbox)
 	return open_end ? len - 1 : len;
 }
 
-static int place(struct tree *tree, struct sync_folder *sync, folder_decode_fn *decode)
+int folders_split(
+	const struct tree *tree, const struct source_mailbox *mailbox, struct folder_path *ret)
 {
-	const struct source_mailbox *mailbox = sync_folder_mailbox(sync);
-	_cleanup_(folder_path_finish) struct folder_path path = {0};
 	_cleanup_free_ char *wire = strndup(mailbox->name, wire_len(mailbox));
-	struct folder *folder = NULL;
-	int r = wire ? folder_path_split(wire, mailbox->delimiter, decode, &path) : -ENOMEM;
-	if (r == 0)
-		r = place_path(tree, &path, mailbox->name, &folder);
-	if (r < 0)
-		return r;
-	char *name = strdup(mailbox->name);
-	if (!name)
-		return -ENOMEM;
-	free(folder->wire);
-	folder->wire = name;
-	folder->sync = sync;
-	folder->directory = sync_folder_directory_number(sync);
-	sync_folder_set_data(sync, folder);
-	return 0;
+	return wire ? folder_path_split(wire, mailbox->delimiter, tree->decode_name, ret) : -ENOMEM;
+}
+
+/* --- Building --- */
+
+static int place(struct tree *tree, struct sync_folder *sync)
+{
+	_cleanup_(folder_path_finish) struct folder_path path = {0};
+	struct folder *folder;
+	int r = folders_split(tree, sync_folder_mailbox(sync), &path);
+	return r < 0 ? r : folders_place(tree, sync, &path, NULL, &folder);
 }
 
 static int sync_compare(const void *a, const void *b)
@@ -196,7 +293,7 @@ static int sync_compare(const void *a, const void *b)
 	return strcmp(sync_folder_mailbox(*x)->name, sync_folder_mailbox(*y)->name);
 }
 
-static int place_all(struct tree *tree, folder_decode_fn *decode)
+static int place_all(struct tree *tree)
 {
 	size_t count = sync_account_folder_count(tree->account);
 	_cleanup_free_ struct sync_folder **sorted =
@@ -207,33 +304,50 @@ static int place_all(struct tree *tree, folder_decode_fn *decode)
 		sorted[i] = sync_account_folder(tree->account, i);
 	qsort(sorted, count, sizeof(struct sync_folder *), sync_compare);
 	int r = 0;
-	for (size_t i = 0; i < count && r == 0; i++)
-		r = place(tree, sorted[i], decode);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		r = place(tree, sorted[i]);
+		r = r == -ENOSPC ? 0 : r;
+	}
 	return r;
 }
 
-/* A directory without a mailbox is numbered and dated by what its wire name would be. */
-static int settle_made_up(struct tree *tree, struct folder *folder, const char *account)
+int folders_made_up(const struct tree *tree, const char *wire, struct made_up *ret)
 {
 	struct store_mailbox state;
-	int r = store_number(
-		tree->store, account, STORE_NUMBER_DIRECTORY, folder->wire, 0, &folder->directory);
+	int r = store_number(tree->store, tree->account_name, STORE_NUMBER_DIRECTORY, wire, 0,
+		&ret->number);
 	if (r < 0)
 		return r;
-	r = store_mailbox_get(tree->store, folder->wire, &state);
-	folder->made_s = r == 0 ? state.changed_s : clock_wall_s();
+	r = store_mailbox_get(tree->store, wire, &state);
+	ret->time_s = r == 0 ? state.changed_s : clock_wall_s();
 	return 0;
 }
 
-static int settle_all(struct tree *tree, const char *account)
+/* A directory without a mailbox is numbered and dated by what its wire name would be. */
+static int settle_made_up(struct tree *tree, struct folder *folder)
+{
+	struct made_up made_up;
+	int r = folders_made_up(tree, folder->wire, &made_up);
+	if (r < 0)
+		return r;
+	atomic_store(&folder->directory, made_up.number);
+	folder->moved_s = made_up.time_s;
+	return 0;
+}
+
+/* What was made in the order of wire names is listed in that of names. */
+static int settle_all(struct tree *tree)
 {
 	int r = 0;
 	for (size_t i = 0; i < tree->count && r == 0; i++) {
 		struct folder *folder = tree->all[i];
-		if (!folder->sync)
-			r = settle_made_up(tree, folder, account);
+		for (size_t j = 0; j < folder->child_count; j++)
+			folder->places[j] = folder->children[j];
+		if (!atomic_load(&folder->mailbox))
+			r = settle_made_up(tree, folder);
 		if (r == 0)
-			r = numbers_put(&tree->directories, folder->directory, folder);
+			r = numbers_put(
+				&tree->directories, atomic_load(&folder->directory), folder);
 	}
 	return r;
 }
@@ -256,114 +370,43 @@ static struct folder *find_path(const struct tree *tree, const char *path)
 	return at;
 }
 
-static bool is_server_name(const struct folder *folder, const char *name, folder_decode_fn *decode)
+static bool is_server_name(
+	const struct tree *tree, const struct folder *folder, const char *name)
 {
 	_cleanup_str_ struct str decoded = STR_INIT;
-	if (!folder->sync)
+	if (!atomic_load(&folder->mailbox))
 		return false;
 	if (strcmp(folder->wire, name) == 0)
 		return true;
-	return decode(folder->wire, &decoded) == 0 && strcmp(str_cstr(&decoded), name) == 0;
+	return tree->decode_name(folder->wire, &decoded) == 0 &&
+	       strcmp(str_cstr(&decoded), name) == 0;
 }
 
-static struct folder *find_root(const struct tree *tree, const struct tree_params *params)
+static struct folder *find_root(const struct tree *tree, const char *name)
 {
-	if (!params->root_folder)
+	if (!name)
 		return tree->top;
-	struct folder *found = find_path(tree, params->root_folder);
+	struct folder *found = find_path(tree, name);
 	for (size_t i = 0; i < tree->count && !found; i++)
-		if (is_server_name(tree->all[i], params->root_folder, params->decode_name))
+		if (is_server_name(tree, tree->all[i], name))
 			found = tree->all[i];
 	return found;
 }
 
 int folders_build(struct tree *tree, const struct tree_params *params)
 {
-	int r = folder_create(tree, "", "", 0, &tree->top);
+	tree->decode_name = params->decode_name;
+	tree->account_name = strdup(params->account_name);
+	int r = tree->account_name ? folder_create(tree, "", "", 0, &tree->top) : -ENOMEM;
+	if (r < 0)
+		return r;
+	atomic_store(&tree->top->shown, true);
+	r = place_all(tree);
 	if (r == 0)
-		r = place_all(tree, params->decode_name);
-	if (r == 0)
-		r = settle_all(tree, params->account_name);
+		r = settle_all(tree);
 	if (r == 0) {
-		tree->root = find_root(tree, params);
+		tree->root = find_root(tree, params->root_folder);
 		r = tree->root ? 0 : -ENOENT;
 	}
 	return r;
-}
-
-bool folder_selectable(const struct folder *folder)
-{
-	return folder->sync &&
-	       !(sync_folder_mailbox(folder->sync)->flags & SOURCE_MAILBOX_NOSELECT);
-}
-
-uint64_t folder_node(const struct tree *tree, const struct folder *folder, bool view)
-{
-	return folder == tree->root && !view ? TREE_NODE_ROOT
-	                                     : node_directory(folder->directory, view);
-}
-
-struct folder *folder_of_number(struct tree *tree, uint32_t number)
-{
-	pthread_rwlock_rdlock(&tree->folders_lock);
-	struct folder *folder = numbers_get(&tree->folders, number);
-	pthread_rwlock_unlock(&tree->folders_lock);
-	return folder;
-}
-
-struct folder *folder_of_node(const struct tree *tree, struct node_number n)
-{
-	if (n.kind == NODE_ROOT)
-		return tree->root;
-	return n.kind == NODE_DIRECTORY || n.kind == NODE_VIEW
-	               ? numbers_get(&tree->directories, n.number)
-	               : NULL;
-}
-
-/* Up to the root first, which is what a path begins below. */
-static int append_path(const struct tree *tree, const struct folder *folder, struct str *out)
-{
-	if (folder == tree->root)
-		return 0;
-	if (!folder->parent)
-		return -ENOENT;
-	int r = append_path(tree, folder->parent, out);
-	if (r < 0)
-		return r;
-	if (folder->parent != tree->root)
-		str_putc(out, '/');
-	str_append_cstr(out, folder->name);
-	return str_error(out);
-}
-
-int tree_directory_path(struct tree *tree, uint64_t node, struct str *out)
-{
-	struct node_number n = node_parse(node);
-	struct folder *folder = n.kind == NODE_VIEW ? NULL : folder_of_node(tree, n);
-	return folder ? append_path(tree, folder, out) : -ENOENT;
-}
-
-bool folder_announced(struct folder *folder)
-{
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
-	return folder->number != 0;
-}
-
-uint64_t folder_epoch(struct folder *folder)
-{
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
-	return folder->epoch;
-}
-
-int folder_listed(struct folder *folder, struct tree_call *call)
-{
-	uint64_t seen;
-	int err;
-	if (!folder_selectable(folder) || call->waited & WAITED_LISTING)
-		return 0;
-	if (sync_folder_progress(folder->sync, &seen, &err) == SYNC_LISTING_WHOLE)
-		return 0;
-	call->waited |= WAITED_LISTING;
-	return (int)call_waits(
-		call, WAITED_LISTING, sync_folder_refresh(folder->sync, &call->waiter));
 }

@@ -17,8 +17,9 @@ static bool all_announced(struct folder *folder, uint64_t epoch)
 {
 	uint64_t seen;
 	int err;
-	return sync_folder_progress(folder->sync, &seen, &err) == SYNC_LISTING_WHOLE &&
-	       folder_epoch(folder) == epoch;
+	struct sync_folder *sync = folder_messages(folder);
+	return !sync || (sync_folder_progress(sync, &seen, &err) == SYNC_LISTING_WHOLE &&
+				folder_epoch(folder) == epoch);
 }
 
 /*
@@ -52,11 +53,12 @@ static int lookup_announced(struct tree *tree, struct folder *folder, const char
 static int lookup_expected(struct tree *tree, struct folder *folder, const char *name, bool view,
 	struct tree_entry *ret, struct tree_call *call)
 {
-	if (!(call->waited & WAITED_EXPECTED)) {
+	struct sync_folder *sync = folder_messages(folder);
+	if (sync && !(call->waited & WAITED_EXPECTED)) {
 		uint32_t uid = message_name_uid(tree, name, view);
 		call->waited |= WAITED_EXPECTED;
 		int r = (int)call_waits(call, WAITED_EXPECTED,
-			sync_folder_expected(folder->sync, uid, &call->waiter));
+			sync_folder_expected(sync, uid, &call->waiter));
 		if (r < 0)
 			return r;
 	}
@@ -66,7 +68,7 @@ static int lookup_expected(struct tree *tree, struct folder *folder, const char 
 static int lookup_message(struct tree *tree, struct folder *folder, const char *name, bool view,
 	struct tree_entry *ret, struct tree_call *call)
 {
-	if (!folder_selectable(folder) || message_name_uid(tree, name, view) == 0)
+	if (!folder_messages(folder) || message_name_uid(tree, name, view) == 0)
 		return -ENOENT;
 	int r = lookup_announced(tree, folder, name, view, ret, call);
 	return r == -ENOENT && tree->drop ? lookup_expected(tree, folder, name, view, ret, call)
@@ -76,7 +78,7 @@ static int lookup_message(struct tree *tree, struct folder *folder, const char *
 static int lookup_in_folder(struct tree *tree, struct folder *folder, const char *name, bool view,
 	struct tree_entry *ret, struct tree_call *call)
 {
-	struct folder *child = folder_child(folder, name);
+	struct folder *child = folder_find(tree, folder, name);
 	bool is_view = !view && strcmp(name, VIEW_PARTS) == 0;
 	if (!child && !is_view)
 		return lookup_message(tree, folder, name, view, ret, call);
@@ -125,9 +127,9 @@ int tree_lookup(struct tree *tree, uint64_t parent, const char *name, struct tre
 		return lookup_in_message(tree, parent, name, ret, call);
 	if (n.kind == NODE_MESSAGE)
 		return -ENOTDIR;
-	struct folder *folder = folder_of_node(tree, n);
-	return folder ? lookup_in_folder(tree, folder, name, n.kind == NODE_VIEW, ret, call)
-	              : -ENOENT;
+	struct folder *folder;
+	int r = folder_of_node(tree, n, &folder);
+	return r < 0 ? r : lookup_in_folder(tree, folder, name, n.kind == NODE_VIEW, ret, call);
 }
 
 void tree_forget(struct tree *tree, uint64_t node, uint64_t count)
@@ -164,9 +166,59 @@ int tree_attributes(struct tree *tree, uint64_t node, struct tree_entry *ret)
 			entry_message(tree, n.number, &message, n.kind == NODE_VIEW_MESSAGE, ret);
 		return r;
 	}
-	folder = folder_of_node(tree, n);
-	if (!folder)
+	int r = folder_of_node(tree, n, &folder);
+	if (r == 0)
+		entry_folder(tree, folder, n.kind == NODE_VIEW, ret);
+	return r;
+}
+
+/* --- What is gone --- */
+
+static int former_message(
+	struct tree *tree, uint64_t parent, const char *name, uint64_t node, struct tree_entry *ret)
+{
+	struct node_number n = node_parse(node);
+	struct index_entry message;
+	struct tree_entry there;
+	struct folder *folder;
+	if (folder_of_node(tree, node_parse(parent), &folder) < 0)
 		return -ENOENT;
-	entry_folder(tree, folder, n.kind == NODE_VIEW, ret);
+	if (message_find(tree, folder, name, &there) == 0)
+		return -EEXIST;
+	/* Nobody remembers it: a file of that number, and no more. */
+	if (message_get_former(tree, n.number, n.uid, &folder, &message) < 0)
+		message = (struct index_entry){.uid = n.uid};
+	else if (!(message.flags & INDEX_GONE))
+		return -EEXIST;
+	entry_message(tree, n.number, &message, false, ret);
+	ret->provisional = true;
 	return 0;
+}
+
+static int former_folder(
+	struct tree *tree, uint64_t parent, const char *name, uint64_t node, struct tree_entry *ret)
+{
+	struct node_number n = node_parse(node);
+	struct folder *folder, *former;
+	if (folder_of_node(tree, node_parse(parent), &folder) < 0)
+		return -ENOENT;
+	pthread_rwlock_rdlock(&tree->folders_lock);
+	former = folder_former_child(folder, name);
+	bool known = former && numbers_get(&tree->directories, n.number) == former;
+	pthread_rwlock_unlock(&tree->folders_lock);
+	if (!known)
+		return -ENOENT;
+	if (atomic_load(&former->shown))
+		return -EEXIST;
+	entry_folder(tree, former, false, ret);
+	ret->provisional = true;
+	/* It has come back meanwhile: then that may not be its own generation. */
+	return atomic_load(&former->shown) ? -EEXIST : 0;
+}
+
+int tree_former(struct tree *tree, uint64_t parent, const char *name, uint64_t node, bool directory,
+	struct tree_entry *ret)
+{
+	return directory ? former_folder(tree, parent, name, node, ret)
+	                 : former_message(tree, parent, name, node, ret);
 }

@@ -22,15 +22,26 @@ size_t message_view_len(const char *name)
 int message_get(struct tree *tree, uint32_t number, uint32_t uid, struct folder **ret_folder,
 	struct index_entry *ret)
 {
+	struct index_entry entry;
+	int r = message_get_former(tree, number, uid, ret_folder, &entry);
+	if (r < 0 || entry.flags & INDEX_GONE)
+		return -ENOENT;
+	*ret = entry;
+	return 0;
+}
+
+int message_get_former(struct tree *tree, uint32_t number, uint32_t uid, struct folder **ret_folder,
+	struct index_entry *ret)
+{
 	struct folder *folder = folder_of_number(tree, number);
 	if (!folder)
 		return -ENOENT;
+	*ret_folder = folder;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
-	if (at < 0 || index_at(&folder->index, (size_t)at)->flags & INDEX_GONE)
+	if (at < 0)
 		return -ENOENT;
 	*ret = *index_at(&folder->index, (size_t)at);
-	*ret_folder = folder;
 	return 0;
 }
 
@@ -60,8 +71,8 @@ static bool name_matches(const char *kept, const char *name, bool view)
 	return strlen(name) == len && memcmp(kept, name, len) == 0;
 }
 
-int message_lookup(const struct tree *tree, struct folder *folder, const char *name, bool view,
-	struct tree_entry *ret)
+static int find(const struct tree *tree, struct folder *folder, const char *name, bool view,
+	unsigned mark, struct tree_entry *ret)
 {
 	uint32_t uid = message_name_uid(tree, name, view);
 	if (uid == 0)
@@ -74,9 +85,21 @@ int message_lookup(const struct tree *tree, struct folder *folder, const char *n
 	if (entry->flags & INDEX_GONE ||
 		!name_matches(index_name(&folder->index, entry), name, view))
 		return -ENOENT;
-	entry->flags |= view ? INDEX_SHOWN_VIEW : INDEX_SHOWN;
+	entry->flags |= (uint16_t)mark;
 	entry_message(tree, folder->number, entry, view, ret);
 	return 0;
+}
+
+int message_lookup(const struct tree *tree, struct folder *folder, const char *name, bool view,
+	struct tree_entry *ret)
+{
+	return find(tree, folder, name, view, view ? INDEX_SHOWN_VIEW : INDEX_SHOWN, ret);
+}
+
+int message_find(
+	const struct tree *tree, struct folder *folder, const char *name, struct tree_entry *ret)
+{
+	return find(tree, folder, name, false, 0, ret);
 }
 
 static bool set_size(struct folder *folder, uint32_t number, uint32_t uid, uint64_t size_bytes)

@@ -183,6 +183,9 @@ int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_
 		*ret = found;
 		return 0;
 	}
+	struct sync_folder *sync = folder_messages(folder);
+	if (!sync)
+		return -ENOENT;
 	if (!(call->waited & WAITED_STRUCTURE)) {
 		/*
 		 * The server is not asked for decoded sizes: Dovecot's BINARY.SIZE is too small for mail that
@@ -190,7 +193,7 @@ int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_
 		 */
 		call->waited |= WAITED_STRUCTURE;
 		int r = (int)call_waits(
-			call, WAITED_STRUCTURE, sync_structure(folder->sync, uid, &call->waiter));
+			call, WAITED_STRUCTURE, sync_structure(sync, uid, &call->waiter));
 		if (r < 0)
 			return r;
 	}

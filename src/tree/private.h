@@ -28,23 +28,40 @@
 /* What headers.txt is said to hold before it was fetched. */
 #define HEADERS_BYTES (64 * 1024)
 
-/* A directory of the mail tree. All but what lock guards is fixed once the tree is built. */
-struct folder {
-	struct folder *parent;    /* NULL: the top */
-	char *name;               /* as shown; "" for the top */
-	char *wire;               /* the mailbox, or what is common to the mailboxes below */
-	struct sync_folder *sync; /* NULL: a parent that has no mailbox of its own */
-	uint32_t directory;
-	int64_t made_s;           /* mtime where there is no mailbox */
-	struct folder **children; /* by name */
-	size_t child_count, child_cap;
+/* Where the messages begin among the offsets of a directory; what comes before has offsets of its own. */
+#define DIR_FIRST_MESSAGE (UINT64_C(1) << 20)
+#define DIR_CHILDREN_MAX  (DIR_FIRST_MESSAGE - 3)
 
-	pthread_mutex_t lock; /* never held across disk or network */
+/*
+ * A place in the mail tree: one name in one parent. It lives as long as the tree, also while there is no such directory; so
+ * node numbers, handles and the account's folders may point to it.
+ */
+struct folder {
+	/* fixed: */
+	struct folder *parent; /* NULL: the top */
+	char *name;            /* as shown; "" for the top */
+
+	/* changed under tree->folders_lock alone, read by anybody: */
+	atomic_bool shown;                  /* it is there */
+	atomic_bool mailbox;                /* … and has a mailbox of its own */
+	_Atomic(struct sync_folder *) sync; /* that mailbox, or the last one; NULL: it never had one */
+	_Atomic uint32_t directory;         /* the number */
+	_Atomic uint32_t generation;        /* of the node: another one each time that it is shown anew */
+
+	/* guarded by tree->folders_lock: */
+	char *wire;               /* the mailbox, or what is common to the mailboxes below */
+	struct folder **children; /* that are shown, by name */
+	size_t child_count, child_cap;
+	struct folder **places; /* all that were ever shown here, in an order that stays */
+	size_t place_count, place_cap;
+
+	pthread_mutex_t lock; /* guards what follows; never held across disk or network */
+	int64_t moved_s;      /* when children came or went; where there is no mailbox, the mtime */
 	uint32_t number;      /* of the folder; 0: not announced yet */
 	struct index index;
 	bool incomplete;            /* a message found no memory: listings fail */
 	uint64_t epoch;             /* counts what made positions invalid */
-	uint64_t version;           /* counts changes of the set of messages */
+	uint64_t version;           /* counts changes of the set of messages and children */
 	uint64_t cached_version[2]; /* which the kernel was allowed to keep; [1]: of the view */
 	int64_t told_s;             /* the mtime that was given out last */
 	size_t open_dirs;
@@ -53,6 +70,8 @@ struct folder {
 struct tree {
 	struct sync_account *account;
 	struct store *store;
+	char *account_name;
+	int (*decode_name)(const char *wire, struct str *out);
 	const struct mime_name_template *names;
 	bool views_listed;
 	bool drop; /* the account is a maildrop */
@@ -62,16 +81,22 @@ struct tree {
 
 	struct folder *top;  /* of the account */
 	struct folder *root; /* what is shown as node 1 */
+	pthread_rwlock_t folders_lock; /* guards what follows, and what struct folder says */
 	struct folder **all;
 	size_t count, cap;
-	struct numbers directories; /* directory number → struct folder; fixed */
-	pthread_rwlock_t folders_lock;
-	struct numbers folders; /* folder number → struct folder; guarded by folders_lock */
+	uint32_t generations;       /* that were given out */
+	struct numbers directories; /* directory number → struct folder, shown or not */
+	struct numbers folders;     /* folder number → struct folder */
+	char *control;              /* the value of the root's attribute; NULL: none */
 
 	struct nodes nodes;
 	struct parts_cache parts;
 	struct sync_events events;
 	_Atomic(const struct tree_observer *) observer;
+
+	pthread_rwlock_t listener_lock; /* held for reading while the listener runs */
+	_Atomic(tree_news_fn *) listener;
+	void *listener_arg;
 };
 
 /* What has been waited for, in tree_call.waited. */
@@ -81,6 +106,7 @@ enum tree_waited {
 	WAITED_READ = 1 << 2,
 	WAITED_END = 1 << 3,
 	WAITED_EXPECTED = 1 << 4,
+	WAITED_SURVEY = 1 << 5,
 };
 
 /*
@@ -94,20 +120,65 @@ static inline ssize_t call_waits(struct tree_call *call, unsigned waited, ssize_
 	return result;
 }
 
-/* --- folders.c --- */
+/* --- folders.c: places, and how they are made. Those that say so with folders_lock held for writing --- */
+
+struct folder_path;
+/* What a directory that has no mailbox needs of the store. */
+struct made_up {
+	uint32_t number;
+	int64_t time_s;
+};
 int folders_build(struct tree *tree, const struct tree_params *params);
 void folders_destroy(struct tree *tree);
-/* The child of that name, NULL when there is none. */
+/* The path of a mailbox. -ENOMEM. */
+int folders_split(
+	const struct tree *tree, const struct source_mailbox *mailbox, struct folder_path *ret);
+/* The directory that a path of made-up components would have. Blocks: disk. */
+int folders_made_up(const struct tree *tree, const char *wire, struct made_up *ret);
+/*
+ * Gives the mailbox its place, with all parents; made_up[i] is for the path's component i, NULL while the tree is built. Locked.
+ * -ENOMEM: as far as it came; then the place and parents that nobody needs are to be taken away (folder_prune).
+ */
+int folders_place(struct tree *tree, struct sync_folder *sync, const struct folder_path *path,
+	const struct made_up *made_up, struct folder **ret);
+/*
+ * Takes a folder that has neither mailbox nor children out of its parent, then likewise the parent. What is taken out, the innermost
+ * first, at most max; their number. Locked.
+ */
+size_t folder_prune(struct folder *folder, struct folder **ret, size_t max);
+/* The child of that name that is shown, NULL when there is none. Locked, for reading at least. */
 struct folder *folder_child(const struct folder *folder, const char *name);
-/* Whether it can hold messages. */
-bool folder_selectable(const struct folder *folder);
+/* That is, or was, there. Likewise. */
+struct folder *folder_former_child(const struct folder *folder, const char *name);
+
+/* --- folder.c: one of them --- */
+
+/* As folder_child(); takes the lock. */
+struct folder *folder_find(struct tree *tree, const struct folder *folder, const char *name);
+/* The subfolder at a place, NULL where none is; false: there is none from there on. */
+bool folder_place_at(
+	struct tree *tree, const struct folder *folder, size_t place, struct folder **ret);
+size_t folder_children(struct tree *tree, const struct folder *folder);
+/* Its mailbox; NULL: it has none. */
+struct sync_folder *folder_sync(const struct folder *folder);
+/* The mailbox that its messages are in; NULL: it can hold none. */
+struct sync_folder *folder_messages(const struct folder *folder);
 uint64_t folder_node(const struct tree *tree, const struct folder *folder, bool view);
-/* The folder that has, or had in this mount, that number. NULL. */
+/* The folder that has that number now. NULL. */
 struct folder *folder_of_number(struct tree *tree, uint32_t number);
-/* Of a NODE_ROOT, NODE_DIRECTORY or NODE_VIEW; NULL. */
-struct folder *folder_of_node(const struct tree *tree, struct node_number n);
+/* folder NULL: it is no number of any more. -ENOMEM. */
+int folder_set_number(struct tree *tree, uint32_t number, struct folder *folder);
+/* Of an event of sync; NULL: it is not shown (any more). */
+struct folder *folder_of_sync(struct sync_folder *sync);
+/* Of a NODE_ROOT, NODE_DIRECTORY or NODE_VIEW. -ENOENT: it is not there; -EIO: nor is the root. */
+int folder_of_node(struct tree *tree, struct node_number n, struct folder **ret);
+/* Appends the path below the root. -ENOENT: it does not lie there. */
+int folder_path(const struct tree *tree, const struct folder *folder, struct str *out);
+/* The mtime. */
+int64_t folder_time(struct folder *folder);
 /* Whether its identity is known in this mount. */
 bool folder_announced(struct folder *folder);
+uint32_t folder_number(struct folder *folder);
 /*
  * Counts the identities it has had; sync says that a listing is not whole before it begins a new
  * one.
@@ -119,6 +190,7 @@ uint64_t folder_epoch(struct folder *folder);
 int folder_listed(struct folder *folder, struct tree_call *call);
 
 /* --- attr.c --- */
+void attr_size(uint64_t size_bytes, struct stat *ret);
 void attr_file(const struct tree *tree, uint64_t ino, uint64_t size_bytes, int64_t time_s,
 	struct stat *ret);
 void attr_directory(
@@ -149,6 +221,12 @@ int message_get(struct tree *tree, uint32_t number, uint32_t uid, struct folder 
  */
 int message_lookup(const struct tree *tree, struct folder *folder, const char *name, bool view,
 	struct tree_entry *ret);
+/* Likewise, without marking it. */
+int message_find(
+	const struct tree *tree, struct folder *folder, const char *name, struct tree_entry *ret);
+/* As message_get(), also of a message that is gone, as far as it is remembered. */
+int message_get_former(struct tree *tree, uint32_t number, uint32_t uid, struct folder **ret_folder,
+	struct index_entry *ret);
 /* Remembers flags (enum index_flag) of a message. */
 void message_set_flags(struct tree *tree, uint32_t number, uint32_t uid, unsigned flags);
 /* The true size was learned. */
@@ -159,6 +237,22 @@ struct sync_events events_of_tree(struct tree *tree);
 void tell_attributes(struct tree *tree, uint64_t node);
 void tell_directory(struct tree *tree, const struct folder *folder);
 void tell_gone(struct tree *tree, const struct folder *folder, const char *name, unsigned shown);
+/* Messages of an index that is not the folder's any more. */
+void tell_all_gone(struct tree *tree, const struct folder *folder, struct index *old);
+
+/* --- roster.c: folders that come and go --- */
+void roster_added(void *arg, struct sync_folder *sync, struct sync_folder *former);
+void roster_removed(void *arg, struct sync_folder *sync);
+void roster_attributes(void *arg, struct sync_folder *sync);
+
+/* --- news.c --- */
+bool news_wanted(struct tree *tree);
+void news_message(struct tree *tree, enum tree_news_kind kind, const struct folder *folder,
+	const char *name, uint32_t uid, const char *flags);
+/* path: as it is, or was; NULL: nothing is told. */
+void news_folder(
+	struct tree *tree, enum tree_news_kind kind, const char *path, const char *former);
+void news_link(struct tree *tree);
 
 /* --- inside.c --- */
 /* headers.txt of a directory inside a message. */

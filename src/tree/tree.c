@@ -2,8 +2,8 @@
 /*
  * The tree as a whole: made, ended, and what belongs to no single node. Its parts, from below:
  * folder_name, index, numbers and nodes are data structures that know nothing of each other;
- * folders, message, parts and inside put them together; lookup, dir, file and xattr are the
- * operations; events is the other way in.
+ * folders, folder, message, parts and inside put them together; lookup, dir, file and xattr are the
+ * operations; events and roster are the other way in, news a second way out.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,6 +23,7 @@ static void tree_free(struct tree *tree)
 	nodes_finish(&tree->nodes);
 	folders_destroy(tree);
 	pthread_rwlock_destroy(&tree->folders_lock);
+	pthread_rwlock_destroy(&tree->listener_lock);
 	free(tree);
 }
 
@@ -53,6 +54,7 @@ int tree_create(const struct tree_params *params, struct tree **ret)
 	tree->drop = sync_account_is_drop(params->account);
 	set_modes(tree, params);
 	pthread_rwlock_init(&tree->folders_lock, NULL);
+	pthread_rwlock_init(&tree->listener_lock, NULL);
 	nodes_init(&tree->nodes);
 	parts_cache_init(&tree->parts);
 	int r = folders_build(tree, params);

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -190,23 +191,38 @@ static int message_list(struct tree *tree, struct node_number n, struct str *out
 
 static int mailbox_value(struct tree *tree, struct folder *folder, struct str *out)
 {
+	struct sync_folder *sync = folder_sync(folder);
 	(void)tree;
-	str_append_cstr(out, folder->wire);
+	if (!sync)
+		return -ENODATA;
+	str_append_cstr(out, sync_folder_mailbox(sync)->name);
 	return str_error(out);
+}
+
+static const char *special_use(const struct folder *folder)
+{
+	struct sync_folder *sync = folder_sync(folder);
+	return sync ? sync_folder_mailbox(sync)->special_use : NULL;
 }
 
 static int special_use_value(struct tree *tree, struct folder *folder, struct str *out)
 {
+	const char *use = special_use(folder);
 	(void)tree;
-	str_append_cstr(out, sync_folder_mailbox(folder->sync)->special_use);
+	if (!use)
+		return -ENODATA;
+	str_append_cstr(out, use);
 	return str_error(out);
 }
 
 static int uidvalidity_value(struct tree *tree, struct folder *folder, struct str *out)
 {
 	struct store_mailbox state;
+	struct sync_folder *sync = folder_messages(folder);
 	(void)tree;
-	sync_folder_state(folder->sync, &state);
+	if (!sync)
+		return -ENODATA;
+	sync_folder_state(sync, &state);
 	str_printf(out, "%" PRIu32, state.uidvalidity);
 	return str_error(out);
 }
@@ -222,10 +238,7 @@ static int messages_value(struct tree *tree, struct folder *folder, struct str *
 static int unseen_value(struct tree *tree, struct folder *folder, struct str *out)
 {
 	uint64_t messages, unseen;
-	pthread_mutex_lock(&folder->lock);
-	uint32_t number = folder->number;
-	pthread_mutex_unlock(&folder->lock);
-	int r = store_folder_count(tree->store, number, &messages, &unseen);
+	int r = store_folder_count(tree->store, folder_number(folder), &messages, &unseen);
 	if (r < 0)
 		return r;
 	str_printf(out, "%" PRIu64, unseen);
@@ -235,25 +248,25 @@ static int unseen_value(struct tree *tree, struct folder *folder, struct str *ou
 static bool has_mailbox(const struct tree *tree, const struct folder *folder)
 {
 	(void)tree;
-	return folder->sync;
+	return folder_sync(folder);
 }
 
 static bool has_special_use(const struct tree *tree, const struct folder *folder)
 {
 	(void)tree;
-	return folder->sync && sync_folder_mailbox(folder->sync)->special_use;
+	return special_use(folder);
 }
 
 /* POP3 has none, and so nothing that was seen. */
 static bool has_flags(const struct tree *tree, const struct folder *folder)
 {
-	return folder_selectable(folder) && !tree->drop;
+	return folder_messages(folder) && !tree->drop;
 }
 
 static bool is_selectable(const struct tree *tree, const struct folder *folder)
 {
 	(void)tree;
-	return folder_selectable(folder);
+	return folder_messages(folder);
 }
 
 static const struct folder_xattr {
@@ -293,6 +306,41 @@ static int folder_list(const struct tree *tree, const struct folder *folder, str
 	return str_error(out);
 }
 
+/* --- The root --- */
+
+/* Where mailfsctl finds the mount's socket: nothing that a backup should keep, so it is in no list. */
+#define CONTROL_XATTR PREFIX "control"
+
+int tree_set_control(struct tree *tree, const char *path)
+{
+	char *copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	pthread_rwlock_wrlock(&tree->folders_lock);
+	char *old = tree->control;
+	tree->control = copy;
+	pthread_rwlock_unlock(&tree->folders_lock);
+	free(old);
+	return 0;
+}
+
+static int control_value(struct tree *tree, struct str *out)
+{
+	pthread_rwlock_rdlock(&tree->folders_lock);
+	bool known = tree->control;
+	if (known)
+		str_append_cstr(out, tree->control);
+	pthread_rwlock_unlock(&tree->folders_lock);
+	return known ? str_error(out) : -ENODATA;
+}
+
+/* Also where the folder that it shows is gone. */
+static bool is_root(const struct tree *tree, struct node_number n)
+{
+	return n.kind == NODE_ROOT || ((n.kind == NODE_DIRECTORY || n.kind == NODE_VIEW) &&
+					      n.number == atomic_load(&tree->root->directory));
+}
+
 /* --- Both --- */
 
 int tree_xattr_get(
@@ -303,8 +351,11 @@ int tree_xattr_get(
 		return -ENODATA;
 	if (n.kind == NODE_MESSAGE || n.kind == NODE_VIEW_MESSAGE)
 		return message_get_xattr(tree, n, name, out);
-	struct folder *folder = folder_of_node(tree, n);
-	return folder ? folder_get_xattr(tree, folder, name, out, call) : -ENOENT;
+	struct folder *folder;
+	int r = folder_of_node(tree, n, &folder);
+	if (is_root(tree, n) && strcmp(name, CONTROL_XATTR) == 0)
+		return control_value(tree, out);
+	return r < 0 ? r : folder_get_xattr(tree, folder, name, out, call);
 }
 
 int tree_xattr_list(struct tree *tree, uint64_t node, struct str *out)
@@ -314,6 +365,7 @@ int tree_xattr_list(struct tree *tree, uint64_t node, struct str *out)
 		return 0;
 	if (n.kind == NODE_MESSAGE || n.kind == NODE_VIEW_MESSAGE)
 		return message_list(tree, n, out);
-	struct folder *folder = folder_of_node(tree, n);
-	return folder ? folder_list(tree, folder, out) : -ENOENT;
+	struct folder *folder;
+	int r = folder_of_node(tree, n, &folder);
+	return r < 0 ? r : folder_list(tree, folder, out);
 }

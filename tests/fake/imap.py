@@ -5,8 +5,13 @@ byte for byte. A test bends it at one place:
 
     server.on["UID FETCH"] = lambda session, tag, args: ...   a truthy answer: the command is done with
     server.row = lambda session, message, row: ...            changes (or, with b"", drops) a FETCH row on its way out
+    server.vanished = lambda session, uids, text: ...         changes (or, with "", drops) the UIDs of a VANISHED on its way out
 
 Each session is a thread; its commands are kept in server.commands.
+
+What it announces is up to the test: with CONDSTORE, QRESYNC, ESEARCH, IDLE, NOTIFY or OBJECTID in its capabilities (see PUSH) it does
+what they say. server.add(), flag(), remove(), create(), rename(), drop() are another client's doings: who has the folder open and
+is in IDLE, or has said NOTIFY, hears of them; server.push() sends anything else to those.
 """
 
 import re
@@ -17,11 +22,14 @@ import time
 from dataclasses import dataclass, field
 
 CAPABILITY = "IMAP4rev1 NAMESPACE UIDPLUS SPECIAL-USE ENABLE ID UNSELECT"
+PUSH = CAPABILITY + " CONDSTORE QRESYNC ESEARCH IDLE NOTIFY"
 
 
 @dataclass
 class Message:
-    """size: what RFC822.SIZE says, when it lies; structure: BODYSTRUCTURE, likewise; extra: further items by name."""
+    """
+    size: what RFC822.SIZE says, when it lies; structure: BODYSTRUCTURE, likewise; extra: further items by name; modseq: of its last change.
+    """
     uid: int
     data: bytes
     flags: str = ""
@@ -29,6 +37,7 @@ class Message:
     size: int = None
     structure: bytes = None
     extra: dict = field(default_factory=dict)
+    modseq: int = 1
 
     @property
     def header(self):
@@ -42,12 +51,15 @@ class Message:
 
 @dataclass
 class Box:
-    """no_select: the words with which SELECT is refused."""
+    """no_select: the words with which SELECT is refused; modseq: the highest so far; gone: (UID, modseq) of what was expunged."""
     messages: list
     flags: str = "\\HasNoChildren"
     uidvalidity: int = 1700000000
     no_select: str = ""
     delimiter: str = "/"
+    modseq: int = 1
+    gone: list = field(default_factory=list)
+    mailbox_id: str = ""
 
 
 class Session:
@@ -56,6 +68,8 @@ class Session:
     def __init__(self, server, sock):
         self.server, self.sock, self.file = server, sock, sock.makefile("rb")
         self.box = None
+        self.enabled = set()
+        self.idling = self.notified = False
         self._lock = threading.Lock()
 
     def send(self, data):
@@ -119,15 +133,38 @@ class Session:
     def do_noop(self, tag, _args):
         self.done(tag)
 
-    do_unselect = do_close = do_noop
+    def do_unselect(self, tag, _args):
+        self.box = None
+        self.done(tag)
+
+    do_close = do_unselect
+
+    def has(self, word):
+        return word in self.server.capability.split()
 
     def do_id(self, tag, _args):
         self.untagged("ID NIL")
         self.done(tag)
 
-    def do_enable(self, tag, _args):
-        self.untagged("ENABLED")
+    def do_enable(self, tag, args):
+        words = [word for word in args.upper().split() if self.has(word)]
+        self.enabled |= set(words)
+        self.untagged(" ".join(["ENABLED"] + words))
         self.done(tag)
+
+    def do_idle(self, tag, _args):
+        if not self.has("IDLE"):
+            self.done(tag, "BAD Unknown command.")
+            return
+        self.idling = True
+        self.send(b"+ idling\r\n")
+        self.file.readline()
+        self.idling = False
+        self.done(tag)
+
+    def do_notify(self, tag, args):
+        self.notified = self.has("NOTIFY") and args.upper().startswith("SET")
+        self.done(tag, "OK Done." if self.has("NOTIFY") else "BAD Unknown command.")
 
     def do_login(self, tag, args):
         self.server.logins.append(args)
@@ -162,14 +199,21 @@ class Session:
         self.done(tag, "NO No quota.")
 
     def do_status(self, tag, args):
-        name = unquote(args.partition(" (")[0])
-        box = self.server.boxes[name]
-        self.untagged(b"STATUS %s (MESSAGES %d UIDNEXT %d UIDVALIDITY %d UNSEEN 0)" % (
-            quoted(_bytes(name)), len(box.messages), _uidnext(box), box.uidvalidity))
+        name, _, items = args.rpartition(" (")
+        box = self.server.boxes.get(unquote(name))
+        if box is None:
+            self.done(tag, "NO [NONEXISTENT] No such mailbox.")
+            return
+        values = {"MESSAGES": len(box.messages), "UIDNEXT": _uidnext(box), "UIDVALIDITY": box.uidvalidity, "UNSEEN": 0,
+                  "HIGHESTMODSEQ": box.modseq, "MAILBOXID": "(%s)" % box.mailbox_id}
+        found = " ".join("%s %s" % (item, values[item]) for item in items.rstrip(")").upper().split() if item in values)
+        self.untagged(b"STATUS %s (%s)" % (quoted(_bytes(unquote(name))), _bytes(found)))
         self.done(tag)
 
     def do_select(self, tag, args, access="READ-WRITE"):
         box = self.server.boxes.get(unquote(args.partition(" (")[0]))
+        if self.box is not None and self.has("CONDSTORE"):
+            self.untagged("OK [CLOSED] The one before.")
         self.box = None
         if box is None or box.no_select:
             self.done(tag, "NO " + (box.no_select if box else "[NONEXISTENT] No such mailbox."))
@@ -180,21 +224,59 @@ class Session:
         self.untagged("0 RECENT")
         self.untagged("OK [UIDVALIDITY %d] Valid." % box.uidvalidity)
         self.untagged("OK [UIDNEXT %d] Next." % _uidnext(box))
+        if self.has("CONDSTORE"):
+            self.untagged("OK [HIGHESTMODSEQ %d] Highest." % box.modseq)
+        if box.mailbox_id:
+            self.untagged("OK [MAILBOXID (%s)] Id." % box.mailbox_id)
+        known = re.search(r"\(QRESYNC \((\d+) (\d+)", args, re.IGNORECASE)
+        if known and "QRESYNC" in self.enabled and int(known.group(1)) == box.uidvalidity:
+            self.tell_since(box, int(known.group(2)))
         self.done(tag, "OK [%s] Selected." % access)
+
+    def tell_since(self, box, modseq):
+        """What QRESYNC tells: who is gone, then who is new or changed."""
+        self.tell_vanished("VANISHED (EARLIER) ", sorted(uid for uid, at in box.gone if at > modseq))
+        for number, message in enumerate(list(box.messages), 1):
+            if message.modseq > modseq:
+                self.tell_flags(number, message)
+
+    def tell_vanished(self, head, uids):
+        text = self.server.vanished(self, uids, ",".join(map(str, uids)))
+        if text:
+            self.untagged(head + text)
+
+    def tell_flags(self, number, message):
+        row = b"* %d FETCH (UID %d FLAGS (%s) MODSEQ (%d))\r\n" % (
+            number, message.uid, _bytes(message.flags), message.modseq)
+        row = self.server.row(self, message, row)
+        if row:
+            self.send(row)
 
     def do_examine(self, tag, args):
         self.do_select(tag, args, "READ-ONLY")
 
-    def do_uid_search(self, tag, _args):
-        self.untagged("SEARCH " + " ".join(str(m.uid) for m in self.box.messages))
+    def do_uid_search(self, tag, args):
+        """Knows UID SET and ALL, and RETURN (ALL)."""
+        wanted = re.search(r"\bUID ([\d:*,]+)", args, re.IGNORECASE)
+        uids = [str(m.uid) for m in self.box.messages
+                if not wanted or in_set(m.uid, wanted.group(1), _uidnext(self.box) - 1)]
+        if not args.upper().startswith("RETURN"):
+            self.untagged(" ".join(["SEARCH"] + uids))
+        else:
+            self.untagged('ESEARCH (TAG "%s") UID%s' % (tag, " ALL " + ",".join(uids) if uids else ""))
         self.done(tag)
 
     def do_uid_fetch(self, tag, args):
         wanted, _, items = args.partition(" ")
-        names = split_items(items)
+        since = re.search(r" \(CHANGEDSINCE (\d+)\)$", items, re.IGNORECASE)
+        if since:
+            items = items[:since.start()]
+        names = split_items(items) + (["MODSEQ"] if since else [])
         if "UID" not in names:
             names.insert(0, "UID")
         for number, message in enumerate(list(self.box.messages), 1):
+            if since and message.modseq <= int(since.group(1)):
+                continue
             if in_set(message.uid, wanted, _uidnext(self.box) - 1):
                 row = b"* %d FETCH (%s)\r\n" % (number, b" ".join(fetch_item(message, name) for name in names))
                 row = self.server.row(self, message, row)
@@ -210,6 +292,8 @@ def fetch_item(message, item):
         return b"%s %s" % (_bytes(name), _bytes(message.extra[name]))
     if name == "UID":
         return b"UID %d" % message.uid
+    if name == "MODSEQ":
+        return b"MODSEQ (%d)" % message.modseq
     if name == "FLAGS":
         return b"FLAGS (%s)" % _bytes(message.flags)
     if name == "INTERNALDATE":
@@ -287,7 +371,8 @@ def _bytes(text):
 
 
 def _uidnext(box):
-    return max((message.uid for message in box.messages), default=0) + 1
+    """What is gone counts too: no UID comes twice."""
+    return max([message.uid for message in box.messages] + [uid for uid, _ in box.gone], default=0) + 1
 
 
 class Server:
@@ -300,6 +385,7 @@ class Server:
         self.refuse_login = ""
         self.on = {}
         self.row = lambda session, message, row: row
+        self.vanished = lambda session, uids, text: text
         self.commands, self.logins, self.sessions = [], [], []
         self.implicit, self.tls = implicit, None
         if tls:
@@ -331,6 +417,78 @@ class Server:
             if session:
                 sock = session.sock
             sock.close()
+
+    # --- another client's doings ---
+
+    def _tell(self, name, idle):
+        """idle: called for each session that is in IDLE in this folder; those with NOTIFY get a STATUS."""
+        box = self.boxes[name]
+        for session in list(self.sessions):
+            try:
+                if session.idling and session.box is box:
+                    idle(session)
+                elif session.notified and session.box is not box:
+                    session.untagged(b"STATUS %s (MESSAGES %d UIDNEXT %d HIGHESTMODSEQ %d)" % (
+                        quoted(_bytes(name)), len(box.messages), _uidnext(box), box.modseq))
+            except OSError:
+                pass  # it has gone
+
+    def add(self, name, message):
+        """A message arrives."""
+        box = self.boxes[name]
+        box.modseq += 1
+        message.modseq = box.modseq
+        box.messages.append(message)
+        self._tell(name, lambda session: session.untagged("%d EXISTS" % len(box.messages)))
+
+    def flag(self, name, uid, flags):
+        """Flags of a message are set to these."""
+        box = self.boxes[name]
+        number = [message.uid for message in box.messages].index(uid)
+        message = box.messages[number]
+        box.modseq += 1
+        message.modseq, message.flags = box.modseq, flags
+        self._tell(name, lambda session: session.tell_flags(number + 1, message))
+
+    def remove(self, name, uid):
+        """A message is expunged."""
+        box = self.boxes[name]
+        number = [message.uid for message in box.messages].index(uid)
+        box.modseq += 1
+        box.gone.append((uid, box.modseq))
+        del box.messages[number]
+
+        def tell(session):
+            if "QRESYNC" in session.enabled:
+                session.tell_vanished("VANISHED ", [uid])
+            else:
+                session.untagged("%d EXPUNGE" % (number + 1))
+        self._tell(name, tell)
+
+    def create(self, name, box):
+        self.boxes[name] = box
+        self.push(b'LIST (%s) "/" %s' % (_bytes(box.flags), quoted(_bytes(name))), idle=False)
+
+    def drop(self, name):
+        del self.boxes[name]
+        self.push(b'LIST (\\NonExistent) "/" %s' % quoted(_bytes(name)), idle=False)
+
+    def rename(self, old, new):
+        self.boxes = {new if name == old else name: box for name, box in self.boxes.items()}
+        self.push(b'LIST (%s) "/" %s ("OLDNAME" (%s))' % (
+            _bytes(self.boxes[new].flags), quoted(_bytes(new)), quoted(_bytes(old))), idle=False)
+
+    def push(self, text, idle=True, notified=True):
+        """An untagged response, without its star, to every session that waits in one of these ways. How many got it."""
+        count = 0
+        for session in list(self.sessions):
+            if (idle and session.idling) or (notified and session.notified):
+                try:
+                    session.untagged(text)
+                    count += 1
+                except OSError:
+                    pass  # it has gone
+        return count
 
     def count(self, contains):
         return sum(contains in command for command in self.commands)

@@ -32,8 +32,23 @@ def man_exit_codes(page):
     return set(re.findall(r"^\.It (\d+)", section, re.M))
 
 
+def ctl_faults(program, root):
+    """mailfsctl: its commands, options and exit codes stand in --help and in the man page."""
+    page = (root / "src/cli/mailfsctl.1").read_text()
+    help_text = subprocess.run([program, "--help"], check=True, capture_output=True, text=True).stdout
+    words = set(re.findall(r"^  (\w[\w ]*?)  ", help_text, re.M)) | set(re.findall(r"(--[\w-]+)", help_text))
+    if len(words) < 8:
+        yield f"mailfsctl --help: only {sorted(words)} found: has its form changed?"
+    for word in sorted(words):
+        if not re.search(r"^\.It (Cm %s|.*Fl \\-%s)$" % (re.escape(word), re.escape(word[2:])), page, re.M):
+            yield f"{word}: in mailfsctl --help, not in mailfsctl.1"
+    codes = set(re.findall(r"CTL_EXIT_\w+ = (\d+)", (root / "src/cli/ctl.h").read_text()))
+    if codes != man_exit_codes(page):
+        yield f"exit codes: {sorted(codes)} in ctl.h, {sorted(man_exit_codes(page))} in mailfsctl.1"
+
+
 def main():
-    program, root = sys.argv[1], pathlib.Path(sys.argv[2])
+    program, root = sys.argv[1], pathlib.Path(sys.argv[3])
     page = (root / "src/cli/mailfs.1").read_text()
     help_text = subprocess.run([program, "--help"], check=True, capture_output=True, text=True).stdout
     table = table_options((root / "src/cli/options.c").read_text())
@@ -46,6 +61,7 @@ def main():
     codes = exit_codes((root / "src/cli/exit.h").read_text())
     if codes != man_exit_codes(page):
         faults.append(f"exit codes: {sorted(codes)} in exit.h, {sorted(man_exit_codes(page))} in mailfs.1")
+    faults += ctl_faults(sys.argv[2], root)
     for line in help_text.splitlines():
         if len(line) > 100:
             faults.append(f"--help: line of {len(line)} characters: {line}")

@@ -13,4 +13,10 @@ uint64_t hash64(uint64_t hash, const void *data, size_t len);
 /* Mixes the bits (the finaliser of splitmix64), so that any of them can be cut out. */
 uint64_t hash64_finish(uint64_t hash);
 
+/*
+ * XXH64 of the bytes: for large ones, against damage and not against malice. The result is the seed of what follows where bytes
+ * come in pieces, which are the same ones every time.
+ */
+uint64_t checksum64(uint64_t seed, const void *data, size_t len);
+
 #endif

@@ -61,6 +61,12 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_null(options->state_dir);
 	assert_null(options->token_command);
 	assert_null(options->pop3_only);
+	assert_null(options->imap_only);
+	assert_int_equal(options->watchdog_s, 300);
+	assert_true(options->cache_bytes == UINT64_C(10) << 30);
+	assert_false(options->offline_all);
+	assert_int_equal(options->offline_days, 0);
+	assert_int_equal(options->offline_count, 0);
 }
 
 static void every_kind_is_set(void **state)
@@ -134,6 +140,83 @@ static void options_of_pop3_are_noted(void **state)
 	assert_parses(options, "uidl=server,poll=86400");
 	assert_false(options->uidl_hash);
 	assert_int_equal(options->poll_s, 86400);
+}
+
+static void options_of_imap_are_noted(void **state)
+{
+	static const char *const all[] = {"watchdog=5", "cache_size=0", "offline=all"};
+	struct options *options = *state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		options->imap_only = NULL;
+		assert_parses(options, all[i]);
+		assert_non_null(options->imap_only);
+		assert_null(options->pop3_only);
+	}
+	assert_int_equal(options->watchdog_s, 5);
+	assert_true(options->offline_all);
+}
+
+static void a_size_may_have_a_unit(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} goods[] = {{"cache_size=0", 0}, {"cache_size=1", 1}, {"cache_size=4096", 4096},
+		{"cache_size=3K", 3072}, {"cache_size=20m", UINT64_C(20) << 20},
+		{"cache_size=7G", UINT64_C(7) << 30}, {"cache_size=2T", UINT64_C(2) << 40},
+		{"cache_size=8388607T", UINT64_C(8388607) << 40}};
+	static const char *const bads[] = {"cache_size=", "cache_size=G", "cache_size=-1",
+		"cache_size= 1", "cache_size=1 ", "cache_size=1GB", "cache_size=1P",
+		"cache_size=1.5G", "cache_size=8388608T", "cache_size=99999999999999999999",
+		"cache_size=0x10", "cache_size=all"};
+	struct options *options = *state;
+	for (size_t i = 0; i < sizeof(goods) / sizeof(*goods); i++) {
+		assert_parses(options, goods[i].text);
+		assert_true(options->cache_bytes == goods[i].bytes);
+	}
+	for (size_t i = 0; i < sizeof(bads) / sizeof(*bads); i++)
+		assert_refused(options, bads[i], "K, M, G or T");
+}
+
+static void assert_folders(const struct options *options, const char *expected)
+{
+	_cleanup_str_ struct str folders = STR_INIT;
+	for (size_t i = 0; i < options->offline_count; i++)
+		str_printf(&folders, "%s|", options->offline_folders[i]);
+	assert_string_equal(str_cstr(&folders), expected);
+}
+
+/* In -o the commas between members have backslashes, and a comma of a folder's name two more. */
+static void what_is_wanted_offline_adds_up(void **state)
+{
+	struct options *options = *state;
+	assert_parses(options, "offline=30d");
+	assert_int_equal(options->offline_days, 30);
+	assert_parses(options, "offline=7d\\,INBOX\\, Sent Items ,offline=Archive/2025");
+	assert_int_equal(options->offline_days, 30);
+	assert_folders(options, "INBOX|Sent Items|Archive/2025|");
+	assert_parses(options, "offline=a\\\\\\,b\\,/all\\,,offline=/30d");
+	assert_folders(options, "INBOX|Sent Items|Archive/2025|a,b|/all|/30d|");
+	assert_false(options->offline_all);
+	assert_parses(options, "offline=all");
+	assert_true(options->offline_all);
+	_cleanup_str_ struct str why = STR_INIT;
+	assert_int_equal(options_set(options, "offline", "x, 60d", OPTION_ORIGIN_CONFIG, &why), 0);
+	assert_int_equal(options->offline_days, 60);
+	assert_folders(options, "INBOX|Sent Items|Archive/2025|a,b|/all|/30d|x|");
+}
+
+/* What only looks like days is a folder. */
+static void days_have_limits(void **state)
+{
+	struct options *options = *state;
+	assert_refused(options, "offline=", "all, DAYSd or folders");
+	assert_refused(options, "offline", "needs a value");
+	assert_refused(options, "offline=0d", "from 1d to 36500d");
+	assert_refused(options, "offline=36501d", "from 1d to 36500d");
+	assert_refused(options, "offline=99999999999999999999999d", "from 1d to 36500d");
+	assert_parses(options, "offline=30\\,d\\,-1d\\,3 d");
+	assert_folders(options, "30|d|-1d|3 d|");
 }
 
 static void the_last_one_wins(void **state)
@@ -211,6 +294,8 @@ static void values_have_limits(void **state)
 	assert_refused(options, "refresh= 1", "from 0");
 	assert_refused(options, "refresh=1x", "from 0");
 	assert_refused(options, "refresh=99999999999999999999999", "from 0");
+	assert_refused(options, "watchdog=4", "from 5 to 3600");
+	assert_refused(options, "watchdog=3601", "from 5 to 3600");
 	assert_refused(options, "umask=8", "octal");
 	assert_refused(options, "umask=1777", "octal");
 	assert_refused(options, "tls=yes", "implicit|starttls|none");
@@ -280,6 +365,10 @@ int main(void)
 		test(every_kind_is_set),
 		test(what_becomes_of_mail_on_the_server),
 		test(options_of_pop3_are_noted),
+		test(options_of_imap_are_noted),
+		test(a_size_may_have_a_unit),
+		test(what_is_wanted_offline_adds_up),
+		test(days_have_limits),
 		test(the_last_one_wins),
 		test(users_and_groups_may_be_named),
 		test(commas_are_escaped),

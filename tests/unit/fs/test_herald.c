@@ -26,14 +26,26 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
-#define NODE_SUB 2
+/* The directories' inode numbers, as in a mount. */
+static uint64_t node_root, node_sub;
 
 int tree_directory_path(struct tree *tree, uint64_t node, struct str *out)
 {
 	(void)tree;
-	if (node == NODE_SUB)
+	if (node == node_sub)
 		str_append_cstr(out, "sub dir/100%25");
-	return node <= NODE_SUB ? 0 : -ENOENT;
+	return node == node_root || node == node_sub ? 0 : -ENOENT;
+}
+
+static int announce(
+	struct fs_herald *herald, enum herald_kind kind, uint64_t parent, const char *name)
+{
+	return herald_announce(herald, &(struct herald_event){kind, parent, 77, name});
+}
+
+static int announce_new(struct fs_herald *herald, uint64_t parent, const char *name)
+{
+	return announce(herald, HERALD_FILE_NEW, parent, name);
 }
 
 struct scene {
@@ -46,6 +58,13 @@ static uint64_t device_of(const char *path)
 	struct statx stx;
 	assert_int_equal(statx(AT_FDCWD, path, 0, 0, &stx), 0);
 	return herald_device(stx.stx_dev_major, stx.stx_dev_minor);
+}
+
+static uint64_t inode_of(const char *path)
+{
+	struct stat st;
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_ino;
 }
 
 static void in_root(const struct scene *scene, const char *name, char *ret)
@@ -63,6 +82,8 @@ static void begin(struct scene *scene)
 	assert_int_equal(mkdir(path, 0700), 0);
 	in_root(scene, "sub dir/100%25", path);
 	assert_int_equal(mkdir(path, 0700), 0);
+	node_root = inode_of(scene->root);
+	node_sub = inode_of(path);
 	assert_int_equal(fs_herald_start(&scene->herald), 0);
 	scene->herald->mountpoint = strdup(scene->root);
 	scene->herald->device = device_of(scene->root);
@@ -128,12 +149,41 @@ static void makes_names(void **state)
 		char name[20];
 		snprintf(name, sizeof(name), "%d.eml", i);
 		assert_true(herald_ready(scene.herald));
-		herald_announce(scene.herald, 1, name);
+		announce_new(scene.herald, node_root, name);
 		assert_true(exists(&scene, name));
 	}
-	herald_announce(scene.herald, NODE_SUB, "x y\xc3\xbc.eml");
+	announce_new(scene.herald, node_sub, "x y\xc3\xbc.eml");
 	assert_true(exists(&scene, "sub dir/100%25/x y\xc3\xbc.eml"));
 	assert_false(herald_is_late(scene.herald));
+	end(&scene);
+}
+
+static bool is_directory(const struct scene *scene, const char *name)
+{
+	struct stat st;
+	char path[PATH_MAX];
+	in_root(scene, name, path);
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void makes_and_takes_away(void **state)
+{
+	struct scene scene;
+	(void)state;
+	begin(&scene);
+	struct fs_herald *herald = scene.herald;
+	assert_int_equal(announce(herald, HERALD_DIRECTORY_NEW, node_sub, "dir"), 0);
+	assert_true(is_directory(&scene, "sub dir/100%25/dir"));
+	assert_int_equal(announce_new(herald, node_root, "1.eml"), 0);
+	/* each kind takes away its own alone */
+	assert_int_equal(announce(herald, HERALD_FILE_GONE, node_sub, "dir"), -EISDIR);
+	assert_int_equal(announce(herald, HERALD_DIRECTORY_GONE, node_root, "1.eml"), -ENOTDIR);
+	assert_true(exists(&scene, "1.eml") && is_directory(&scene, "sub dir/100%25/dir"));
+	assert_int_equal(announce(herald, HERALD_FILE_GONE, node_root, "1.eml"), 0);
+	assert_int_equal(announce(herald, HERALD_DIRECTORY_GONE, node_sub, "dir"), 0);
+	assert_false(exists(&scene, "1.eml") || is_directory(&scene, "sub dir/100%25/dir"));
+	assert_int_equal(announce(herald, HERALD_FILE_GONE, node_root, "1.eml"), -ENOENT);
+	assert_int_equal(announce(herald, 17, node_root, "1.eml"), -EPROTO);
 	end(&scene);
 }
 
@@ -144,14 +194,14 @@ static void fails_without_harm(void **state)
 	char name[NAME_MAX + 2];
 	(void)state;
 	begin(&scene);
-	herald_announce(scene.herald, 1, "1.eml");
-	herald_announce(scene.herald, 1, "1.eml");
-	herald_announce(scene.herald, 3, "2.eml");
+	announce_new(scene.herald, node_root, "1.eml");
+	announce_new(scene.herald, node_root, "1.eml");
+	announce_new(scene.herald, 3, "2.eml");
 	memset(name, 'x', sizeof(name));
 	name[NAME_MAX + 1] = 0;
-	herald_announce(scene.herald, 1, name);
+	announce_new(scene.herald, node_root, name);
 	name[NAME_MAX] = 0;
-	herald_announce(scene.herald, 1, name);
+	announce_new(scene.herald, node_root, name);
 	assert_true(exists(&scene, name));
 	assert_true(herald_ready(scene.herald));
 	end(&scene);
@@ -163,9 +213,20 @@ static void stays_on_its_device(void **state)
 	struct scene scene;
 	(void)state;
 	begin(&scene);
+	assert_int_equal(announce_new(scene.herald, node_root, "1.eml"), 0);
 	scene.herald->device++;
-	herald_announce(scene.herald, 1, "1.eml");
-	assert_false(exists(&scene, "1.eml"));
+	assert_int_equal(announce_new(scene.herald, node_root, "2.eml"), -ENODEV);
+	assert_int_equal(announce(scene.herald, HERALD_FILE_GONE, node_root, "1.eml"), -ENODEV);
+	assert_false(exists(&scene, "2.eml"));
+	/* the device's number is another's by now, and the directory is not the same */
+	scene.herald->device--;
+	char path[PATH_MAX], other[PATH_MAX];
+	in_root(&scene, "sub dir/100%25", path);
+	in_root(&scene, "sub dir/other", other);
+	assert_int_equal(rename(path, other), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(announce_new(scene.herald, node_sub, "1.eml"), -ENODEV);
+	assert_true(exists(&scene, "1.eml"));
 	assert_true(herald_ready(scene.herald));
 	end(&scene);
 }
@@ -193,7 +254,7 @@ static void none_is_none(void **state)
 	assert_false(herald_is_there(NULL));
 	assert_false(herald_is_late(NULL));
 	assert_false(herald_ready(NULL));
-	assert_false(herald_announces(NULL, 1, 1, "x"));
+	assert_false(herald_announces(NULL, 1, 1, "x", NULL));
 	assert_int_equal(herald_attach(NULL, NULL, "/proc", 1), 0);
 	herald_kill(NULL);
 	fs_herald_stop(NULL);
@@ -206,19 +267,29 @@ static void only_its_own_requests(void **state)
 	struct scene scene;
 	(void)state;
 	begin(&scene);
+	struct herald_event event = {.name = NULL};
 	pid_t pid = scene.herald->pid;
-	assert_false(herald_announces(scene.herald, pid, 1, "1.eml"));
+	assert_false(herald_announces(scene.herald, pid, node_root, "1.eml", &event));
 	stop(&scene);
-	herald_announce(scene.herald, 1, "1.eml");
-	assert_true(herald_announces(scene.herald, pid, 1, "1.eml"));
-	assert_false(herald_announces(scene.herald, pid + 1, 1, "1.eml"));
-	assert_false(herald_announces(scene.herald, pid, 2, "1.eml"));
-	assert_false(herald_announces(scene.herald, pid, 1, "2.eml"));
+	announce_new(scene.herald, node_root, "1.eml");
+	assert_true(herald_announces(scene.herald, pid, node_root, "1.eml", &event));
+	assert_int_equal(event.kind, HERALD_FILE_NEW);
+	assert_int_equal(event.node, 77);
+	assert_string_equal(event.name, "1.eml");
+	assert_false(herald_was_shown(scene.herald));
+	herald_show(scene.herald);
+	assert_true(herald_was_shown(scene.herald));
+	assert_false(herald_announces(scene.herald, pid + 1, node_root, "1.eml", &event));
+	assert_false(herald_announces(scene.herald, pid, node_sub, "1.eml", &event));
+	assert_false(herald_announces(scene.herald, pid, node_root, "2.eml", &event));
 	kill(pid, SIGCONT);
 	while (!herald_ready(scene.herald))
 		usleep(1000);
-	assert_false(herald_announces(scene.herald, pid, 1, "1.eml"));
+	assert_false(herald_announces(scene.herald, pid, node_root, "1.eml", &event));
 	assert_true(exists(&scene, "1.eml"));
+	stop(&scene);
+	announce_new(scene.herald, node_root, "2.eml");
+	assert_false(herald_was_shown(scene.herald)); /* that was another */
 	end(&scene);
 }
 
@@ -231,7 +302,7 @@ static void holds_nothing(void **state)
 	(void)state;
 	assert_int_equal(pipe(kept), 0);
 	begin(&scene);
-	herald_announce(scene.herald, 1, "1.eml"); /* it has settled */
+	announce_new(scene.herald, node_root, "1.eml"); /* it has settled */
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)scene.herald->pid);
 	DIR *fds = opendir(path);
 	assert_non_null(fds);
@@ -257,7 +328,7 @@ static void is_late_when_stopped(void **state)
 	begin(&scene);
 	stop(&scene);
 	int64_t start = clock_now_ms();
-	herald_announce(scene.herald, 1, "1.eml");
+	announce_new(scene.herald, node_root, "1.eml");
 	int64_t took = clock_now_ms() - start;
 	assert_true(took >= HERALD_ANSWER_MS - 10 && took < 5 * HERALD_ANSWER_MS);
 	assert_true(herald_is_late(scene.herald));
@@ -266,7 +337,7 @@ static void is_late_when_stopped(void **state)
 	while (!herald_ready(scene.herald))
 		usleep(1000);
 	assert_false(herald_is_late(scene.herald));
-	herald_announce(scene.herald, 1, "2.eml");
+	announce_new(scene.herald, node_root, "2.eml");
 	assert_true(exists(&scene, "1.eml") && exists(&scene, "2.eml"));
 	end(&scene);
 }
@@ -278,7 +349,7 @@ static void is_given_up(void **state)
 	begin(&scene);
 	scene.herald->patience_ms = HERALD_ANSWER_MS + 50;
 	stop(&scene);
-	herald_announce(scene.herald, 1, "1.eml");
+	announce_new(scene.herald, node_root, "1.eml");
 	assert_true(herald_is_late(scene.herald));
 	usleep(100000);
 	assert_false(herald_ready(scene.herald));
@@ -295,7 +366,7 @@ static void its_end_is_noticed(void **state)
 	kill(scene.herald->pid, SIGKILL);
 	await_state(scene.herald->pid, "Z");
 	assert_true(herald_ready(scene.herald)); /* nobody knows yet */
-	herald_announce(scene.herald, 1, "1.eml");
+	announce_new(scene.herald, node_root, "1.eml");
 	assert_false(herald_is_there(scene.herald));
 	assert_false(herald_ready(scene.herald));
 	end(&scene);
@@ -319,7 +390,7 @@ static void ends_with_its_starter(void **state)
 	pid_t starter = fork();
 	if (starter == 0) {
 		begin(&scene);
-		herald_announce(scene.herald, 1, "1.eml");
+		announce_new(scene.herald, node_root, "1.eml");
 		if (write(ends[1], &scene, sizeof(scene)) < 0 ||
 			write(ends[1], &scene.herald->pid, sizeof(pid)) < 0)
 			_exit(1);
@@ -342,6 +413,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(makes_names),
+		cmocka_unit_test(makes_and_takes_away),
 		cmocka_unit_test(fails_without_harm),
 		cmocka_unit_test(stays_on_its_device),
 		cmocka_unit_test(attaches_to_mounts_alone),

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,16 +78,36 @@ bool herald_ready(struct fs_herald *h)
 	return herald_is_there(h) && atomic_load(&ready);
 }
 
-void herald_announce(struct fs_herald *h, uint64_t parent, const char *name)
+static atomic_int answer; /* of the herald */
+
+int herald_announce(struct fs_herald *h, const struct herald_event *event)
 {
+	static const char kinds[] = {'+', '!', 'M', 'R'};
 	assert_ptr_equal(h, herald);
+	int r = atomic_load(&answer);
 	if (atomic_fetch_add(&announced, 1) < 10)
-		tell('+', parent, name);
+		tell(kinds[event->kind], event->parent, event->name);
+	return r;
 }
 
 /* --- */
 
 static struct notify notify;
+
+static void event(struct notify *to, enum herald_kind kind, uint64_t parent, const char *name)
+{
+	notify_event(to, &(struct herald_event){kind, parent, 100 + parent, name});
+}
+
+static void appeared(uint64_t parent, const char *name)
+{
+	event(&notify, HERALD_FILE_NEW, parent, name);
+}
+
+static void disappeared(uint64_t parent, const char *name)
+{
+	event(&notify, HERALD_FILE_GONE, parent, name);
+}
 
 static int set_up(void **state)
 {
@@ -94,6 +115,7 @@ static int set_up(void **state)
 	there = ready = true;
 	held = false;
 	announced = 0;
+	answer = 0;
 	told[0] = 0;
 	return notify_init(&notify, NULL, herald);
 }
@@ -136,8 +158,8 @@ static void forgets_first(void **state)
 	held = true;
 	notify_inode(&notify, 1); /* the thread is busy with it */
 	usleep(20000);
-	notify_appeared(&notify, 1, "a");
-	notify_appeared(&notify, 2, "b");
+	appeared(1, "a");
+	appeared(2, "b");
 	notify_inode(&notify, 1);
 	notify_entry(&notify, 1, "z");
 	held = false;
@@ -149,7 +171,7 @@ static void waits_for_a_late_herald(void **state)
 {
 	(void)state;
 	ready = false;
-	notify_appeared(&notify, 1, "a");
+	appeared(1, "a");
 	notify_entry(&notify, 1, "z");
 	expect_told("-1z ");
 	ready = true;
@@ -163,11 +185,11 @@ static void drops_a_flood(void **state)
 	for (int round = 1; round <= 2; round++) {
 		ready = false;
 		for (int i = 0; i < NOTIFY_NAMES_MAX + 1000; i++)
-			notify_appeared(&notify, 1, "x");
+			appeared(1, "x");
 		ready = true;
 		expect_announced((size_t)round * NOTIFY_NAMES_MAX);
 	}
-	notify_appeared(&notify, 1, "y");
+	appeared(1, "y");
 	expect_announced(2 * NOTIFY_NAMES_MAX + 1);
 }
 
@@ -175,14 +197,14 @@ static void a_herald_that_is_gone(void **state)
 {
 	(void)state;
 	ready = false;
-	notify_appeared(&notify, 1, "a");
+	appeared(1, "a");
 	there = false;
-	notify_appeared(&notify, 1, "b");
+	appeared(1, "b");
 	notify_entry(&notify, 1, "z");
 	expect_told("-1z ");
 	usleep(50000);
 	there = ready = true;
-	notify_appeared(&notify, 1, "c"); /* what waited was dropped */
+	appeared(1, "c"); /* what waited was dropped */
 	expect_told("-1z +1c ");
 }
 
@@ -190,10 +212,10 @@ static void quiet_is_quiet(void **state)
 {
 	(void)state;
 	ready = false;
-	notify_appeared(&notify, 1, "a");
+	appeared(1, "a");
 	notify_quiesce(&notify, 0);
 	ready = true;
-	notify_appeared(&notify, 1, "b");
+	appeared(1, "b");
 	notify_entry(&notify, 1, "z");
 	expect_announced(0);
 	expect_told("");
@@ -204,7 +226,7 @@ static void without_a_herald(void **state)
 	struct notify none;
 	(void)state;
 	assert_int_equal(notify_init(&none, NULL, NULL), 0);
-	notify_appeared(&none, 1, "a");
+	event(&none, HERALD_FILE_NEW, 1, "a");
 	notify_entry(&none, 1, "z");
 	expect_told("-1z ");
 	notify_finish(&none);
@@ -214,15 +236,15 @@ static void without_a_herald(void **state)
 static void waits_while_a_lookup_does(void **state)
 {
 	(void)state;
-	notify_hold(&notify, 1);
-	notify_hold(&notify, 1);
-	notify_appeared(&notify, 1, "new");
+	notify_hold(&notify, 1, 1);
+	notify_hold(&notify, 1, 1);
+	appeared(1, "new");
 	notify_inode(&notify, 7);
 	expect_told("/7 ");
-	notify_hold(&notify, -1);
+	notify_hold(&notify, 1, -1);
 	usleep(50000);
 	expect_told("/7 ");
-	notify_hold(&notify, -1);
+	notify_hold(&notify, 1, -1);
 	expect_told("/7 +1new ");
 }
 
@@ -232,7 +254,7 @@ static void waits_for_a_download(void **state)
 	(void)state;
 	expecting = true;
 	notify.account = (struct sync_account *)&expecting;
-	notify_appeared(&notify, 1, "new");
+	appeared(1, "new");
 	notify_inode(&notify, 7);
 	expect_told("/7 ");
 	usleep(150000);
@@ -246,23 +268,109 @@ static void a_lookup_meets_the_herald(void **state)
 {
 	(void)state;
 	held = true;
-	notify_appeared(&notify, 1, "a");
-	notify_appeared(&notify, 1, "b");
+	appeared(1, "a");
+	appeared(1, "b");
 	usleep(20000);
 	int64_t since = clock_now_ms();
-	assert_false(notify_hold(&notify, 1));
-	notify_hold(&notify, -1);
+	assert_false(notify_hold(&notify, 1, 1));
+	notify_hold(&notify, 1, -1);
 	held = false;
 	expect_told("+1a +1b ");
 	assert_true(clock_now_ms() - since >= 40);
-	assert_true(notify_hold(&notify, 1));
-	notify_hold(&notify, -1);
+	assert_true(notify_hold(&notify, 1, 1));
+	notify_hold(&notify, 1, -1);
+}
+
+/* Another directory's lock is nobody's business, that of the folder that goes is. */
+static void only_those_in_the_way_wait(void **state)
+{
+	(void)state;
+	notify_hold(&notify, 2, 1);
+	appeared(1, "a");
+	expect_told("+1a ");
+	notify_hold(&notify, 103, 1); /* the node of what goes */
+	event(&notify, HERALD_DIRECTORY_GONE, 3, "d");
+	usleep(50000);
+	expect_told("+1a ");
+	notify_hold(&notify, 103, -1);
+	expect_told("+1a R3d ");
+	notify_hold(&notify, 2, -1);
+	held = true;
+	event(&notify, HERALD_DIRECTORY_GONE, 3, "e");
+	usleep(20000);
+	assert_true(notify_hold(&notify, 2, 1));
+	assert_false(notify_hold(&notify, 103, 1));
+	assert_false(notify_hold(&notify, 3, 1));
+	notify_named(&notify);
+	assert_true(notify_hold(&notify, 3, 1));
+}
+
+static void in_their_order(void **state)
+{
+	(void)state;
+	ready = false;
+	event(&notify, HERALD_DIRECTORY_NEW, 1, "d");
+	disappeared(1, "a");
+	appeared(2, "b");
+	event(&notify, HERALD_DIRECTORY_GONE, 2, "e");
+	notify_entry(&notify, 1, "a");
+	expect_told("-1a ");
+	ready = true;
+	expect_told("-1a M1d !1a +2b R2e ");
+}
+
+/* What takes each other back is not told; what only looks like it is. */
+static void pairs_are_dropped(void **state)
+{
+	(void)state;
+	ready = false;
+	appeared(1, "a");
+	disappeared(1, "b");
+	event(&notify, HERALD_DIRECTORY_NEW, 1, "c");
+	appeared(2, "x");
+	disappeared(1, "a"); /* came and went */
+	appeared(1, "b");    /* went and came */
+	disappeared(1, "c"); /* another kind */
+	disappeared(3, "x"); /* another directory */
+	event(&notify, HERALD_DIRECTORY_GONE, 1, "c");
+	disappeared(1, "b"); /* and went again */
+	ready = true;
+	expect_told("+2x !1c !3x !1b ");
+	assert_int_equal(notify.name_count, 0);
+	assert_int_equal(notify.gone_count, 0);
+}
+
+/* The first was on its way when it stopped being true: its opposite is dropped, whether it waits already or comes later. */
+static void what_was_not_told_is_not_taken_back(void **state)
+{
+	(void)state;
+	answer = -ENOENT;
+	held = true;
+	appeared(1, "a");
+	usleep(20000);
+	disappeared(1, "a");
+	held = false;
+	expect_told("+1a ");
+	appeared(1, "b");
+	expect_told("+1a +1b ");
+	usleep(20000);
+	answer = 0;
+	disappeared(1, "b");
+	disappeared(1, "c");
+	expect_told("+1a +1b !1c ");
+	appeared(1, "b"); /* that was once only */
+	expect_told("+1a +1b !1c +1b ");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(forgets_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(only_those_in_the_way_wait, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(in_their_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(pairs_are_dropped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_was_not_told_is_not_taken_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(waits_for_a_late_herald, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(waits_while_a_lookup_does, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_lookup_meets_the_herald, set_up, tear_down),

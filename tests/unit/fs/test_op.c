@@ -118,11 +118,19 @@ bool sync_waiter_cancel(struct sync_account *account, struct sync_waiter *waiter
 	return false;
 }
 
-bool notify_hold(struct notify *n, int change)
+bool notify_hold(struct notify *n, uint64_t directory, int change)
 {
 	(void)n;
+	(void)directory;
 	(void)change;
 	return true;
+}
+
+void tree_file_attributes(struct tree *tree, struct tree_file *file, struct tree_entry *ret)
+{
+	(void)tree;
+	assert_ptr_equal(file, &world.file);
+	*ret = (struct tree_entry){.attr.st_size = 123};
 }
 
 /* What the herald asks, and there is none here. */
@@ -435,6 +443,25 @@ static void test_an_open_that_nobody_wants_any_more(void **state)
 	close_file(&fi);
 }
 
+/* Of a message that is gone and open: what it was. */
+static void test_attributes_of_what_is_open(void **state)
+{
+	struct fuse_file_info fi = open_file();
+	struct tree_entry entry = {.node = 5};
+	(void)state;
+	assert_true(files_attributes(&fs, 5, &entry));
+	assert_int_equal(entry.attr.st_size, 123);
+	assert_false(files_attributes(&fs, 6, &entry));
+	entry = (struct tree_entry){.node = 6};
+	files_correct(&fs, &entry);
+	assert_int_equal(entry.attr.st_size, 0);
+	entry.node = 5;
+	files_correct(&fs, &entry);
+	assert_int_equal(entry.attr.st_size, 123);
+	assert_int_equal(entry.node, 5);
+	close_file(&fi);
+}
+
 static void test_what_is_open_at_the_end_is_closed(void **state)
 {
 	(void)state;
@@ -460,6 +487,7 @@ int main(void)
 		cmocka_unit_test(test_an_empty_read_is_let_go_by_an_interrupt),
 		cmocka_unit_test(test_open_for_writing),
 		cmocka_unit_test(test_an_open_that_nobody_wants_any_more),
+		cmocka_unit_test(test_attributes_of_what_is_open),
 		cmocka_unit_test(test_what_is_open_at_the_end_is_closed),
 	};
 	return cmocka_run_group_tests_name("fs/op", tests, NULL, NULL);

@@ -95,8 +95,8 @@ static void test_capabilities(void **state)
 	(void)state;
 	assert_true(caps.known);
 	assert_int_equal(caps.set, IMAP_CAP_STARTTLS | IMAP_CAP_LOGINDISABLED |
-					   IMAP_CAP_LITERAL_PLUS | IMAP_CAP_CONDSTORE | IMAP_CAP_QRESYNC |
-					   IMAP_CAP_ID);
+					   IMAP_CAP_LITERAL_PLUS | IMAP_CAP_CONDSTORE |
+					   IMAP_CAP_QRESYNC | IMAP_CAP_ID);
 	for (unsigned i = 0; sasl_mechanisms[i]; i++) {
 		bool want = !strcmp(sasl_mechanisms[i], "PLAIN") ||
 		            !strcmp(sasl_mechanisms[i], "SCRAM-SHA-256");

@@ -318,6 +318,95 @@ static void the_end_at_every_place(void **state)
 	}
 }
 
+/* --- Lists that nobody holds --- */
+
+struct list {
+	uint64_t taken;
+	size_t longest; /* of the lines that were shown */
+	int err;
+};
+
+/* Takes all but the first four and the last four bytes. */
+static int take_middle(void *arg, struct str *line)
+{
+	struct list *list = arg;
+	if (line->len > list->longest)
+		list->longest = line->len;
+	if (line->len > 8) {
+		list->taken += line->len - 8;
+		memmove(line->data + 4, line->data + line->len - 4, 4);
+		str_truncate(line, 8);
+	}
+	return list->err;
+}
+
+static void put_list(struct wire *wire, int packets, const char *end)
+{
+	char digits[1000];
+	memset(digits, '7', sizeof(digits));
+	WIRE_PUT(wire, "* S ");
+	for (int i = 0; i < packets; i++)
+		wire_put(wire, digits, sizeof(digits));
+	wire_put(wire, end, strlen(end));
+}
+
+static void long_lists_are_spilled(void **state)
+{
+	struct wire wire;
+	struct list list = {0};
+	_cleanup_str_ struct str out = STR_INIT;
+	struct net_limits limits = net_limits_default;
+	(void)state;
+	limits.line_bytes = 100008;
+	limits.spill = take_middle;
+	limits.spill_arg = &list;
+	limits.spill_bytes = 5000;
+	wire_open(&wire);
+	put_list(&wire, 100, "12\r\n* OK in step\r\n");
+	assert_int_equal(read_response(&wire, &limits, &out), 0);
+	assert_memory_equal(out.data, "* S 7777", 8);
+	assert_memory_equal(out.data + out.len - 2, "12", 2);
+	assert_int_equal(list.taken + out.len, 100006);
+	assert_true(list.taken > 90000 && list.longest < 7000 && out.cap < 20000);
+	assert_int_equal(read_response(&wire, &limits, &out), 0);
+	assert_string_equal(out.data, "* OK in step");
+	/* all of it counts for the limit */
+	put_list(&wire, 101, "\r\n");
+	assert_int_equal(read_response(&wire, &limits, &out), -EMSGSIZE);
+	wire_close(&wire);
+}
+
+static void spilling_can_fail(void **state)
+{
+	struct wire wire;
+	struct list list = {.err = -EMSGSIZE};
+	_cleanup_str_ struct str out = STR_INIT;
+	struct net_limits limits = net_limits_default;
+	(void)state;
+	limits.spill = take_middle;
+	limits.spill_arg = &list;
+	limits.spill_bytes = 5000;
+	wire_open(&wire);
+	/* a short line is not shown, nor what is behind a literal */
+	WIRE_PUT(&wire, "* S 123\r\n* S {3}\r\n");
+	assert_int_equal(read_response(&wire, &limits, &out), 0);
+	put_list(&wire, 4, "\r\n");
+	assert_int_equal(read_response(&wire, &limits, &out), 0);
+	assert_int_equal(list.longest, 0);
+	put_list(&wire, 10, "\r\n* OK out of step\r\n");
+	assert_int_equal(read_response(&wire, &limits, &out), -EMSGSIZE);
+	assert_int_equal(read_response(&wire, &limits, &out), -EPROTO);
+	assert_int_equal(net_wait(wire.stream, clock_now_ms() + 1000), -EPROTO);
+	wire_close(&wire);
+	/* nor is it held */
+	wire_open(&wire);
+	WIRE_PUT(&wire, "* S {3}\r\n");
+	put_list(&wire, 6, "\r\n");
+	assert_int_equal(read_response(&wire, &limits, &out), -EMSGSIZE);
+	assert_int_equal(list.longest, 5004);
+	wire_close(&wire);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +418,8 @@ int main(void)
 		cmocka_unit_test(memory_follows_what_arrives),
 		cmocka_unit_test(waiting_keeps_step_only_between_responses),
 		cmocka_unit_test(the_end_at_every_place),
+		cmocka_unit_test(long_lists_are_spilled),
+		cmocka_unit_test(spilling_can_fail),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

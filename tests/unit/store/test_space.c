@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,7 +80,7 @@ static void mount_small(struct fixture *fixture)
 /* The database goes on in memory when the disk is full, up to a limit that is small here. */
 static void open_store(struct fixture *fixture)
 {
-	spill_limit_bytes = 2 << 20;
+	spill_limit_bytes = 256 << 10;
 	_cleanup_str_ struct str why = STR_INIT;
 	int rc = store_open(fixture->directory, STORE_CACHE, &fixture->store, &why);
 	if (rc < 0)
@@ -229,6 +230,134 @@ static void open_on_full_disk(struct fixture *fixture)
 	store_close(fixture->store);
 }
 
+static void put_uid(struct fixture *fixture, uint32_t uid)
+{
+	struct source_row row = {.uid = uid};
+	check(store_rows_put(fixture->store, 6, &row, 1) == 0);
+}
+
+static uint64_t messages(struct fixture *fixture)
+{
+	uint64_t ret, unseen;
+	check(store_folder_count(fixture->store, 6, &ret, &unseen) == 0);
+	return ret;
+}
+
+static void remount(struct fixture *fixture, unsigned long flags)
+{
+	check(mount("none", fixture->root, "tmpfs", MS_REMOUNT | flags, "size=2m") == 0);
+}
+
+/* What there is can be read, what is new is in memory, and on the disk once that can be written. */
+static void read_only(struct fixture *fixture)
+{
+	mount_small(fixture);
+	open_store(fixture);
+	put_uid(fixture, 1);
+	struct store_body *body;
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	check(write_bytes(body, 1, 1000, 0) == 0);
+	check(store_body_set_size(body, 1000) == 0);
+	store_body_close(body);
+	store_close(fixture->store);
+	remount(fixture, MS_RDONLY);
+	open_store(fixture);
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	check_held(body, 1000);
+	store_body_close(body);
+	put_uid(fixture, 2);
+	store_look_for_room(fixture->store);
+	check(db_spilling(&fixture->store->db));
+	check(messages(fixture) == 2);
+	store_close(fixture->store);
+	open_store(fixture);
+	check(messages(fixture) == 1);
+	put_uid(fixture, 3);
+	put_uid(fixture, 4);
+	remount(fixture, 0);
+	store_look_for_room(fixture->store);
+	check(!db_spilling(&fixture->store->db));
+	put_uid(fixture, 5);
+	check(messages(fixture) == 4);
+	store_close(fixture->store);
+	open_store(fixture);
+	check(messages(fixture) == 4);
+	store_close(fixture->store);
+}
+
+/* What a killed process has left in the log is seen where nothing can be written, too. */
+static void read_only_log(struct fixture *fixture)
+{
+	mount_small(fixture);
+	pid_t pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		open_store(fixture);
+		for (uint32_t uid = 1; uid <= 50; uid++)
+			put_uid(fixture, uid);
+		kill(getpid(), SIGKILL);
+	}
+	check(waitpid(pid, NULL, 0) == pid);
+	remount(fixture, MS_RDONLY);
+	open_store(fixture);
+	check(messages(fixture) == 50);
+	put_uid(fixture, 51);
+	remount(fixture, 0);
+	store_look_for_room(fixture->store);
+	check(!db_spilling(&fixture->store->db));
+	store_close(fixture->store);
+	open_store(fixture);
+	check(messages(fixture) == 51);
+	store_close(fixture->store);
+}
+
+/* A directory, and no room for a single file in it. */
+static void no_inodes(struct fixture *fixture)
+{
+	mount_small(fixture);
+	char path[160];
+	snprintf(path, sizeof(path), "%s/store", fixture->root);
+	strcpy(fixture->directory, path);
+	check(mkdir(path, 0700) == 0);
+	check(mount("none", fixture->root, "tmpfs", MS_REMOUNT, "nr_inodes=3") == 0);
+	snprintf(path, sizeof(path), "%s/ballast", fixture->root);
+	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	open_store(fixture);
+	check(db_spilling(&fixture->store->db));
+	put_uid(fixture, 1);
+	check(messages(fixture) == 1);
+	struct store_body *body;
+	check(store_body_open(fixture->store, 5, 1, "", &body) == 0);
+	check(store_body_write(body, "x", 1, 0) < 0);
+	store_body_close(body);
+	/* Who comes later finds it in use all the same. */
+	_cleanup_str_ struct str why = STR_INIT;
+	struct store *other = NULL;
+	check(store_open(fixture->directory, STORE_CACHE, &other, &why) == -EBUSY);
+	/* Without its lock file it is not written to any more, whatever room there is. */
+	check(unlink(path) == 0);
+	check(mount("none", fixture->root, "tmpfs", MS_REMOUNT, "nr_inodes=1000") == 0);
+	store_look_for_room(fixture->store);
+	check(db_spilling(&fixture->store->db));
+	check(messages(fixture) == 1);
+	store_close(fixture->store);
+	open_store(fixture);
+	check(messages(fixture) == 0);
+	store_close(fixture->store);
+}
+
+/* What can not even be begun is an error. */
+static void no_directory(struct fixture *fixture)
+{
+	mount_small(fixture);
+	remount(fixture, MS_RDONLY);
+	_cleanup_str_ struct str why = STR_INIT;
+	struct store *store = NULL;
+	check(store_open(fixture->directory, STORE_CACHE, &store, &why) < 0);
+	check(strstr(str_cstr(&why), fixture->directory) &&
+		strstr(str_cstr(&why), strerror(EROFS)));
+}
+
 static void limit_files(rlim_t bytes)
 {
 	signal(SIGXFSZ, SIG_IGN);
@@ -326,6 +455,26 @@ static void test_open_on_full_disk(void **state)
 	check_in_child(*state, open_on_full_disk);
 }
 
+static void test_read_only(void **state)
+{
+	check_in_child(*state, read_only);
+}
+
+static void test_read_only_log(void **state)
+{
+	check_in_child(*state, read_only_log);
+}
+
+static void test_no_inodes(void **state)
+{
+	check_in_child(*state, no_inodes);
+}
+
+static void test_no_directory(void **state)
+{
+	check_in_child(*state, no_directory);
+}
+
 static void test_file_limit(void **state)
 {
 	check_in_child(*state, file_limit);
@@ -365,6 +514,10 @@ static int test_small_disk(void)
 		TEST(test_disk_full),
 		TEST(test_drop_on_full_disk),
 		TEST(test_open_on_full_disk),
+		TEST(test_no_directory),
+		TEST(test_no_inodes),
+		TEST(test_read_only_log),
+		TEST(test_read_only),
 	};
 	if (have_namespace())
 		return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Opening: directories and their modes, the lock, schema versions, damage. */
+/* Opening: directories and their modes, the lock, schema versions. Damage: test_aside.c. */
 #include "fixture.h"
 
 #include <errno.h>
@@ -183,7 +183,7 @@ static void test_lock_without_pid(void **state)
 		fixture, -EBUSY, (const char *const[]){"in use by another mailfs:", NULL});
 }
 
-/* ---- schema and damage ---- */
+/* ---- schema ---- */
 
 static void test_newer_schema(void **state)
 {
@@ -201,75 +201,6 @@ static void test_newer_schema(void **state)
 	struct store_body *body = fixture_body(fixture, 5, 1, "");
 	check_bytes(body, 1, 100, 0);
 	store_body_close(body);
-}
-
-static void overwrite(struct fixture *fixture, off_t offset, size_t len)
-{
-	char junk[4096];
-	memset(junk, 'J', sizeof(junk));
-	assert_true(len <= sizeof(junk));
-	int fd = open(fixture_path(fixture, "store.db"), O_WRONLY | O_CLOEXEC);
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, junk, len, offset), len);
-	close(fd);
-}
-
-static void check_damaged(struct fixture *fixture, off_t offset, size_t len)
-{
-	fixture_reopen(fixture);
-	fill(fixture);
-	fixture_close(fixture);
-	overwrite(fixture, offset, len);
-	fixture_expect_refused(fixture, -EIO,
-		(const char *const[]){fixture->directory, "damaged", "delete", "cache", NULL});
-}
-
-static void test_not_a_database(void **state)
-{
-	check_damaged(*state, 0, 4096);
-}
-
-static void test_damaged_schema(void **state)
-{
-	check_damaged(*state, 100, 3000);
-}
-
-static void test_table_missing(void **state)
-{
-	struct fixture *fixture = *state;
-	fixture_reopen(fixture);
-	fixture_close(fixture);
-	fixture_sql(fixture, "DROP TABLE section_size");
-	fixture_expect_refused(
-		fixture, -EIO, (const char *const[]){"damaged", "section_size", NULL});
-}
-
-static int count_row(void *arg, const struct source_row *row)
-{
-	(void)row;
-	++*(int *)arg;
-	return 0;
-}
-
-/* Damage that opening can not see is an error when it is met, not an empty folder. */
-static void test_damaged_rows(void **state)
-{
-	struct fixture *fixture = *state;
-	fixture_reopen(fixture);
-	for (uint32_t uid = 1; uid <= 2000; uid++) {
-		struct source_row row = {.uid = uid, .have = SOURCE_ROW_FLAGS, .flags = "\\Seen"};
-		assert_int_equal(store_rows_put(fixture->store, 5, &row, 1), 0);
-	}
-	fixture_close(fixture);
-	struct stat st;
-	assert_int_equal(stat(fixture_path(fixture, "store.db"), &st), 0);
-	/* Behind the page of each table, which its creation made first. */
-	for (off_t at = 4096 * 12; at < st.st_size; at += 4096)
-		overwrite(fixture, at, 4096);
-	fixture_reopen(fixture);
-	int rows = 0;
-	assert_int_equal(store_rows_load(fixture->store, 5, 1, count_row, &rows), -EIO);
-	assert_true(rows < 2000);
 }
 
 /* Without its database, nobody knows the bodies: they go. */
@@ -362,10 +293,6 @@ int main(void)
 		TEST(test_other_process_has_it),
 		TEST(test_lock_without_pid),
 		TEST(test_newer_schema),
-		TEST(test_not_a_database),
-		TEST(test_damaged_schema),
-		TEST(test_table_missing),
-		TEST(test_damaged_rows),
 		TEST(test_database_deleted),
 		TEST(test_log_moves_on),
 		TEST(test_log_is_cut),

@@ -12,6 +12,13 @@ struct source_session {
 	uint32_t visible;     /* the highest UID that the session has heard of */
 	unsigned generation;
 	bool dead, cancelled, busy;
+
+	int timeout_ms;
+	bool poked;
+	char watched[32]; /* by the last watch(), if no call came in between; "": nothing */
+	size_t event_at;  /* the first event that it has not been told */
+	uint64_t received;
+	unsigned unable; /* enum source_ability that it has lost */
 };
 
 /* Begins a call: takes the lock. A negative errno: the call is over, and the lock is not held. */
@@ -34,6 +41,17 @@ int fake_uids(struct source_session *session, uint32_t first, uint32_t last, sou
 	void *arg, struct source_error *error);
 int fake_status(struct source_session *session, const char *mailbox, struct source_state *ret,
 	struct source_error *error);
+/* Waits for what never comes, until the time-out; false: cancelled. Lock held. */
+bool fake_wait_out(struct source_session *session);
+/* Waits until the time (monotonic) or until something changed. Lock held. */
+void fake_wait_until(struct fake_source *fake, int64_t until_ms);
+int fake_watch(struct source_session *session, const char *mailbox, int64_t until_ms,
+	source_event_fn *fn, void *arg, struct source_error *error);
+void fake_poke(struct source_session *session);
+void fake_traffic(const struct source_session *session, uint64_t *ret_in, uint64_t *ret_out);
+void fake_describe(const struct source_session *session, struct str *out);
+/* Waits where the script says so; a negative errno: it fails. Lock held. */
+int fake_connect_wait(struct fake_source *fake, int64_t deadline_ms, struct source_error *error);
 unsigned fake_abilities(const struct source_session *session);
 struct source_state fake_state(const struct fake_mailbox *mailbox);
 

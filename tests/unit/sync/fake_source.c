@@ -40,6 +40,14 @@ bool fake_is_cut(struct fake_source *fake)
 	return true;
 }
 
+/* As if the answer had not come in time. Lock held. */
+static int fake_time_out(struct source_session *session, struct source_error *error)
+{
+	session->dead = true;
+	return fake_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_CAUSE_CONNECT, -ETIMEDOUT,
+		"connection timed out");
+}
+
 int fake_enter(struct source_session *session, bool needs_mailbox, struct source_error *error)
 {
 	struct fake_source *fake = session->fake;
@@ -53,6 +61,13 @@ int fake_enter(struct source_session *session, bool needs_mailbox, struct source
 		return err;
 	}
 	session->busy = true;
+	session->watched[0] = 0;
+	if (fake->blackhole) {
+		int err = fake_wait_out(session) ? fake_time_out(session, error)
+		                                 : fake_die(session, error);
+		return fake_leave(session, err);
+	}
+	session->received += 50;
 	return 0;
 }
 
@@ -67,9 +82,13 @@ static int fake_connect(struct source *source, int64_t deadline_ms, struct sourc
 	struct source_error *error)
 {
 	struct fake_source *fake = (struct fake_source *)source;
-	(void)deadline_ms;
 	pthread_mutex_lock(&fake->lock);
 	fake->counts.connects++;
+	int err = fake_connect_wait(fake, deadline_ms, error);
+	if (err < 0) {
+		pthread_mutex_unlock(&fake->lock);
+		return err;
+	}
 	bool refused = fake->connect_failures != 0 ||
 	               (fake->connections_max && fake->connected >= fake->connections_max);
 	if (fake->connect_failures > 0)
@@ -78,6 +97,7 @@ static int fake_connect(struct source *source, int64_t deadline_ms, struct sourc
 		struct source_session *session = calloc(1, sizeof(*session));
 		session->fake = fake;
 		session->generation = fake->generation;
+		session->timeout_ms = 30000;
 		fake->connected++;
 		*ret = session;
 	}
@@ -114,8 +134,7 @@ static void fake_cancel(struct source_session *session)
 
 static void fake_set_timeout(struct source_session *session, int timeout_ms)
 {
-	(void)session;
-	(void)timeout_ms;
+	session->timeout_ms = timeout_ms;
 }
 
 static int fake_list(struct source_session *session, source_mailbox_fn *fn, void *arg,
@@ -125,11 +144,17 @@ static int fake_list(struct source_session *session, source_mailbox_fn *fn, void
 	int err = fake_enter(session, false, error);
 	if (err < 0)
 		return err;
+	fake->counts.lists++;
+	if (fake->list_err)
+		err = fake_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_CAUSE_OTHER, fake->list_err,
+			"LIST refused by the script");
 	for (size_t i = 0; err == 0 && i < fake->mailbox_count; i++) {
-		struct source_mailbox mailbox = {.name = fake->mailboxes[i].name,
+		const struct fake_mailbox *at = &fake->mailboxes[i];
+		struct source_mailbox mailbox = {.name = at->name,
 			.delimiter = '/',
-			.flags = fake->mailboxes[i].flags};
-		err = fn(arg, &mailbox);
+			.special_use = at->special_use,
+			.flags = at->flags};
+		err = at->unlisted || at->removed ? 0 : fn(arg, &mailbox);
 	}
 	return fake_leave(session, err);
 }
@@ -150,7 +175,7 @@ static int fake_quota(
 struct fake_mailbox *fake_mailbox_named(struct fake_source *fake, const char *name)
 {
 	for (size_t i = 0; i < fake->mailbox_count; i++)
-		if (strcmp(fake->mailboxes[i].name, name) == 0)
+		if (!fake->mailboxes[i].removed && strcmp(fake->mailboxes[i].name, name) == 0)
 			return &fake->mailboxes[i];
 	return NULL;
 }
@@ -418,6 +443,10 @@ static const struct source_ops ops = {
 	.changed = fake_changed,
 	.uids = fake_uids,
 	.abilities = fake_abilities,
+	.describe = fake_describe,
+	.traffic = fake_traffic,
+	.watch = fake_watch,
+	.poke = fake_poke,
 	.structures = fake_structures,
 	.body = fake_body,
 	.destroy = fake_destroy,

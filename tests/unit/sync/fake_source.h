@@ -63,6 +63,10 @@ struct fake_mailbox {
 	uint64_t modseq;
 	uint32_t exists; /* more than there are; 0: what there are */
 	int select_err;  /* refuse with this */
+	bool unlisted;   /* LIST leaves it out */
+	bool removed;    /* there is none of that name */
+	int status_err;  /* refuse STATUS with this */
+	const char *special_use;
 	struct fake_message *messages;
 	size_t count, cap;
 	bool reversed;   /* rows come in descending order */
@@ -83,8 +87,15 @@ struct fake_counts {
 	unsigned working, working_max; /* calls of bodies that run at the same time */
 	uint64_t bytes;
 	unsigned resyncs, changed, uids;
+	unsigned lists, statuses, watches, pokes;
 	unsigned told;    /* rows and ranges that these have told */
 	unsigned sent[3]; /* rows by columns */
+};
+
+enum { FAKE_EVENTS = 64 };
+struct fake_event {
+	enum source_event_kind kind;
+	char mailbox[32];
 };
 
 struct fake_source {
@@ -114,6 +125,22 @@ struct fake_source {
 	bool hold_rows;           /* likewise, rows() … */
 	unsigned hold_rows_after; /* … after so many rows */
 	bool quota_known;
+
+	/* Of fake_watch.c. */
+	bool blackhole;     /* nothing is answered: calls end by their time-outs */
+	bool hold_connects; /* connect() waits until this is false, or … */
+	bool cut_connects; /* … this is true, as by net_context_cancel(), or its deadline passes */
+	int login_refused;        /* connect fails for good */
+	int list_err;             /* refuse LIST */
+	int notify_err, idle_err; /* refuse to watch */
+	bool able_still;          /* and do not take the ability back */
+	int watch_deaths; /* this many watches lose the connection after they began; -1: all */
+	struct fake_event events[FAKE_EVENTS]; /* what was told to those who watch */
+	size_t event_count;
+	char watched[FAKE_EVENTS][32]; /* what was watched, in order, each change once; "*": all */
+	size_t watched_count;
+	unsigned watching; /* calls of watch() that run */
+
 	unsigned lose_on_cut; /* enum source_ability: what it can not any more after that */
 	/* Called with the lock held before each rows(). */
 	void (*on_rows)(struct fake_source *fake);
@@ -143,6 +170,13 @@ uint32_t fake_append(struct fake_source *fake, struct fake_mailbox *mailbox, con
 void fake_renumber(struct fake_source *fake, struct fake_mailbox *mailbox, uint32_t uidvalidity,
 	uint32_t first_uid);
 struct fake_counts fake_counts(struct fake_source *fake);
+/* Tells those who watch. mailbox: of SOURCE_EVENT_MAILBOX. */
+void fake_tell(struct fake_source *fake, enum source_event_kind kind, const char *mailbox);
+/* A new message, and that it is there. */
+void fake_deliver(
+	struct fake_source *fake, struct fake_mailbox *mailbox, const char *data, uint64_t len);
+/* Every connection that there is is found dead when it is used next; those that watch find it at once. */
+void fake_cut(struct fake_source *fake);
 /* Changes a member of the script while sync runs: FAKE_SET(fake, hold_bodies, false). */
 #define FAKE_SET(fake, member, value)                                                              \
 	do {                                                                                       \

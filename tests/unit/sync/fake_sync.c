@@ -176,10 +176,11 @@ int fake_status(struct source_session *session, const char *name, struct source_
 	if (err < 0)
 		return err;
 	struct fake_mailbox *mailbox = fake_mailbox_named(session->fake, name);
-	if (!mailbox)
-		return fake_leave(
-			session, fake_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_CAUSE_MAILBOX,
-					 -ENOENT, "no such mailbox"));
+	session->fake->counts.statuses++;
+	if (!mailbox || mailbox->status_err)
+		return fake_leave(session,
+			fake_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_CAUSE_MAILBOX,
+				mailbox ? mailbox->status_err : -ENOENT, "STATUS refused"));
 	*ret = fake_state(mailbox);
 	return fake_leave(session, 0);
 }
@@ -188,7 +189,7 @@ unsigned fake_abilities(const struct source_session *session)
 {
 	struct fake_source *fake = session->fake;
 	pthread_mutex_lock(&fake->lock);
-	unsigned abilities = fake->abilities;
+	unsigned abilities = fake->abilities & ~session->unable;
 	pthread_mutex_unlock(&fake->lock);
 	return abilities;
 }

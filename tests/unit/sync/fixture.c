@@ -171,7 +171,11 @@ struct sync_events fixture_events(struct fixture *f)
 		.gone = on_gone,
 		.size = on_size,
 		.section_size = on_section_size,
-		.changed = on_changed};
+		.changed = on_changed,
+		.added = f->more.added,
+		.removed = f->more.removed,
+		.attributes = f->more.attributes,
+		.link = f->more.link};
 }
 
 void fixture_start(struct fixture *f)
@@ -185,6 +189,8 @@ void fixture_start(struct fixture *f)
 	f->params.store = f->store;
 	assert_int_equal(sync_account_create(&f->params, &f->account), 0);
 	sync_account_set_events(f->account, &events);
+	if (f->prepare)
+		f->prepare(f);
 	int err = sync_account_start(f->account, &error);
 	if (err < 0)
 		fail_msg("start: %s", error.text);

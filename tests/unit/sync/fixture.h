@@ -45,6 +45,10 @@ struct fixture {
 	struct sync_account *account;
 	struct sync_params params;
 	struct told *told; /* of the first mailbox */
+	/* Called when the account was made, before it is started, and what start() gave; NULL. */
+	void (*prepare)(struct fixture *f);
+	struct sync_events
+		more; /* added, removed, attributes, link: given to the account as they are */
 };
 
 int fixture_setup(void **state);
@@ -83,6 +87,15 @@ void reader_init(struct reader *reader, int timeout_ms);
 ssize_t reader_wait(struct reader *reader);
 unsigned reader_wakes(struct reader *reader);
 void reader_finish(struct reader *reader);
+
+/* Waits until something is so, up to 10 s. */
+#define wait_for(condition)                                                                        \
+	do {                                                                                       \
+		int64_t until_ = clock_now_ms() + 10000;                                           \
+		while (!(condition) && clock_now_ms() < until_)                                    \
+			sleep_ms(1);                                                               \
+		assert_true(condition);                                                            \
+	} while (0)
 
 /* Calls, and waits where need be, up to 20 s. */
 int refresh(struct sync_folder *folder);

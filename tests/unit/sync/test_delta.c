@@ -517,6 +517,13 @@ static void test_another_server_takes_over(void **state)
 
 /* --- Without the server --- */
 
+static bool is_online(struct fixture *f)
+{
+	struct sync_status status;
+	sync_account_status(f->account, &status);
+	return status.link == SYNC_LINK_ONLINE;
+}
+
 static void test_cut_off(void **state)
 {
 	struct fixture *f = *state;
@@ -542,6 +549,7 @@ static void test_cut_off(void **state)
 	assert_int_equal(pin_looks, 1);
 	/* As soon as it is there again, the folder is looked at, though refresh= is long. */
 	FAKE_SET(&f->fake, connect_failures, 0);
+	wait_for(is_online(f));
 	for (int i = 0; i < 1000 && pin_looks < 2; i++) {
 		assert_int_equal(refresh(folder), 0);
 		sleep_ms(10);

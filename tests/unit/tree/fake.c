@@ -23,7 +23,7 @@ struct sync_body {
 
 void fake_reset(void)
 {
-	fake = (struct fake){0};
+	fake = (struct fake){.made_up_s = 777};
 	log_set_level(LOG_LEVEL_ERROR);
 }
 
@@ -65,16 +65,26 @@ static void told_gone(void *arg, uint64_t parent, const char *name)
 
 static void told_appeared(void *arg, uint64_t parent, const char *name, bool directory)
 {
-	(void)directory;
 	(void)arg;
 	if (fake.tell_appeared)
-		str_printf(&fake.told, "appeared %#jx %s\n", (uintmax_t)parent, name);
+		str_printf(&fake.told, "appeared %#jx %s%s\n", (uintmax_t)parent, name,
+			directory ? "/" : "");
+}
+
+static void told_disappeared(
+	void *arg, uint64_t parent, const char *name, uint64_t node, bool directory)
+{
+	(void)arg;
+	if (fake.tell_appeared)
+		str_printf(&fake.told, "disappeared %#jx %s%s %#jx\n", (uintmax_t)parent, name,
+			directory ? "/" : "", (uintmax_t)node);
 }
 
 static const struct tree_observer observer = {.attributes = told_attributes,
 	.directory = told_directory,
 	.gone = told_gone,
-	.appeared = told_appeared};
+	.appeared = told_appeared,
+	.disappeared = told_disappeared};
 
 int fake_tree_params(const struct tree_params *params)
 {
@@ -162,6 +172,20 @@ void fake_listed(struct sync_folder *folder, uint32_t number, uint32_t count)
 		fake_message(folder, uid);
 	folder->listing = SYNC_LISTING_WHOLE;
 	folder->seen++;
+}
+
+void fake_added(struct sync_folder *folder, struct sync_folder *former)
+{
+	if (former)
+		former->gone = true;
+	folder->gone = false;
+	fake.events.added(fake.events.arg, folder, former);
+}
+
+void fake_removed(struct sync_folder *folder)
+{
+	folder->gone = true;
+	fake.events.removed(fake.events.arg, folder);
 }
 
 /* --- Calls --- */
@@ -290,9 +314,26 @@ void *sync_folder_data(const struct sync_folder *folder)
 	return folder->data;
 }
 
+int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter)
+{
+	(void)account;
+	fake.surveys++;
+	return fake.survey_stale ? wait_for(waiter) : 0;
+}
+
+bool sync_account_sizes_distrusted(const struct sync_account *account)
+{
+	(void)account;
+	return fake.distrusted;
+}
+
 int sync_folder_refresh(struct sync_folder *folder, struct sync_waiter *waiter)
 {
 	folder->refreshes++;
+	if (folder->gone)
+		return -ENOENT;
+	if (folder->refresh_err)
+		return folder->refresh_err;
 	if (folder->listing == SYNC_LISTING_WHOLE && folder->current)
 		return 0;
 	if (folder->listing != SYNC_LISTING_WHOLE)
@@ -397,8 +438,16 @@ int store_number(struct store *store, const char *account, enum store_number_kin
 int store_mailbox_get(struct store *store, const char *mailbox, struct store_mailbox *ret)
 {
 	(void)store;
-	(void)mailbox;
-	*ret = (struct store_mailbox){.changed_s = 777};
+	bool kept = fake.kept_wire[0] && strcmp(mailbox, fake.kept_wire) == 0;
+	*ret = (struct store_mailbox){.changed_s = kept ? fake.kept_s : fake.made_up_s};
+	return 0;
+}
+
+int store_mailbox_put(struct store *store, const char *mailbox, const struct store_mailbox *state)
+{
+	(void)store;
+	snprintf(fake.kept_wire, sizeof(fake.kept_wire), "%s", mailbox);
+	fake.kept_s = state->changed_s;
 	return 0;
 }
 

@@ -15,7 +15,7 @@
 
 #include "mailfs/tree.h"
 
-#define FAKE_FOLDERS 32
+#define FAKE_FOLDERS 40
 
 struct sync_folder {
 	struct source_mailbox mailbox;
@@ -25,7 +25,9 @@ struct sync_folder {
 	enum sync_listing listing;
 	int err;
 	uint64_t seen;
+	bool gone;
 	bool current;       /* a refresh need not wait */
+	int refresh_err;    /* what a refresh that has to wait gives instead; 0: it waits */
 	unsigned refreshes; /* that were asked for */
 	uint64_t unseen;
 };
@@ -43,6 +45,13 @@ struct fake {
 	struct source_quota quota;
 	struct sync_waiter *waiter; /* who waits; NULL: nobody */
 	struct fake_row row;        /* what the store has of one message */
+
+	bool survey_stale; /* the list of folders is to be waited for */
+	unsigned surveys;
+	bool distrusted;
+	int64_t made_up_s;        /* of a mailbox that the store does not know */
+	char kept_wire[64];       /* whose time was stored last */
+	int64_t kept_s;
 
 	/* a maildrop */
 	bool drop;
@@ -66,7 +75,7 @@ struct fake {
 	unsigned bodies; /* open ones */
 	ssize_t read_result;
 
-	/* what the observer was told, as text; of messages that appeared if it is to be */
+	/* what the observer was told, as text; of what appeared and disappeared if it is to be */
 	struct str told;
 	bool tell_appeared;
 
@@ -103,6 +112,10 @@ const char *fake_name(uint32_t uid);
 struct tree_call *fake_call(void);
 /* Wakes who waits. */
 void fake_wake(ssize_t result);
+
+/* The folder is there from now on (former: under another name before); it is gone. */
+void fake_added(struct sync_folder *folder, struct sync_folder *former);
+void fake_removed(struct sync_folder *folder);
 
 /* Looks a path up, which must be there without waiting; its node. */
 uint64_t fake_node(const char *path);

@@ -5,6 +5,9 @@
 
 #include "fake.h"
 
+/* The offset of the message that came as the n-th, from 0 on. */
+#define MESSAGE(n) ((UINT64_C(1) << 20) + (n))
+
 static struct sync_folder *box;
 
 static void begin(void)
@@ -57,10 +60,10 @@ static void test_listed(void **state)
 	fake_listed(box, 5, 3);
 	struct tree_dir *dir = open_box();
 	expect(dir, 0, 0, ".|..|Sub|", 1, 3);
-	expect(dir, 3, 0, "", 1, 3); /* any offset again */
-	expect(dir, 5, 0, "", 3, 3);
-	expect(dir, 6, 0, "", 1, 0);
-	expect(dir, 99, 0, "", 1, 0);
+	expect(dir, MESSAGE(0), 0, "", 1, 3); /* any offset again */
+	expect(dir, MESSAGE(2), 0, "", 3, 3);
+	expect(dir, MESSAGE(3), 0, "", 1, 0);
+	expect(dir, MESSAGE(96), 0, "", 1, 0);
 	tree_dir_close(dir);
 	assert_int_equal(box->refreshes, 1);
 	fake_finish();
@@ -72,15 +75,15 @@ static void test_entries_come_as_they_arrive(void **state)
 	begin();
 	struct tree_dir *dir = open_while_listing(2);
 	expect(dir, 0, 0, ".|..|Sub|", 1, 2);
-	expect(dir, 5, -EINPROGRESS, "", 1, 0);
+	expect(dir, MESSAGE(2), -EINPROGRESS, "", 1, 0);
 	fake_message(box, 3);
 	fake_wake(0);
-	expect(dir, 5, 0, "", 3, 3);
-	expect(dir, 6, -EINPROGRESS, "", 1, 0);
+	expect(dir, MESSAGE(2), 0, "", 3, 3);
+	expect(dir, MESSAGE(3), -EINPROGRESS, "", 1, 0);
 	box->listing = SYNC_LISTING_WHOLE;
 	box->seen++;
 	fake_wake(0);
-	expect(dir, 6, 0, "", 1, 0);
+	expect(dir, MESSAGE(3), 0, "", 1, 0);
 	tree_dir_close(dir);
 	fake_finish();
 }
@@ -93,11 +96,11 @@ static void test_an_announcement_between_the_looks_is_not_missed(void **state)
 	/*
 	 * the waiter is asked for with what was seen before: here nothing has changed, so it waits
 	 */
-	expect(dir, 3, -EINPROGRESS, "", 1, 0);
+	expect(dir, MESSAGE(0), -EINPROGRESS, "", 1, 0);
 	fake_message(box, 1);
 	box->listing = SYNC_LISTING_WHOLE;
 	fake_wake(0);
-	expect(dir, 3, 0, "", 1, 1);
+	expect(dir, MESSAGE(0), 0, "", 1, 1);
 	tree_dir_close(dir);
 	fake_finish();
 }
@@ -110,9 +113,9 @@ static void test_a_listing_that_fails_is_never_short(void **state)
 	box->listing = SYNC_LISTING_FAILED;
 	box->err = -ETIMEDOUT;
 	expect(dir, 0, 0, ".|..|Sub|", 1, 2); /* true, but not all */
-	expect(dir, 5, -ETIMEDOUT, "", 1, 0);
+	expect(dir, MESSAGE(2), -ETIMEDOUT, "", 1, 0);
 	box->err = 0;
-	expect(dir, 5, -EIO, "", 1, 0);
+	expect(dir, MESSAGE(2), -EIO, "", 1, 0);
 	tree_dir_close(dir);
 	fake_finish();
 }
@@ -161,6 +164,52 @@ static void test_refresh_is_asked_once(void **state)
 	fake_finish();
 }
 
+/* The list of folders, before the messages; of what can have folders below it. */
+static void test_the_folders_are_asked_for(void **state)
+{
+	struct tree_dir *dir;
+	(void)state;
+	begin();
+	fake_listed(box, 5, 1);
+	fake.survey_stale = true;
+	uint64_t node = fake_node("Box");
+	struct tree_call *call = fake_call();
+	assert_int_equal(tree_dir_open(fake.tree, node, &dir, call), -EINPROGRESS);
+	assert_int_equal(box->refreshes, 0);
+	fake_wake(0);
+	assert_int_equal(tree_dir_open(fake.tree, node, &dir, call), 0);
+	assert_int_equal(fake.surveys, 1);
+	assert_int_equal(box->refreshes, 1);
+	tree_dir_close(dir);
+	/* it shows that the folder is gone */
+	call = fake_call();
+	assert_int_equal(tree_dir_open(fake.tree, node, &dir, call), -EINPROGRESS);
+	fake_removed(&fake.folders[1]);
+	fake_removed(box);
+	fake_wake(0);
+	assert_int_equal(tree_dir_open(fake.tree, node, &dir, call), -ENOENT);
+	call = fake_call();
+	assert_int_equal(tree_dir_open(fake.tree, TREE_NODE_ROOT, &dir, call), -EINPROGRESS);
+	fake_wake(0);
+	assert_int_equal(tree_dir_open(fake.tree, TREE_NODE_ROOT, &dir, call), 0);
+	tree_dir_close(dir);
+	fake_finish();
+}
+
+static void test_folders_that_can_have_none_below(void **state)
+{
+	(void)state;
+	fake_reset();
+	box = fake_folder("Leaf", '/', SOURCE_MAILBOX_NOINFERIORS);
+	fake_folder("Flat", 0, 0);
+	fake.folders[0].listing = fake.folders[1].listing = SYNC_LISTING_WHOLE;
+	assert_int_equal(fake_tree(NULL), 0);
+	fake_check_list("Leaf", ".|..|");
+	fake_check_list("Flat", ".|..|");
+	assert_int_equal(fake.surveys, 0);
+	fake_finish();
+}
+
 static void test_gone_messages_leave_offsets_alone(void **state)
 {
 	const uint32_t gone[] = {2, 77};
@@ -169,10 +218,10 @@ static void test_gone_messages_leave_offsets_alone(void **state)
 	fake_listed(box, 5, 3);
 	struct tree_dir *dir = open_box();
 	fake.events.gone(fake.events.arg, box, gone, 2);
-	expect(dir, 4, 0, "", 3, 3);
-	expect(dir, 5, 0, "", 3, 3);
+	expect(dir, MESSAGE(1), 0, "", 3, 3);
+	expect(dir, MESSAGE(2), 0, "", 3, 3);
 	fake_message(box, 4);
-	expect(dir, 5, 0, "", 3, 4);
+	expect(dir, MESSAGE(2), 0, "", 3, 4);
 	tree_dir_close(dir);
 	fake_finish();
 }
@@ -185,9 +234,9 @@ static void test_listed_anew_under_the_reader(void **state)
 	struct tree_dir *dir = open_box();
 	expect(dir, 0, 0, ".|..|Sub|", 1, 3);
 	fake_listed(box, 6, 4);
-	expect(dir, 5, -EIO, "", 1, 0);
+	expect(dir, MESSAGE(2), -EIO, "", 1, 0);
 	expect(dir, 0, 0, ".|..|Sub|", 1, 4); /* rewound */
-	expect(dir, 5, 0, "", 3, 4);
+	expect(dir, MESSAGE(2), 0, "", 3, 4);
 	tree_dir_close(dir);
 	fake_finish();
 }
@@ -317,16 +366,16 @@ static void test_new_messages_leave_offsets_alone(void **state)
 	assert_int_equal(tree_dir_open(fake.tree, fake_node("Box"), &dir, fake_call()), 0);
 	for (size_t i = 0; i < 4; i++) {
 		str_reset(&names);
-		assert_int_equal(fake_read_dir(dir, 4 + i, &names), 0);
+		assert_int_equal(fake_read_dir(dir, MESSAGE(1 + i), &names), 0);
 		assert_int_equal(names.len, 0);
 		fake_message(box, uids[i]);
-		assert_int_equal(fake_read_dir(dir, 4 + i, &names), 0);
+		assert_int_equal(fake_read_dir(dir, MESSAGE(1 + i), &names), 0);
 		str_printf(&again, "%s|", fake_name(uids[i]));
 		assert_true(again.len >= names.len);
 		assert_string_equal(again.data + again.len - names.len, names.data);
 	}
 	str_reset(&names);
-	assert_int_equal(fake_read_dir(dir, 4, &names), 0);
+	assert_int_equal(fake_read_dir(dir, MESSAGE(1), &names), 0);
 	assert_string_equal(names.data, again.data);
 	tree_dir_close(dir);
 	str_finish(&names);
@@ -343,15 +392,15 @@ static void test_after_many_deletions(void **state)
 	struct tree_dir *dir = open_box();
 	for (uid = 1; uid < 10000; uid++)
 		fake.events.gone(fake.events.arg, box, &uid, 1);
-	expect(dir, 3, 0, "", 10000, 10000);
-	expect(dir, 10002, 0, "", 10000, 10000); /* its offset stays while somebody reads */
+	expect(dir, MESSAGE(0), 0, "", 10000, 10000);
+	expect(dir, MESSAGE(9999), 0, "", 10000, 10000); /* its offset stays while somebody reads */
 	struct tree_dir *second = open_box();
-	expect(second, 10002, 0, "", 10000, 10000);
+	expect(second, MESSAGE(9999), 0, "", 10000, 10000);
 	tree_dir_close(second);
 	tree_dir_close(dir);
 	dir = open_box();
-	expect(dir, 3, 0, "", 10000, 10000);
-	expect(dir, 4, 0, "", 1, 0);
+	expect(dir, MESSAGE(0), 0, "", 10000, 10000);
+	expect(dir, MESSAGE(1), 0, "", 1, 0);
 	tree_dir_close(dir);
 	fake_finish();
 }
@@ -365,6 +414,8 @@ int main(void)
 		cmocka_unit_test(test_a_listing_that_fails_is_never_short),
 		cmocka_unit_test(test_a_folder_that_can_not_be_selected),
 		cmocka_unit_test(test_refresh_is_asked_once),
+		cmocka_unit_test(test_the_folders_are_asked_for),
+		cmocka_unit_test(test_folders_that_can_have_none_below),
 		cmocka_unit_test(test_gone_messages_leave_offsets_alone),
 		cmocka_unit_test(test_listed_anew_under_the_reader),
 		cmocka_unit_test(test_any_room),

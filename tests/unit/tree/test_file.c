@@ -165,6 +165,55 @@ static void test_the_end_is_confirmed(void **state)
 	fake_finish();
 }
 
+/* Whose sizes were wrong before is not believed about a large message either. */
+static void test_a_server_that_is_not_believed(void **state)
+{
+	struct tree_file *file;
+	struct tree_entry entry;
+	(void)state;
+	begin();
+	fake.distrusted = true;
+	struct tree_call *call = fake_call();
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &file, call), -EINPROGRESS);
+	fake.size_settled = true;
+	fake.true_size = END + 7;
+	fake_wake(0);
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &file, call), 0);
+	assert_int_equal(tree_attributes(fake.tree, MESSAGE(1), &entry), 0);
+	assert_int_equal(entry.attr.st_size, END + 7);
+	assert_string_equal(str_cstr(&fake.told), "attributes 0x500000001\n");
+	tree_file_close(file);
+	fake_finish();
+}
+
+/* It is gone while it is open: it has no name any more, and is as long as it was. */
+static void test_gone_while_it_is_open(void **state)
+{
+	const uint32_t uid = 1;
+	struct tree_file *file, *late;
+	struct tree_entry entry;
+	(void)state;
+	begin();
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &file, fake_call()), 0);
+	tree_file_attributes(fake.tree, file, &entry);
+	assert_int_equal(entry.attr.st_nlink, 1);
+	fake.events.gone(fake.events.arg, box, &uid, 1);
+	tree_file_attributes(fake.tree, file, &entry);
+	assert_int_equal(entry.attr.st_nlink, 0);
+	assert_int_equal(entry.attr.st_size, END);
+	assert_int_equal(entry.attr.st_ino, MESSAGE(1));
+	assert_int_equal(entry.node, MESSAGE(1));
+	assert_int_equal(tree_file_open(fake.tree, MESSAGE(1), &late, fake_call()), -ENOENT);
+	fake_removed(box);
+	tree_file_attributes(fake.tree, file, &entry);
+	assert_int_equal(entry.attr.st_size, END);
+	fake.read_result = 3;
+	char buf[3];
+	assert_int_equal(tree_file_read(file, buf, 3, 0, fake_call()), 3);
+	tree_file_close(file);
+	fake_finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +224,8 @@ int main(void)
 		cmocka_unit_test(test_another_message_is_never_opened),
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_the_end_is_confirmed),
+		cmocka_unit_test(test_a_server_that_is_not_believed),
+		cmocka_unit_test(test_gone_while_it_is_open),
 	};
 	return cmocka_run_group_tests_name("tree/file", tests, NULL, NULL);
 }

@@ -64,6 +64,25 @@ static void test_a_folder_not_listed_yet_is_waited_for(void **state)
 	fake_finish();
 }
 
+/* The server is away: what is known is found, what is not is no "no such file". */
+static void test_offline(void **state)
+{
+	struct tree_entry entry;
+	struct tree_dir *dir;
+	(void)state;
+	begin();
+	box->refresh_err = -EHOSTUNREACH;
+	uint64_t node = fake_node("Box");
+	assert_int_equal(
+		tree_lookup(fake.tree, node, fake_name(1), &entry, fake_call()), -EHOSTUNREACH);
+	box->listing = SYNC_LISTING_FAILED;
+	assert_int_equal(tree_dir_open(fake.tree, node, &dir, fake_call()), -EHOSTUNREACH);
+	fake_listed(box, 5, 1);
+	assert_int_equal(tree_lookup(fake.tree, node, fake_name(1), &entry, fake_call()), 0);
+	assert_int_equal(tree_lookup(fake.tree, node, fake_name(2), &entry, fake_call()), -ENOENT);
+	fake_finish();
+}
+
 static void test_while_it_is_being_listed(void **state)
 {
 	struct tree_entry entry;
@@ -275,6 +294,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_message),
 		cmocka_unit_test(test_a_folder_not_listed_yet_is_waited_for),
+		cmocka_unit_test(test_offline),
 		cmocka_unit_test(test_while_it_is_being_listed),
 		cmocka_unit_test(test_names_that_are_nobodys_cost_nothing),
 		cmocka_unit_test(test_views),

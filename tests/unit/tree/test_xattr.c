@@ -188,6 +188,29 @@ static void test_no_uidl(void **state)
 	}
 }
 
+/* On the root, whatever it is called, and nowhere else; in no list. */
+static void test_control(void **state)
+{
+	(void)state;
+	fake_reset();
+	box = fake_folder("Box", '/', 0);
+	struct sync_folder *below = fake_folder("Box/Sub", '/', 0);
+	assert_int_equal(fake_tree("Box"), 0);
+	expect(TREE_NODE_ROOT, "user.mailfs.control", NULL);
+	assert_int_equal(tree_set_control(fake.tree, "/run/user/0/mailfs/1"), 0);
+	assert_int_equal(tree_set_control(fake.tree, "/run/user/0/mailfs/22"), 0);
+	expect(TREE_NODE_ROOT, "user.mailfs.control", "/run/user/0/mailfs/22");
+	expect((uint64_t)box->directory << 32, "user.mailfs.control", "/run/user/0/mailfs/22");
+	expect((uint64_t)box->directory << 32 | TREE_NODE_VIEW, "user.mailfs.control",
+		"/run/user/0/mailfs/22");
+	expect((uint64_t)below->directory << 32, "user.mailfs.control", NULL);
+	struct str list = STR_INIT;
+	assert_int_equal(tree_xattr_list(fake.tree, TREE_NODE_ROOT, &list), 0);
+	assert_null(memmem(str_cstr(&list), list.len, "control", 7));
+	str_finish(&list);
+	fake_finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +220,7 @@ int main(void)
 		cmocka_unit_test(test_folders_without_messages),
 		cmocka_unit_test(test_uidl),
 		cmocka_unit_test(test_no_uidl),
+		cmocka_unit_test(test_control),
 	};
 	return cmocka_run_group_tests_name("tree/xattr", tests, NULL, NULL);
 }

@@ -1,0 +1,649 @@
+/* SPDX-License-Identifier: MIT */
+/* Folders that are made, renamed and deleted by others, and what a server's hiccup must not do. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "mailfs/store.h"
+#include "private.h"
+
+#define LEN 5000
+
+/* What the tree was told, one word after the other: "+Name ", "Old>New ", "-Name ", "~Name ". */
+static pthread_mutex_t said_lock = PTHREAD_MUTEX_INITIALIZER;
+static char said[1000];
+
+static void say(const char *format, const char *a, const char *b)
+{
+	pthread_mutex_lock(&said_lock);
+	size_t len = strlen(said);
+	snprintf(said + len, sizeof(said) - len, "%s%s%s ", a, format, b);
+	pthread_mutex_unlock(&said_lock);
+}
+
+static bool has_said(const char *text)
+{
+	pthread_mutex_lock(&said_lock);
+	bool is = strcmp(said, text) == 0;
+	pthread_mutex_unlock(&said_lock);
+	return is;
+}
+
+static const char *name_of(const struct sync_folder *folder)
+{
+	return sync_folder_mailbox(folder)->name;
+}
+
+static void on_added(void *arg, struct sync_folder *folder, struct sync_folder *former)
+{
+	(void)arg;
+	if (former && !sync_folder_is_gone(former))
+		say("!", name_of(former), "still there");
+	say(former ? ">" : "+", former ? name_of(former) : "", name_of(folder));
+}
+
+static void on_removed(void *arg, struct sync_folder *folder)
+{
+	(void)arg;
+	say("-", "", name_of(folder));
+}
+
+static void on_attributes(void *arg, struct sync_folder *folder)
+{
+	(void)arg;
+	say("~", "", name_of(folder));
+}
+
+static int setup(void **state)
+{
+	int err = fixture_setup(state);
+	struct fixture *f = *state;
+	f->more = (struct sync_events){
+		.added = on_added, .removed = on_removed, .attributes = on_attributes};
+	said[0] = 0;
+	return err;
+}
+
+static void quick(struct fixture *f)
+{
+	f->account->link.pace_ms = 20;
+	f->account->link.sign_ms = 200;
+}
+
+/* Messages whose headers and dates are their own. */
+static struct fake_mailbox *add(
+	struct fixture *f, const char *name, uint32_t first, uint32_t count, const char *data)
+{
+	static char headers[400][64];
+	static size_t used;
+	struct fake_mailbox *mailbox = fake_mailbox_add(&f->fake, name, 77);
+	for (uint32_t uid = first; uid < first + count; uid++) {
+		struct fake_message *message = fake_message_add(mailbox, uid, data, LEN);
+		used = (used + 1) % 400;
+		snprintf(headers[used], sizeof(headers[used]), "Message-ID: <%s.%u@x>\r\n", name,
+			uid);
+		message->header = headers[used];
+	}
+	return mailbox;
+}
+
+static int survey(struct fixture *f)
+{
+	struct reader reader;
+	reader_init(&reader, 20000);
+	int err = sync_account_survey(f->account, &reader.waiter);
+	if (err == -EINPROGRESS)
+		err = (int)reader_wait(&reader);
+	reader_finish(&reader);
+	return err;
+}
+
+/* A survey under the fake's lock has seen all that was changed before. */
+#define CHANGE(f, what)                                                                            \
+	do {                                                                                       \
+		pthread_mutex_lock(&(f)->fake.lock);                                               \
+		what;                                                                              \
+		pthread_mutex_unlock(&(f)->fake.lock);                                             \
+	} while (0)
+
+static uint64_t stored(struct fixture *f, const char *name)
+{
+	struct store_mailbox state;
+	uint64_t count = 0, unseen;
+	sync_folder_state(fixture_folder(f, name), &state);
+	if (state.folder)
+		assert_int_equal(store_folder_count(f->store, state.folder, &count, &unseen), 0);
+	return count;
+}
+
+static int read_uid(struct sync_folder *folder, uint32_t uid)
+{
+	struct sync_body *body;
+	char buf[10];
+	assert_int_equal(sync_body_open(folder, uid, "", NULL, LEN, &body), 0);
+	int n = (int)body_read(body, buf, sizeof(buf), 0);
+	sync_body_close(body);
+	return n;
+}
+
+/* The living one of that name. */
+static struct sync_folder *living(struct fixture *f, const char *name)
+{
+	for (size_t i = sync_account_folder_count(f->account); i > 0; i--) {
+		struct sync_folder *folder = sync_account_folder(f->account, i - 1);
+		if (strcmp(name_of(folder), name) == 0 && !sync_folder_is_gone(folder))
+			return folder;
+	}
+	return NULL;
+}
+
+static void start(struct fixture *f)
+{
+	f->prepare = quick;
+	fixture_start(f);
+}
+
+static void test_nothing_new(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "INBOX", 1, 3, pattern(LEN));
+	start(f);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said(""));
+	assert_int_equal(fake_counts(&f->fake).statuses, 0);
+	assert_int_equal(sync_account_folder_count(f->account), 1);
+}
+
+static void test_new_and_gone(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *old = add(f, "Old", 1, 3, data);
+	start(f);
+	struct sync_folder *folder = fixture_folder(f, "Old");
+	assert_int_equal(refresh(folder), 0);
+	struct store_mailbox before;
+	sync_folder_state(folder, &before);
+	CHANGE(f, add(f, "New", 1, 2, data));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("+New "));
+	assert_int_equal(refresh(living(f, "New")), 0);
+	assert_int_not_equal(sync_folder_directory_number(living(f, "New")), 0);
+	CHANGE(f, old->removed = true);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("+New -Old "));
+	assert_true(sync_folder_is_gone(folder));
+	assert_int_equal(refresh(folder), -ENOENT);
+	assert_int_equal(read_uid(folder, 1), -ENOENT);
+	assert_int_equal(structure(folder, 1), -ENOENT);
+	uint64_t count, unseen;
+	assert_int_equal(store_folder_count(f->store, before.folder, &count, &unseen), 0);
+	assert_int_equal(count, 0);
+	/* It comes back, another one. */
+	CHANGE(f, (old->removed = false, old->uidvalidity = 78));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("+New -Old +Old "));
+	assert_ptr_not_equal(living(f, "Old"), folder);
+	assert_int_equal(refresh(living(f, "Old")), 0);
+	/* And so is the next mount. */
+	fixture_end(f);
+	said[0] = 0;
+	start(f);
+	assert_int_equal(sync_account_folder_count(f->account), 3);
+	assert_true(has_said(""));
+}
+
+/* Parents before children when they come, after them when they go. */
+static void test_order(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 1, data);
+	start(f);
+	CHANGE(f, (add(f, "P/b", 1, 1, data), add(f, "P", 1, 1, data), add(f, "P/a", 1, 1, data)));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("+P +P/a +P/b "));
+	CHANGE(f, (f->fake.mailboxes[1].removed = f->fake.mailboxes[2].removed =
+				  f->fake.mailboxes[3].removed = true));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("+P +P/a +P/b -P/b -P/a -P "));
+}
+
+/* The server forgets to list what it has: nothing is lost, nothing is even hidden. */
+static void test_short_list(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	start(f);
+	assert_int_equal(refresh(fixture_folder(f, "A")), 0);
+	CHANGE(f, a->unlisted = true);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(survey(f), 0);
+	assert_true(has_said(""));
+	assert_int_equal(stored(f, "A"), 3);
+	assert_int_equal(refresh(fixture_folder(f, "A")), 0);
+	/* Nor by the next mount. */
+	fixture_end(f);
+	start(f);
+	assert_int_equal(sync_account_folder_count(f->account), 2);
+	assert_int_equal(stored(f, "A"), 3);
+}
+
+static void test_empty_list(void **state)
+{
+	struct fixture *f = *state;
+	struct source_error error;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data)->unlisted = false;
+	start(f);
+	fixture_inbox(f);
+	CHANGE(f, f->fake.mailboxes[0].unlisted = true);
+	assert_int_equal(survey(f), -EIO);
+	CHANGE(f, f->fake.mailboxes[0].removed = true);
+	assert_int_equal(survey(f), -EIO);
+	assert_true(has_said(""));
+	assert_int_equal(stored(f, "INBOX"), 3);
+	CHANGE(f, f->fake.list_err = -EIO);
+	assert_int_equal(survey(f), -EIO);
+	assert_true(has_said(""));
+	fixture_end(f);
+	/* A mount fails rather than to show an account without folders. */
+	f->fake.list_err = 0;
+	struct str why = STR_INIT;
+	assert_int_equal(store_open(f->directory, STORE_CACHE, &f->store, &why), 0);
+	str_finish(&why);
+	f->params.store = f->store;
+	assert_int_equal(sync_account_create(&f->params, &f->account), 0);
+	assert_true(sync_account_start(f->account, &error) < 0);
+	assert_non_null(strstr(error.text, "lists no folders"));
+}
+
+/* Refused without a reason: hidden at the second time, and kept in the store for when it comes back. */
+static void test_refused_without_a_reason(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	start(f);
+	assert_int_equal(refresh(fixture_folder(f, "A")), 0);
+	assert_int_equal(read_uid(fixture_folder(f, "A"), 1), 10);
+	CHANGE(f, (a->unlisted = true, a->status_err = -EIO));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said(""));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("-A "));
+	CHANGE(f, (a->unlisted = false, a->status_err = 0));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("-A +A "));
+	assert_int_equal(refresh(living(f, "A")), 0);
+	uint64_t bytes = fixture_bytes(f);
+	assert_int_equal(read_uid(living(f, "A"), 1), 10);
+	assert_int_equal(fixture_bytes(f), bytes);
+}
+
+/* A connection that is lost in the middle changes nothing. */
+static void test_cut_anywhere(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 30, data);
+	f->params.connections = 1;
+	start(f);
+	struct sync_folder *folder = fixture_folder(f, "A");
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(read_uid(folder, 7), 10);
+	CHANGE(f, a->name = "B");
+	for (int at = 1; has_said(""); at++) {
+		/* Now, and again on the new connection. */
+		CHANGE(f, (f->fake.cut_in[0] = at, f->fake.cut_in[1] = 1));
+		(void)survey(f);
+		CHANGE(f, (f->fake.cut_in[0] = 0, f->fake.cut_in[1] = 0));
+		wait_for(!link_is_offline(f->account));
+		assert_true(at < 100);
+		if (has_said(""))
+			assert_false(sync_folder_is_gone(folder));
+	}
+	assert_true(has_said("A>B "));
+	uint64_t bytes = fixture_bytes(f);
+	assert_int_equal(refresh(living(f, "B")), 0);
+	assert_int_equal(read_uid(living(f, "B"), 7), 10);
+	assert_int_equal(fixture_bytes(f), bytes);
+}
+
+/* --- Renamed --- */
+
+static void check_renamed(struct fixture *f, const char *from, const char *to, uint32_t count)
+{
+	struct sync_folder *folder = living(f, to);
+	char text[100];
+	snprintf(text, sizeof(text), "%s>%s ", from, to);
+	assert_true(has_said(text));
+	assert_non_null(folder);
+	uint64_t bytes = fixture_bytes(f);
+	unsigned rows = fake_counts(&f->fake).sent[SOURCE_COLUMNS_ALL];
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(stored(f, to), count);
+	assert_int_equal(read_uid(folder, 2), 10);
+	/* Neither bodies nor rows are fetched again. */
+	assert_int_equal(fixture_bytes(f), bytes);
+	assert_int_equal(fake_counts(&f->fake).sent[SOURCE_COLUMNS_ALL], rows);
+}
+
+static struct fake_mailbox *start_renaming(struct fixture *f, uint64_t mailbox_id)
+{
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 40, data);
+	a->mailbox_id = mailbox_id;
+	start(f);
+	assert_int_equal(refresh(fixture_folder(f, "A")), 0);
+	assert_int_equal(read_uid(fixture_folder(f, "A"), 2), 10);
+	return a;
+}
+
+static void test_renamed_by_id(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *a = start_renaming(f, 4711);
+	CHANGE(f, a->name = "B");
+	assert_int_equal(survey(f), 0);
+	check_renamed(f, "A", "B", 40);
+	/* And back, over what it left. */
+	said[0] = 0;
+	CHANGE(f, a->name = "A");
+	assert_int_equal(survey(f), 0);
+	check_renamed(f, "B", "A", 40);
+}
+
+static void test_renamed_by_proof(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *a = start_renaming(f, 0);
+	CHANGE(f, a->name = "B");
+	assert_int_equal(survey(f), 0);
+	check_renamed(f, "A", "B", 40);
+	fixture_end(f);
+	said[0] = 0;
+	start(f);
+	assert_int_equal(sync_account_folder_count(f->account), 2);
+	assert_int_equal(stored(f, "B"), 40);
+}
+
+/* Some were expunged at the same time. */
+static void test_renamed_and_changed(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *a = start_renaming(f, 0);
+	for (uint32_t uid = 10; uid < 20; uid++)
+		fake_message_remove(&f->fake, a, uid);
+	CHANGE(f, a->name = "B");
+	assert_int_equal(survey(f), 0);
+	check_renamed(f, "A", "B", 30);
+}
+
+/* A pin goes with it. */
+static void test_renamed_pinned(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *a = start_renaming(f, 0);
+	assert_int_equal(store_pin_mailbox(f->store, "A", true), 0);
+	CHANGE(f, a->name = "B");
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("A>B "));
+	assert_true(store_is_pinned(f->store, "B", 0, 0));
+	assert_false(store_is_pinned(f->store, "A", 0, 0));
+}
+
+/* The same UIDVALIDITY and the same UIDs, as with servers that count from 1 everywhere: other mail. */
+static void test_not_renamed(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *a = start_renaming(f, 0);
+	CHANGE(f, (a->removed = true, add(f, "B", 1, 40, pattern(LEN))));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("+B -A "));
+	uint64_t bytes = fixture_bytes(f);
+	assert_int_equal(refresh(living(f, "B")), 0);
+	assert_int_equal(read_uid(living(f, "B"), 2), 10);
+	assert_true(fixture_bytes(f) > bytes);
+}
+
+/* Only the header of one message of a few differs. */
+static void test_nearly_the_same(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 12, data);
+	start(f);
+	assert_int_equal(refresh(fixture_folder(f, "A")), 0);
+	CHANGE(f, (a->name = "B", fake_message(a, 7)->header = "Message-ID: <other@x>\r\n"));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("+B -A "));
+}
+
+/* Two that fit are one too many. */
+static void test_ambiguous(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *a = start_renaming(f, 0);
+	pthread_mutex_lock(&f->fake.lock);
+	a->name = "B";
+	struct fake_mailbox *copy = fake_mailbox_add(&f->fake, "C", 77);
+	for (uint32_t uid = 1; uid <= 40; uid++) {
+		struct fake_message *message = fake_message_add(copy, uid, pattern(1), 1);
+		*message = *fake_message(a, uid);
+		if (uid > 4)
+			continue;
+	}
+	pthread_mutex_unlock(&f->fake.lock);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("+B +C -A "));
+}
+
+/* Children come along. */
+static void test_renamed_tree(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *p = add(f, "P", 1, 5, data), *x = add(f, "P/x", 1, 5, data),
+			    *y = add(f, "P/y", 1, 5, data);
+	start(f);
+	assert_int_equal(refresh(fixture_folder(f, "P")), 0);
+	assert_int_equal(refresh(fixture_folder(f, "P/x")), 0);
+	assert_int_equal(refresh(fixture_folder(f, "P/y")), 0);
+	CHANGE(f, (p->name = "Q", x->name = "Q/x", y->name = "Q/y"));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("P>Q P/x>Q/x P/y>Q/y "));
+	assert_int_equal(stored(f, "Q/y"), 5);
+}
+
+/* While nobody was there. */
+static void test_renamed_between_mounts(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *a = start_renaming(f, 0);
+	fixture_end(f);
+	a->name = "B";
+	start(f);
+	assert_true(has_said(""));
+	assert_int_equal(sync_account_folder_count(f->account), 2);
+	assert_int_equal(stored(f, "B"), 40);
+	struct sync_folder *folder = fixture_folder(f, "B");
+	uint64_t bytes = fixture_bytes(f);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(read_uid(folder, 2), 10);
+	assert_int_equal(fixture_bytes(f), bytes);
+}
+
+/* The mount began without the server: what happened meanwhile is told once it is there. */
+static void test_renamed_before_online(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *a = start_renaming(f, 0);
+	fixture_end(f);
+	a->name = "B";
+	add(f, "New", 1, 1, a->messages[0].data);
+	f->params.offline = true;
+	f->fake.connect_failures = -1;
+	start(f);
+	assert_non_null(living(f, "A"));
+	assert_int_equal(survey(f), 0);
+	FAKE_SET(&f->fake, connect_failures, 0);
+	wait_for(has_said("A>B +New "));
+	assert_int_equal(refresh(living(f, "B")), 0);
+	assert_int_equal(stored(f, "B"), 40);
+}
+
+/* Renamed while its listing runs, and somebody waits for it: the one ends, the other hears that it is gone. */
+static void test_renamed_while_listed(void **state)
+{
+	struct fixture *f = *state;
+	static struct reader reader;
+	struct fake_mailbox *a = start_renaming(f, 0);
+	struct sync_folder *folder = fixture_folder(f, "A");
+	fake_message_add(a, 41, "x", 1);
+	FAKE_SET(&f->fake, hold_rows, true);
+	reader_init(&reader, 20000);
+	assert_int_equal(sync_folder_refresh(folder, &reader.waiter), -EINPROGRESS);
+	unsigned lists = fake_counts(&f->fake).lists;
+	sleep_ms(20);
+	/* The proof needs rows too, so it is by MAILBOXID this time. */
+	struct store_mailbox state_now;
+	sync_folder_state(folder, &state_now);
+	CHANGE(f, a->name = "B");
+	pthread_mutex_lock(&f->account->lock);
+	folder->state.mailbox_id = 4711;
+	pthread_mutex_unlock(&f->account->lock);
+	CHANGE(f, a->mailbox_id = 4711);
+	pthread_mutex_lock(&f->account->lock);
+	roster_request(f->account);
+	pthread_mutex_unlock(&f->account->lock);
+	wait_for(fake_counts(&f->fake).lists > lists);
+	assert_int_equal(reader_wait(&reader), -ENOENT);
+	reader_finish(&reader);
+	FAKE_SET(&f->fake, hold_rows, false);
+	wait_for(has_said("A>B "));
+	assert_int_equal(refresh(living(f, "B")), 0);
+	assert_int_equal(stored(f, "B"), 41);
+}
+
+/* --- Attributes --- */
+
+static void test_attributes(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	a->flags = SOURCE_MAILBOX_NOSELECT;
+	start(f);
+	struct sync_folder *folder = fixture_folder(f, "A");
+	const struct source_mailbox *before = sync_folder_mailbox(folder);
+	assert_int_equal(refresh(folder), 0);
+	CHANGE(f, (a->flags = SOURCE_MAILBOX_SUBSCRIBED, a->special_use = "\\Archive"));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("~A "));
+	assert_string_equal(sync_folder_mailbox(folder)->special_use, "\\Archive");
+	assert_int_equal(sync_folder_mailbox(folder)->flags, SOURCE_MAILBOX_SUBSCRIBED);
+	/* Who still has the old ones may read them. */
+	assert_null(before->special_use);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(stored(f, "A"), 3);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("~A "));
+	CHANGE(f, a->special_use = NULL);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("~A ~A "));
+}
+
+/* A folder that holds no messages goes as soon as it is not listed: there is nothing to lose. */
+static void test_noselect_gone(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "INBOX", 1, 3, pattern(LEN));
+	add(f, "Dir", 1, 0, NULL)->flags = SOURCE_MAILBOX_NOSELECT;
+	start(f);
+	CHANGE(f, f->fake.mailboxes[1].unlisted = true);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("-Dir "));
+	assert_int_equal(fake_counts(&f->fake).statuses, 0);
+}
+
+/* --- When --- */
+
+/* What the watch hears is looked at, and told. */
+static void test_told_by_the_watch(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	f->fake.abilities = SOURCE_CAN_NOTIFY;
+	f->params.refresh_ms = 600000;
+	add(f, "INBOX", 1, 3, data);
+	start(f);
+	fixture_inbox(f);
+	wait_for(f->fake.watching == 1);
+	unsigned lists = fake_counts(&f->fake).lists;
+	assert_int_equal(survey(f), 0);
+	assert_int_equal(fake_counts(&f->fake).lists, lists);
+	CHANGE(f, add(f, "New", 1, 1, data));
+	fake_tell(&f->fake, SOURCE_EVENT_LIST, NULL);
+	wait_for(has_said("+New "));
+	/* It is watched from the beginning. */
+	struct sync_folder_status status;
+	assert_int_equal(sync_folder_status(living(f, "New"), &status), 0);
+	assert_true(status.watched);
+	assert_int_equal(refresh(living(f, "New")), 0);
+	fake_deliver(&f->fake, &f->fake.mailboxes[1], "x", 1);
+	wait_for(stored(f, "New") == 2);
+}
+
+static void test_not_too_often(void **state)
+{
+	struct fixture *f = *state;
+	f->params.refresh_ms = 600000;
+	add(f, "INBOX", 1, 3, pattern(LEN));
+	start(f);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(survey(f), 0);
+	assert_int_equal(fake_counts(&f->fake).lists, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_nothing_new),
+		TEST(test_new_and_gone),
+		TEST(test_order),
+		TEST(test_short_list),
+		TEST(test_empty_list),
+		TEST(test_refused_without_a_reason),
+		TEST(test_cut_anywhere),
+		TEST(test_renamed_by_id),
+		TEST(test_renamed_by_proof),
+		TEST(test_renamed_and_changed),
+		TEST(test_renamed_pinned),
+		TEST(test_not_renamed),
+		TEST(test_nearly_the_same),
+		TEST(test_ambiguous),
+		TEST(test_renamed_tree),
+		TEST(test_renamed_between_mounts),
+		TEST(test_renamed_before_online),
+		TEST(test_renamed_while_listed),
+		TEST(test_attributes),
+		TEST(test_noselect_gone),
+		TEST(test_told_by_the_watch),
+		TEST(test_not_too_often),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
