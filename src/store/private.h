@@ -44,6 +44,7 @@ struct store {
 	enum store_kind kind;
 	int dir_fd;
 	int lock_fd;
+	atomic_bool ready; /* it is open: a full disk may be seen to */
 	bool lock_missing; /* the disk had no room for the lock file: the directory itself is locked */
 	int bodies_fd;
 	atomic_uint nameless; /* numbers the files of disowned bodies */
