@@ -189,6 +189,8 @@ static void tell_mailbox(struct sync_account *account, const char *name)
 	struct sync_folder *folder = roster_find(account, name);
 	if (!folder)
 		roster_request(account);
+	else if (account->watch.all && folder->watched_ms < 0 && is_selectable(folder))
+		folder->watched_ms = clock_now_ms();
 	pthread_mutex_unlock(&account->lock);
 	if (folder)
 		folder_news(folder);
