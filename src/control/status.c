@@ -95,9 +95,9 @@ int status_folders(
 	json_t *array = answer_array(answer, answer->root, "folders");
 	for (size_t i = 0; i < folders->count && !answer->failed; i++) {
 		struct sync_folder_status status = {0};
-		json_t *entry = json_object();
 		if (atomic_load(&control->stopping))
 			return -ECANCELED;
+		json_t *entry = json_object();
 		answer_append(answer, array, entry);
 		if (answer->failed)
 			break;

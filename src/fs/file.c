@@ -213,12 +213,20 @@ static void read_leave(struct fs_op *op, struct list_node *ret_free)
 	}
 }
 
+/* The connection's own time-out may come a moment before the deadline. */
+static void read_failed(struct fs_op *op)
+{
+	if (op->result == -ETIMEDOUT && clock_now_ms() + SILENT_MS >= op->call.waiter.deadline_ms)
+		atomic_store(&op->file->silent_until_ms, clock_now_ms() + SILENT_MS);
+}
+
 static void read_end(struct fs_op *op)
 {
 	struct list_node free_ones, *node;
 	if (op->kept)
 		return;
-	if (op->result == -ETIMEDOUT && clock_now_ms() >= op->call.waiter.deadline_ms)
+	/* The connection's own time-out may come a moment before the deadline. */
+	if (op->result == -ETIMEDOUT && clock_now_ms() + SILENT_MS >= op->call.waiter.deadline_ms)
 		atomic_store(&op->file->silent_until_ms, clock_now_ms() + SILENT_MS);
 	list_init(&free_ones);
 	read_leave(op, &free_ones);
@@ -232,7 +240,7 @@ static void read_end(struct fs_op *op)
 }
 
 static const struct fs_op_class read_class = {
-	.run = read_run, .reply = read_reply, .end = read_end};
+	.run = read_run, .reply = read_reply, .failed = read_failed, .end = read_end};
 
 void fs_op_read(
 	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi)

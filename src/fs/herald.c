@@ -291,9 +291,8 @@ bool herald_ready(struct fs_herald *herald)
 static int compose(struct fs_herald *herald, const struct herald_event *event, struct str *ret)
 {
 	_cleanup_str_ struct str path = STR_INIT;
-	struct herald_order order = {.device = herald->device,
-		.directory = event->parent,
-		.kind = event->kind};
+	struct herald_order order = {
+		.device = herald->device, .directory = event->parent, .kind = event->kind};
 	int r = tree_directory_path(herald->tree, event->parent, &path);
 	if (r < 0)
 		return r;

@@ -68,6 +68,8 @@ static void deliver(struct fs_op *op, int r)
 {
 	hold_end(op);
 	op->result = r;
+	if (r < 0 && op->class->failed)
+		op->class->failed(op);
 	if (r < 0)
 		fuse_reply_err(op->req, -r);
 	else

@@ -22,6 +22,8 @@ struct fs_op_class {
 	int (*run)(struct fs_op *op);
 	/* Answers the request, which is gone afterwards. */
 	void (*reply)(struct fs_op *op);
+	/* Before the answer of an error, op->result: what a next request is to find already. NULL: nothing is to be done. */
+	void (*failed)(struct fs_op *op);
 	/* After any answer, also one of an error (op->result). NULL: nothing is to be done. */
 	void (*end)(struct fs_op *op);
 	/* Whether the kernel holds the lock of the directory, which is op->node, until the answer. */

@@ -98,6 +98,8 @@ void store_look_for_room(struct store *store)
 void store_on_full(void *arg)
 {
 	struct store *store = arg;
+	if (!atomic_load(&store->ready))
+		return;
 	pthread_mutex_lock(&store->lock);
 	bool wait = store->full.told && clock_now_ms() - store->full.tried_ms < RETRY_MS;
 	pthread_mutex_unlock(&store->lock);

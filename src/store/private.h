@@ -44,6 +44,7 @@ struct store {
 	enum store_kind kind;
 	int dir_fd;
 	int lock_fd;
+	atomic_bool ready; /* it is open: a full disk may be seen to */
 	bool lock_missing; /* the disk had no room for the lock file: the directory itself is locked */
 	int bodies_fd;
 	atomic_uint nameless; /* numbers the files of disowned bodies */
@@ -193,6 +194,8 @@ int body_file_open_nameless(struct store *store);
 uint64_t body_file_size(struct store *store, uint64_t id, const char *section);
 /* Gives a body's file the name of another message's. 0, or an error of the store: also where there is none. */
 int body_file_rename(struct store *store, uint64_t from, uint64_t to, const char *section);
+/* Cuts a file that is longer. */
+void body_file_cut(struct store *store, uint64_t id, const char *section, uint64_t size);
 /* Removes a file, or all files of a folder, or all files; 0 also when there is none. */
 int body_file_remove(struct store *store, uint64_t id, const char *section);
 int body_file_remove_folder(struct store *store, uint32_t folder);

@@ -162,18 +162,15 @@ static int take_lock(struct store *store, struct str *why)
 
 static int open_bodies(struct store *store, struct str *why)
 {
-	int err = mkdirat(store->dir_fd, "bodies", 0700) < 0 ? errno : 0;
+	int made_err = mkdirat(store->dir_fd, "bodies", 0700) < 0 ? errno : 0;
 	store->bodies_fd =
 		openat(store->dir_fd, "bodies", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (store->bodies_fd < 0 && may_do_without(store, err))
+	int err = store->bodies_fd < 0 || fchmod(store->bodies_fd, 0700) < 0 ? errno : 0;
+	if (err == ENOENT && made_err)
+		err = made_err;
+	if (err == 0 || may_do_without(store, err))
 		return 0;
-	if (store->bodies_fd >= 0 && fchmod(store->bodies_fd, 0700) < 0 &&
-		may_do_without(store, errno))
-		return 0;
-	if (store->bodies_fd < 0 || fchmod(store->bodies_fd, 0700) < 0)
-		return fail(
-			why, "can not open the directory of bodies in", store->directory, errno);
-	return 0;
+	return fail(why, "can not open the directory of bodies in", store->directory, err);
 }
 
 /* The first name bodies.N that is free. The lock keeps others out. */
@@ -339,11 +336,15 @@ int store_open(const char *directory, enum store_kind kind, struct store **ret, 
 		rc = open_database(store, why);
 	if (rc == 0)
 		rc = start_keeper(store, why);
-	if (rc < 0)
+	if (rc < 0) {
 		store_close(store);
-	else
-		*ret = store;
-	return rc;
+		return rc;
+	}
+	atomic_store(&store->ready, true);
+	if (db_spilling(&store->db))
+		checkpoint_wake(&store->db.checkpoint);
+	*ret = store;
+	return 0;
 }
 
 void store_close(struct store *store)

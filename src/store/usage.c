@@ -12,7 +12,7 @@
 #include "private.h"
 
 /* Rows that are counted before others get the lock. */
-#define COUNT_ROWS 1024
+#define COUNT_ROWS 2048
 /* Uses that are written at once, and those that wait at most: where nothing can be written they are not worth more. */
 #define TOUCH_ROWS 1024
 #define TOUCH_MAX  16384

@@ -353,6 +353,9 @@ static bool aim(struct watcher *watcher, int64_t *ret_until_ms)
 	int64_t timeout_ms =
 		account->timeout_ms < watchdog_ms / 2 ? account->timeout_ms : watchdog_ms / 2;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	/* The poke that said so may have come while there was no session. */
+	if (account->stopping)
+		return false;
 	struct sync_folder *target = choose_target(watcher);
 	if (target != watcher->target) {
 		unwatch(watcher);

@@ -47,7 +47,9 @@ fail:
 
 void str_append(struct str *s, const void *data, size_t len)
 {
-	if (str_reserve(s, len) < 0)
+	/* Nearly always there is room: names are made byte by byte. */
+	bool fits = !s->failed && len < s->cap - s->len;
+	if (!fits && str_reserve(s, len) < 0)
 		return;
 	if (len)
 		memcpy(s->data + s->len, data, len);
@@ -62,7 +64,12 @@ void str_append_cstr(struct str *s, const char *text)
 
 void str_putc(struct str *s, char c)
 {
-	str_append(s, &c, 1);
+	if (s->failed || s->cap - s->len < 2) {
+		str_append(s, &c, 1);
+		return;
+	}
+	s->data[s->len++] = c;
+	s->data[s->len] = 0;
 }
 
 void str_printf(struct str *s, const char *format, ...)

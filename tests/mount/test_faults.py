@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """
-A line that delays, cuts, stalls, truncates and loses, and a mailfs that is killed: every operation ends in time, what is read is
-right or an error, and after that all is as before.
+A line that delays, cuts, stalls, truncates and loses: every operation ends in time, what is read is right or an error, and after
+that all is as before.
 """
 
 import errno
@@ -15,16 +15,13 @@ import time
 import pytest
 
 import mails
-from harness import SLOW, eventually, is_mounted
+from harness import SLOW, eventually
 from proxy import Proxy
 
-TIMEOUT = 3
-ROUNDS = int(os.environ.get("MAILFS_TEST_KILLS", "10"))
+TIMEOUT = 2
 LARGE = mails.to_bytes(mails.large(megabytes=2))
 ERRORS = (errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH)
-FAULTS = {"stall": lambda proxy: proxy.stall(),
-          "no answer": lambda proxy: proxy.stall([proxy.to_client]),
-          "black hole": lambda proxy: proxy.blackhole(),
+FAULTS = {"stall": lambda proxy: proxy.stall(), "black hole": lambda proxy: proxy.blackhole(),
           "silent black hole": lambda proxy: proxy.blackhole("silent")}
 
 
@@ -176,7 +173,7 @@ def test_a_slow_line(account):
         account.proxy.latency(0.2)
         assert [read(paths[uid]) == small(uid) for uid in range(10, 14)] == [True] * 4
         account.proxy.latency(0)
-        account.proxy.limit(600_000)
+        account.proxy.limit(1_000_000)
         assert read(paths[1]) == LARGE
 
 
@@ -196,7 +193,7 @@ def test_it_is_lost_and_found_again_and_again(account):
         storm = threading.Thread(target=weather)
         storm.start()
         try:
-            end = time.monotonic() + 4
+            end = time.monotonic() + 3
             while time.monotonic() < end:
                 uid = random.randrange(1, 60)
                 took, number = outcome(lambda uid=uid: check(paths, uid))
@@ -211,76 +208,3 @@ def test_it_is_lost_and_found_again_and_again(account):
 
 def check(paths, uid):
     assert read(paths[uid]) == expected(uid), uid
-
-
-# --- Killed ---
-
-class Load:
-    """Programs that list and read, until the mount is gone."""
-
-    def __init__(self, mount, wanted):
-        self.mount, self.wanted, self.wrong = mount, wanted, []
-        self.ended = threading.Event()
-        self.threads = [threading.Thread(target=self._work, args=(seed,)) for seed in range(4)]
-        for thread in self.threads:
-            thread.start()
-
-    def _work(self, seed):
-        chance = random.Random(seed)
-        while not self.ended.is_set():
-            try:
-                paths = self.mount.by_uid("INBOX")
-                for uid in chance.sample(sorted(paths), min(15, len(paths))):
-                    # A message that has gone meanwhile is not there; what is there is right.
-                    if uid in self.wanted and read(paths[uid]) != self.wanted[uid]:
-                        self.wrong.append(uid)
-                if seed == 0:
-                    parts = self.mount.sub("INBOX", ".parts")
-                    for name in os.listdir(parts)[:3]:
-                        read(os.path.join(parts, name, "headers.txt"))
-            except OSError:
-                if not is_mounted(self.mount.path) or self.mount.process.poll() is not None:
-                    return
-
-    def end(self):
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
-        assert not self.wrong
-
-
-def change(account, wanted, number):
-    """Another client's work in between: one message less, one more."""
-    client = account.login()
-    client.select("INBOX")
-    gone, newest = sorted(wanted)[1 + number % 5], max(wanted)
-    client.uid("STORE", str(gone), "+FLAGS", "(\\Deleted)")
-    client.expunge()
-    client.append("INBOX", None, None, small(1000 + number))
-    client.logout()
-    del wanted[gone]
-    wanted[newest + 1] = small(1000 + number)
-
-
-@pytest.mark.limit(60 + 3 * ROUNDS)
-def test_kills(account):
-    """At a random moment of a busy mount; the next one shows what the server has, with the right bytes, from the store and from the server."""
-    chance = random.Random(os.environ.get("MAILFS_TEST_SEED", "kills"))
-    wanted = {uid: expected(uid) for uid in range(1, 60)}
-    for number in range(ROUNDS):
-        options = chance.choice(([], ["offline=all"], ["cache_size=1M"], ["offline=INBOX", "connections=1"]))
-        mount = mounted(account, "refresh=0", *options)
-        load = Load(mount, dict(wanted))
-        time.sleep(chance.uniform(0, 0.5))
-        if number % 3 == 0:
-            change(account, wanted, number)
-            time.sleep(chance.uniform(0, 0.1))
-        os.kill(mount.pid, signal.SIGKILL)
-        mount.kill()
-        load.end()
-        with mounted(account) as after:
-            eventually(lambda: set(after.by_uid("INBOX")) == set(wanted), 10)
-            assert {uid: read(path) for uid, path in after.by_uid("INBOX").items()} == wanted, number
-            assert "damaged" not in after.log(), after.log()
-        if number % 4 == 3:
-            account.home.wipe_cache()

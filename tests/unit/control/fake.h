@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,7 +41,7 @@ struct fake {
 	uint32_t missing_uid;   /* store_pinned_missing() */
 	bool message_pinned;    /* store_is_pinned() of a message */
 	int pin_err, clear_err; /* what sync_pin() and store_cache_clear() return */
-	unsigned refreshes;
+	atomic_uint refreshes;
 	struct str pins; /* what sync_pin() was called with */
 	int set_control_err;
 

@@ -46,6 +46,13 @@ static void a_client_goes_on_after_an_error(void **state)
 	assert_int_equal(fake.refreshes, 1);
 }
 
+/* Who is refused may be hung up on before all was said. */
+static void push(int fd, const struct str *text)
+{
+	ssize_t ignored = send(fd, text->data, text->len, MSG_NOSIGNAL);
+	(void)ignored;
+}
+
 static void a_huge_line_ends_the_connection(void **state)
 {
 	(void)state;
@@ -53,7 +60,7 @@ static void a_huge_line_ends_the_connection(void **state)
 	_cleanup_str_ struct str line = STR_INIT;
 	for (int i = 0; i < 70000; i++)
 		str_putc(&line, 'x');
-	fake_send(fd, str_cstr(&line));
+	push(fd, &line);
 	_cleanup_free_ char *answer = fake_line(fd);
 	assert_non_null(answer);
 	assert_non_null(strstr(answer, "E2BIG"));
@@ -71,9 +78,11 @@ static void the_limit_is_exact(void **state)
 		str_append_cstr(&line, "{\"command\":\"refresh\"}");
 		while (line.len < lengths[i])
 			str_putc(&line, ' ');
-		json_t *answer = fake_ask(fd, str_cstr(&line));
-		assert_int_equal(json_is_true(json_object_get(answer, "ok")), i == 0);
-		json_decref(answer);
+		str_putc(&line, '\n');
+		push(fd, &line);
+		_cleanup_free_ char *answer = fake_line(fd);
+		assert_non_null(answer);
+		assert_non_null(strstr(answer, i == 0 ? "true" : "E2BIG"));
 	}
 }
 

@@ -6,11 +6,13 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BODY_SIZE (512 << 10)
 #define PIECE     (4 << 10)
@@ -19,6 +21,7 @@
 struct shared {
 	struct store *store;
 	struct store_body *body;
+	bool limited; /* there may be no room for what is written */
 	pthread_barrier_t start;
 	atomic_int wrong;
 	atomic_bool done;
@@ -60,7 +63,8 @@ static void *read_write(void *arg)
 		size_t len = random_next(&thread->seed) % PIECE;
 		len = len > BODY_SIZE - offset ? BODY_SIZE - offset : len;
 		fill_bytes(buf, len, 1, offset);
-		expect(shared, store_body_write(shared->body, buf, len, offset) == 0);
+		int rc = store_body_write(shared->body, buf, len, offset);
+		expect(shared, rc == 0 || (shared->limited && rc == -EDQUOT));
 		read_and_check(shared, shared->body, 1, random_next(&thread->seed) % BODY_SIZE);
 	}
 	return NULL;
@@ -215,6 +219,145 @@ static void test_everything(void **state)
 	}
 }
 
+/* ---- a limit that is always reached ---- */
+
+/* Like many_bodies(), of all sizes; what the limit refuses is not kept. */
+static void *fill_cache(void *arg)
+{
+	struct thread *thread = arg;
+	struct shared *shared = thread->shared;
+	static unsigned char all[THREADS][64 << 10];
+	unsigned char *buf = all[thread->seed % THREADS];
+	uint32_t base = (uint32_t)thread->seed * 1000;
+	pthread_barrier_wait(&shared->start);
+	for (int i = 0; i < 250; i++) {
+		uint32_t uid = base + random_next(&thread->seed) % 30;
+		uint64_t offset = random_next(&thread->seed) % BODY_SIZE;
+		size_t len = random_next(&thread->seed) % sizeof(all[0]);
+		struct store_body *body = NULL;
+		int rc = store_body_open(shared->store, 9, uid, "", &body);
+		expect(shared, rc == 0 || rc == -EBUSY);
+		if (rc < 0)
+			continue;
+		fill_bytes(buf, len, uid, offset);
+		rc = store_body_write(body, buf, len, offset);
+		expect(shared, rc == 0 || rc == -EDQUOT);
+		if (rc == 0 && i % 3 == 0)
+			expect(shared, store_body_set_size(body, offset + len) == 0);
+		read_and_check(shared, body, uid, offset + len / 2);
+		store_body_close(body);
+	}
+	return NULL;
+}
+
+static void *change_limit(void *arg)
+{
+	struct thread *thread = arg;
+	struct shared *shared = thread->shared;
+	pthread_barrier_wait(&shared->start);
+	for (uint64_t i = 0; i < 120; i++) {
+		struct store_usage usage;
+		store_usage(shared->store, &usage);
+		expect(shared, store_set_limit(shared->store,
+				       usage.database_bytes + (i % 4) * (BODY_SIZE / 2)) == 0);
+	}
+	return NULL;
+}
+
+static void *pin_and_clear(void *arg)
+{
+	struct thread *thread = arg;
+	struct shared *shared = thread->shared;
+	pthread_barrier_wait(&shared->start);
+	for (int i = 0; i < 100; i++) {
+		uint32_t uid = (1 + random_next(&thread->seed) % 8) * 1000 +
+		               random_next(&thread->seed) % 30;
+		const struct store_policy policy = {.newer_than_s = i % 5 ? INT64_MAX : i};
+		struct store_folder_usage usage;
+		uint64_t bytes;
+		expect(shared, store_pin_message(shared->store, 9, uid, i % 2) == 0);
+		expect(shared, store_pin_mailbox(shared->store, "INBOX", i % 4) == 0);
+		expect(shared, store_set_policy(shared->store, &policy) == 0);
+		store_is_pinned(shared->store, "INBOX", 9, uid);
+		expect(shared, store_folder_usage(shared->store, "INBOX", 9, &usage) == 0);
+		if (i % 10 == 0)
+			expect(shared, store_cache_clear(shared->store, &bytes) == 0);
+		if (i % 10 == 5)
+			expect(shared, store_rows_remove(shared->store, 9, &uid, 1) == 0);
+	}
+	return NULL;
+}
+
+static void check_settled(struct fixture *fixture, struct store_usage *ret)
+{
+	do
+		store_usage(fixture->store, ret);
+	while (!ret->settled);
+}
+
+static void test_eviction(void **state)
+{
+	struct fixture *fixture = *state;
+	struct shared shared = {
+		.store = fixture->store, .body = fixture_body(fixture, 9, 1, ""), .limited = true};
+	run(&shared, 8,
+		(void *(*const[])(void *)){fill_cache, fill_cache, fill_cache, change_limit,
+			pin_and_clear, read_write, read_write, cut_and_drop});
+	store_body_close(shared.body);
+	/* The total is still that of the rows. */
+	struct store_usage before, after;
+	check_settled(fixture, &before);
+	fixture_reopen(fixture);
+	check_settled(fixture, &after);
+	assert_int_equal(before.bodies, after.bodies);
+	assert_int_equal(before.body_bytes, after.body_bytes);
+	/* What is recorded is true. */
+	for (uint32_t i = 0; i < 8 * 30; i++) {
+		uint32_t uid = (i / 30 + 1) * 1000 + i % 30;
+		struct store_body *body = fixture_body(fixture, 9, uid, "");
+		for (uint64_t at = 0; at < 2 * BODY_SIZE;) {
+			uint64_t held = store_body_held(body, at);
+			if (held)
+				check_bytes(body, uid, held, at);
+			at += held ? held : 4096;
+		}
+		store_body_close(body);
+	}
+}
+
+/* Comparing the same pieces from several threads, while others are written. */
+static void *read_all(void *arg)
+{
+	struct thread *thread = arg;
+	struct shared *shared = thread->shared;
+	pthread_barrier_wait(&shared->start);
+	for (int i = 0; i < 400; i++)
+		read_and_check(shared, shared->body, 1, random_next(&thread->seed) % BODY_SIZE);
+	return NULL;
+}
+
+static void test_comparing(void **state)
+{
+	struct fixture *fixture = *state;
+	for (int round = 0; round < 6; round++) {
+		struct shared shared = {
+			.store = fixture->store, .body = fixture_body(fixture, 5, 1, "")};
+		assert_int_equal(write_bytes(shared.body, 1, BODY_SIZE, 0), 0);
+		store_body_close(shared.body);
+		char path[256];
+		snprintf(path, sizeof(path), "%s", fixture_path(fixture, "bodies/00000005/1"));
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
+		assert_int_equal(pwrite(fd, "\0\0", 2, round * 80000), 2);
+		close(fd);
+		fixture_log_begin(fixture);
+		shared.body = fixture_body(fixture, 5, 1, "");
+		run(&shared, 4,
+			(void *(*const[])(void *)){read_all, read_all, read_all, read_write});
+		store_body_close(shared.body);
+		fixture_log_end(fixture);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_create_open, fixture_destroy)
 
 int main(void)
@@ -223,6 +366,8 @@ int main(void)
 		TEST(test_one_body),
 		TEST(test_one_body_cut),
 		TEST(test_everything),
+		TEST(test_eviction),
+		TEST(test_comparing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
