@@ -545,7 +545,7 @@ static void test_threads(void **state)
 	atomic_store(&ending, false);
 	for (size_t i = 0; i < 2; i++)
 		pthread_create(&threads[i], NULL, watch, nodes);
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 2000; i++) {
 		fake_removed(sub);
 		fake_added(sub, NULL);
 		fake.events.reset(fake.events.arg, sub, 5);
