@@ -18,8 +18,8 @@
 struct fs;
 
 /*
- * A process through which programs that wait with inotify are told (IN_CREATE) of messages that
- * come while the file system is mounted. A file system that is mounted read-only
+ * A process through which programs that wait with inotify are told of messages and folders that come
+ * (IN_CREATE) and go (IN_DELETE) while the file system is mounted. A file system that is mounted read-only
  * (fs_params.readonly) can not have it: the kernel lets no name appear there.
  */
 struct fs_herald;

@@ -21,6 +21,18 @@
  */
 int mime_header_get(const char *header, size_t len, const char *field, struct str *out);
 
+/* Bytes of somebody else's. data NULL: there are none. */
+struct mime_span {
+	const char *data;
+	size_t len;
+};
+/*
+ * Finds the first field of each name in one pass: values as they stand, from behind the colon to the line end, with folds; data
+ * NULL: no such field. As mime_header_get() finds them; that, with a header of which it is the only field, unfolds and trims.
+ */
+void mime_header_find(const char *header, size_t len, const char *const *fields, size_t count,
+	struct mime_span *ret);
+
 /* Appends the first field of that name as it stands: name, folds and line end. -ENOENT: no such field. */
 int mime_header_copy(const char *header, size_t len, const char *field, struct str *out);
 /*
@@ -200,6 +212,9 @@ struct mime_name_facts {
 	uint32_t uid;
 	const char *header; /* raw fields From and Subject among others; NULL: none */
 	size_t header_len;
+	/* What mime_header_find() has found of From and Subject: header is not looked at then. */
+	bool found;
+	struct mime_span from, subject;
 };
 struct mime_name_template;
 /*

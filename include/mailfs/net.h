@@ -44,7 +44,8 @@ int net_context_create(
 void net_context_destroy(struct net_context *context);
 const struct net_params *net_context_params(const struct net_context *context);
 /*
- * Ends every net_connect() that runs, and every later one, with -ECANCELED; connections that exist go on.
+ * Ends every net_connect() that runs, and every later one, with -ECANCELED, and whatever runs on a connection that is not net_established() yet; the
+ * others go on.
  * For an unmount while the account is being reached. Any thread. Blocks: never.
  */
 void net_context_cancel(struct net_context *context);
@@ -57,6 +58,8 @@ void net_context_cancel(struct net_context *context);
  */
 int net_connect(struct net_context *context, int64_t deadline_ms, struct net_stream **ret,
 	struct source_error *error);
+/* The stream is logged in: it can say goodbye, and so is not ended by net_context_cancel() any more. Blocks: never. */
+void net_established(struct net_stream *stream);
 /*
  * The TLS handshake after STARTTLS. Bytes that were received before it and not yet read are an attack
  * (RFC 3501 §11.1, CVE-2011-0411): -EPROTO. After any failure the stream is dead: nothing can be sent in

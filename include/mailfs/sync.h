@@ -227,7 +227,7 @@ void *sync_folder_data(const struct sync_folder *folder);
 /*
  * Makes the listing current: 0 when it was listed in this mount less than refresh_ms ago, else -EINPROGRESS and
  * result 0 once it is. A folder that can not be selected: -EACCES, -ENOENT or -EIO, and the next call tries again.
- * For a \Noselect folder: 0. One that the server tells of changes (sync_folder_status.watched) is current without asking. While
+ * For a \Noselect folder: 0. One that the server tells of changes (sync_folder_status.watched) is current without asking, for five minutes after a look. While
  * SYNC_LINK_OFFLINE: what is stored is current, if it was ever listed whole, else -EHOSTUNREACH.
  */
 int sync_folder_refresh(struct sync_folder *folder, struct sync_waiter *waiter);

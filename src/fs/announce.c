@@ -10,8 +10,7 @@
 
 #include "op.h"
 
-static bool announces(
-	fuse_req_t req, fuse_ino_t parent, const char *name, struct herald_event *ret)
+static bool announces(fuse_req_t req, fuse_ino_t parent, const char *name, struct herald_event *ret)
 {
 	return herald_announces(fs_of(req)->herald, fuse_req_ctx(req)->pid, parent, name, ret);
 }
@@ -24,7 +23,8 @@ static void show_former(fuse_req_t req, const struct herald_event *event)
 	int r = tree_former(fs->tree, event->parent, event->name, event->node,
 		herald_is_directory(event->kind), &entry);
 	if (r < 0) {
-		fuse_reply_err(req, ENOENT); /* it is there again, for which this would be the end */
+		fuse_reply_err(
+			req, ENOENT); /* it is there again, for which this would be the end */
 		return;
 	}
 	files_correct(fs, &entry);
@@ -89,9 +89,9 @@ static void take_away(fuse_req_t req, fuse_ino_t parent, const char *name, enum 
 		return;
 	}
 	notify_named(&fs->notify);
-	bool is_gone = herald_was_shown(fs->herald) ||
-	               tree_former(fs->tree, parent, name, event.node, herald_is_directory(kind),
-			       &entry) == 0;
+	bool is_gone =
+		herald_was_shown(fs->herald) || tree_former(fs->tree, parent, name, event.node,
+							herald_is_directory(kind), &entry) == 0;
 	fuse_reply_err(req, is_gone ? 0 : ENOENT);
 }
 

@@ -93,20 +93,20 @@ static void tree_entry_gone(void *arg, uint64_t parent, const char *name)
 
 static void tree_entry_appeared(void *arg, uint64_t parent, const char *name, bool directory)
 {
-	notify_event(arg, &(struct herald_event){
-				  .kind = directory ? HERALD_DIRECTORY_NEW : HERALD_FILE_NEW,
-				  .parent = parent,
-				  .name = name});
+	notify_event(arg,
+		&(struct herald_event){.kind = directory ? HERALD_DIRECTORY_NEW : HERALD_FILE_NEW,
+			.parent = parent,
+			.name = name});
 }
 
 static void tree_entry_disappeared(
 	void *arg, uint64_t parent, const char *name, uint64_t node, bool directory)
 {
-	notify_event(arg, &(struct herald_event){
-				  .kind = directory ? HERALD_DIRECTORY_GONE : HERALD_FILE_GONE,
-				  .parent = parent,
-				  .node = node,
-				  .name = name});
+	notify_event(arg,
+		&(struct herald_event){.kind = directory ? HERALD_DIRECTORY_GONE : HERALD_FILE_GONE,
+			.parent = parent,
+			.node = node,
+			.name = name});
 }
 
 /* --- Options --- */

@@ -1,19 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inotify hears of what is made through the mount, and of nothing that a file system does by
- * itself; FUSE's protocol has no notification for it. So a process, the herald, makes the name of
- * each new message: mknod() in the folder's directory. That is a LOOKUP and a MKNOD for us. If
- * they are the herald's and about the name that it was asked to announce, the first is answered
- * "no such name" (also where the kernel knows the name: who is to make one asks anew, since Linux
- * 5.14; before that, a name that was looked at already is not announced), and the second with the
- * message that is there. The kernel then tells whoever waits: IN_CREATE. It forgets its copy of
- * the directory, too, so that who looks finds the name in it. Everybody else's MKNOD is refused as
- * ever. Messages are announced, not the directories of the view.
+ * inotify hears of what is made and taken away through the mount, and of nothing that a file system
+ * does by itself; FUSE's protocol has no notification for it. So a process, the herald, does again
+ * what has happened elsewhere: for a new message mknod() in the folder's directory, for a new
+ * folder mkdir(), for one that is gone unlink() or rmdir(). That is a LOOKUP and a request for us.
+ * If they are the herald's and about the name that it was asked to announce, they are answered so
+ * that the kernel finds nothing wrong (announce.c), and it tells whoever waits: IN_CREATE,
+ * IN_DELETE. It forgets its copy of the directory, too, so that who looks finds the change in it.
+ * Everybody else's requests are refused as ever. What is announced lies in the mail tree, not in
+ * the view.
+ *
+ * What is new. The LOOKUP is answered "no such name" (also where the kernel knows the name: who is to
+ * make one asks anew, since Linux 5.14; before that, a name that was looked at already is not
+ * announced), the other with what is there.
+ *
+ * What is gone. The kernel has forgotten the entry by then (notify.c), and asks. The LOOKUP is answered
+ * with what was there: its number, generation and attributes, for that request alone (no time-out).
+ * The kernel finds the inode that it had, if it still has it: a file that is open stays what it is,
+ * and its reader reads on; a directory that somebody is in becomes a dead one. Nobody else finds the
+ * name meanwhile: a dentry without a time-out is asked for again by whoever comes upon it, and that
+ * one is told that there is no such name. UNLINK and RMDIR are answered with success, and nothing is
+ * done. If the name is there again, both are refused: they would be about the new one. A directory
+ * that comes back has another generation, so that it is never taken for the dead one. What lies in a
+ * directory that is gone, too, is not announced.
  *
  * The kernel refuses before we are asked where the mount is read-only (ro), and where it checks
- * permissions itself (allow_other) and the directories have no w for who started mailfs (umask=).
- * And we do not know the herald where the kernel names it by the pid of another namespace. Then
- * there is no IN_CREATE.
+ * permissions itself (allow_other) and the directories have no w for who started mailfs (umask=);
+ * and to remove a directory on which something is mounted. And we do not know the herald where the
+ * kernel names it by the pid of another namespace. Then nothing is told.
  *
  * Why a process. Whoever makes a name waits inside the kernel for our answer, and can not be
  * killed as long as we have the request. If it were a thread of ours, or had our descriptor of
@@ -22,15 +36,25 @@
  * request. So the herald is forked before there is a descriptor, and has nothing of us but a
  * socket.
  *
- * Who waits for whom. The herald waits for FUSE threads, and for the lock of the directory. FUSE
- * threads wait for nothing here: both answers are given at once (the MKNOD never waits for the
- * network), under a lock of this file that is held for a few instructions. The notifier waits for
- * the herald, for nobody else while it does, and not for longer than HERALD_ANSWER_MS; then it
- * lets the name be, goes on with what the kernel is to forget, and looks at times whether the
- * herald has answered. Nobody waits for the notifier. It asks the kernel to forget a name, which
- * takes the lock of the directory, when the herald has answered, and so does not hold that lock.
- * (Only behind a herald that is late do the two meet; what makes it late is that somebody else has
- * the lock, or that it is stopped.) So, whatever ends:
+ * Who waits for whom. The herald waits for FUSE threads, and for locks: of the directory, and for
+ * what is gone also of that itself (the kernel takes both, the outer first, as everybody does). FUSE
+ * threads wait for nothing here: all answers are given at once (a lookup for MKNOD or MKDIR never
+ * waits for the network), under locks that are held for a few instructions. Who has one of those
+ * locks while he waits for the network: a lookup, or a reading of that very directory. Each counts
+ * while it waits, and nothing is announced that takes the same lock (notify_hold); a lookup that
+ * comes while the herald may be waiting for that lock lets go of it. Only a reading that begins to
+ * wait in the 0.1 ms of an announcement keeps the herald waiting, for no longer than its own
+ * time-out. Of a folder that is gone nobody waits for long: sync fails whoever did. To remove a
+ * directory the kernel also drops what it knows below it (d_invalidate, shrink_dcache_parent), which
+ * sends us FORGETs that nobody waits for, and may wait for pages that are being read: these reads
+ * wait for sync, never for the herald. That was done once before, when the entry was forgotten.
+ *
+ * The notifier waits for the herald, for nobody else while it does, and not for longer than
+ * HERALD_ANSWER_MS; then it lets the name be, goes on with what the kernel is to forget, and looks at
+ * times whether the herald has answered. Nobody waits for the notifier. It asks the kernel to forget
+ * a name, which takes the lock of the directory, when the herald has answered, and so does not hold
+ * that lock. (Only behind a herald that is late do the two meet; what makes it late is that somebody
+ * else has the lock, or that it is stopped.) So, whatever ends:
  *
  *   herald killed     Its request is answered into the void. The socket says that it is gone: no
  *                     more events.
@@ -41,8 +65,8 @@
  *                     is closed, the herald's request fails, and it dies with us
  *                     (PR_SET_PDEATHSIG; else by the end of the socket).
  *   unmounted         The mount is busy while the herald is in it, which is for some 0.1 ms. A
- *                     herald that comes later finds another device there, and makes nothing
- *                     (herald_main.c).
+ *                     herald that comes later finds another device or directory there, and changes
+ *                     nothing (herald_main.c).
  *   mailfs ends       The notifier is made quiet while requests are still served. What the herald
  *                     asks after that is read by nobody; so it is killed before anybody is waited
  *                     for, and the kernel takes back a request that was not read.
@@ -267,9 +291,8 @@ bool herald_ready(struct fs_herald *herald)
 static int compose(struct fs_herald *herald, const struct herald_event *event, struct str *ret)
 {
 	_cleanup_str_ struct str path = STR_INIT;
-	struct herald_order order = {.device = herald->device,
-		.directory = event->parent,
-		.kind = event->kind};
+	struct herald_order order = {
+		.device = herald->device, .directory = event->parent, .kind = event->kind};
 	int r = tree_directory_path(herald->tree, event->parent, &path);
 	if (r < 0)
 		return r;

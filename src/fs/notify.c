@@ -161,7 +161,8 @@ static struct notice *notice_next(struct notify *notify, bool *ret_name)
 
 static bool is_opposite(const struct notice *a, const struct notice *b)
 {
-	return a->inode == b->inode && herald_is_directory(a->kind) == herald_is_directory(b->kind) &&
+	return a->inode == b->inode &&
+	       herald_is_directory(a->kind) == herald_is_directory(b->kind) &&
 	       herald_is_gone(a->kind) != herald_is_gone(b->kind) && strcmp(a->name, b->name) == 0;
 }
 
@@ -198,8 +199,7 @@ static void leave_unpaired(struct notify *notify, struct notice *notice)
 /* Takes notice. */
 static void announce(struct notify *notify, struct notice *notice)
 {
-	const struct herald_event event = {
-		notice->kind, notice->inode, notice->what, notice->name};
+	const struct herald_event event = {notice->kind, notice->inode, notice->what, notice->name};
 	if (herald_announce(notify->herald, &event) == -ENOENT)
 		leave_unpaired(notify, notice);
 	else
@@ -355,9 +355,8 @@ static bool name_push(struct notify *notify, struct notice *notice)
 
 void notify_event(struct notify *notify, const struct herald_event *event)
 {
-	struct notice *notice = herald_is_there(notify->herald)
-	                                ? notice_create(event->parent, event->name)
-	                                : NULL;
+	struct notice *notice =
+		herald_is_there(notify->herald) ? notice_create(event->parent, event->name) : NULL;
 	if (!notice)
 		return;
 	notice->kind = event->kind;

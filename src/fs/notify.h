@@ -38,10 +38,10 @@ struct notify {
 	uint64_t naming_parent, naming_node;
 	int held[NOTIFY_HELD]; /* requests that wait while the kernel keeps their directories locked */
 	struct notice *unpaired; /* was not announced, since the opposite had come to pass */
-	bool flooded;   /* since names was empty, some were dropped */
-	bool running;   /* the thread */
-	bool busy;      /* it talks to the kernel at the moment */
-	bool quiet;     /* nothing is told any more */
+	bool flooded;            /* since names was empty, some were dropped */
+	bool running;            /* the thread */
+	bool busy;               /* it talks to the kernel at the moment */
+	bool quiet;              /* nothing is told any more */
 	bool ending;
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Modified UTF-7 (RFC 3501 §5.1.3) to UTF-8. Strict: only the one form that an encoder may write is
+ * Modified UTF-7 (RFC 3501 §5.1.3) to UTF-8, and back. Strict: only the one form that an encoder may write is
  * decoded, so that two names of a server never become one; every other name stays as it is.
  */
 #include <errno.h>
@@ -9,10 +9,10 @@
 #include "mailfs/util/utf8.h"
 #include "private.h"
 
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
+
 static int digit_value(char c)
 {
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 	const char *at = c ? strchr(digits, c) : NULL;
 	return at ? (int)(at - digits) : -1;
 }
@@ -103,5 +103,68 @@ int imap_mailbox_decode(const char *wire, struct str *out)
 		str_truncate(out, start);
 		str_append_cstr(out, wire);
 	}
+	return str_error(out);
+}
+
+/* --- The other way --- */
+
+/* Bits that become digits, six at a time. */
+struct run {
+	struct str *out;
+	uint32_t bits;
+	unsigned count;
+	bool open;
+};
+
+static void run_unit(struct run *run, uint32_t unit)
+{
+	if (!run->open)
+		str_putc(run->out, '&');
+	run->open = true;
+	run->bits = run->bits << 16 | unit;
+	for (run->count += 16; run->count >= 6;) {
+		run->count -= 6;
+		str_putc(run->out, digits[run->bits >> run->count & 63]);
+	}
+	run->bits &= (1U << run->count) - 1;
+}
+
+static void run_end(struct run *run)
+{
+	if (!run->open)
+		return;
+	if (run->count > 0)
+		str_putc(run->out, digits[run->bits << (6 - run->count) & 63]);
+	str_putc(run->out, '-');
+	*run = (struct run){.out = run->out};
+}
+
+static void encode_character(struct run *run, uint32_t c)
+{
+	if (!needs_shift(c)) {
+		run_end(run);
+		str_putc(run->out, (char)c);
+		if (c == '&')
+			str_putc(run->out, '-');
+	} else if (c < 0x10000) {
+		run_unit(run, c);
+	} else {
+		run_unit(run, 0xd800 + ((c - 0x10000) >> 10));
+		run_unit(run, 0xdc00 + ((c - 0x10000) & 0x3ff));
+	}
+}
+
+int imap_mailbox_to_wire(const char *name, struct str *out)
+{
+	_cleanup_str_ struct str decoded = STR_INIT;
+	struct run run = {.out = out};
+	size_t len = strlen(name);
+	if (decode(name, &decoded) || !utf8_valid(name, len)) {
+		str_append(out, name, len);
+		return str_error(out);
+	}
+	for (size_t pos = 0; pos < len;)
+		encode_character(&run, utf8_next(name, len, &pos));
+	run_end(&run);
 	return str_error(out);
 }

@@ -27,12 +27,14 @@ static void note_status(
 		watch->lost = true;
 		return;
 	}
+	_cleanup_str_ struct str name = STR_INIT;
 	str_reset(&engine->scratch);
 	imap_node_append(mailbox, &engine->scratch);
-	if (str_error(&engine->scratch) < 0)
+	if (str_error(&engine->scratch) < 0 ||
+		imap_mailbox_to_wire(str_cstr(&engine->scratch), &name) < 0)
 		watch->lost = true;
 	else
-		imap_watch_note(watch, str_cstr(&engine->scratch), engine->scratch.len);
+		imap_watch_note(watch, str_cstr(&name), name.len);
 }
 
 static int notify_untagged(

@@ -151,6 +151,14 @@ int imap_notify(struct imap_watch *watch, struct source_error *error);
 int imap_bodystructure_parse(
 	const struct imap_tree *tree, const struct imap_node *list, struct mime_part **ret);
 
+/* --- mutf7.c --- */
+
+/*
+ * Appends the name as it stands on the wire elsewhere: what is not modified UTF-7 but UTF-8 becomes that. Dovecot 2.3 writes names so in the STATUS
+ * responses of NOTIFY, and nowhere else.
+ */
+int imap_mailbox_to_wire(const char *name, struct str *out);
+
 /* --- date.c --- */
 
 /* Reads an INTERNALDATE ("17-Jul-1996 02:44:25 -0700", RFC 3501 date-time) as seconds since the epoch. false: it is none. */

@@ -73,6 +73,7 @@ static int source_connect(struct source *base, int64_t deadline_ms, struct sourc
 		imap_engine_finish(&session->engine);
 		return r;
 	}
+	net_established(stream);
 	*ret = (struct source_session *)steal_ptr(session);
 	return 0;
 }

@@ -41,13 +41,24 @@ static size_t line_value(const char *line, size_t len, const char *field)
 	return i < len && line[i] == ':' ? i + 1 : 0;
 }
 
-static void append_unfolded(
-	struct lines *lines, const char *line, size_t len, size_t start, struct str *out)
+/* The value that begins at start of a line, with the lines that go on with it. */
+static struct mime_span take_value(struct lines *lines, const char *line, size_t len, size_t start)
 {
-	struct str value = STR_INIT;
+	const char *begin = line + start;
 
-	str_append(&value, line + start, len - start);
-	while (lines->p < lines->end && ascii_is_blank(*lines->p) && lines_next(lines, &line, &len))
+	while (lines->p < lines->end && ascii_is_blank(*lines->p))
+		lines_next(lines, &line, &len);
+	return (struct mime_span){begin, (size_t)(line + len - begin)};
+}
+
+void mime_unfold(struct mime_span raw, struct str *out)
+{
+	struct lines lines = {raw.data, raw.data + raw.len};
+	struct str value = STR_INIT;
+	const char *line;
+	size_t len;
+
+	while (raw.len > 0 && lines_next(&lines, &line, &len))
 		str_append(&value, line, len);
 
 	const char *text = str_cstr(&value);
@@ -67,11 +78,31 @@ int mime_header_get(const char *header, size_t len, const char *field, struct st
 	while (lines_next(&lines, &line, &line_len) && line_len > 0) {
 		size_t start = ascii_is_blank(*line) ? 0 : line_value(line, line_len, field);
 		if (start > 0) {
-			append_unfolded(&lines, line, line_len, start, out);
+			mime_unfold(take_value(&lines, line, line_len, start), out);
 			return str_error(out);
 		}
 	}
 	return -ENOENT;
+}
+
+void mime_header_find(const char *header, size_t len, const char *const *fields, size_t count,
+	struct mime_span *ret)
+{
+	struct lines lines = {header, len > 0 ? header + len : header};
+	const char *line;
+	size_t line_len, missing = count;
+
+	memset(ret, 0, count * sizeof(*ret));
+	while (missing > 0 && lines_next(&lines, &line, &line_len) && line_len > 0) {
+		for (size_t i = 0; i < count && !ascii_is_blank(*line); i++) {
+			size_t start = ret[i].data ? 0 : line_value(line, line_len, fields[i]);
+			if (start == 0)
+				continue;
+			ret[i] = take_value(&lines, line, line_len, start);
+			missing--;
+			break;
+		}
+	}
 }
 
 int mime_header_copy(const char *header, size_t len, const char *field, struct str *out)

@@ -44,31 +44,56 @@ static struct date date_of(int64_t s)
 
 /* --- Fields --- */
 
+struct field {
+	char text[MIME_NAME_MAX];
+	size_t len;
+};
 struct fields {
-	struct str from, subject;
+	struct field from, subject;
 };
 
-typedef int decode_fn(const char *value, size_t len, struct str *out);
+/* How a field of the header becomes one of the name. */
+struct reading {
+	bool (*plain)(struct mime_span raw, size_t limit, char *out, size_t *ret_len);
+	int (*decode)(const char *value, size_t len, struct str *out);
+	const char *missing; /* when nothing is left of it */
+};
+static const struct reading author = {mime_name_plain_author, mime_author, "unknown"};
+static const struct reading subject = {mime_name_plain_subject, mime_words_decode, "no-subject"};
 
-/* Appends a header field as decode reads it, made fit for a name; missing when nothing is left of it. */
-static int make_field(const struct mime_name_facts *facts, const char *field, decode_fn *decode,
-	const char *missing, size_t limit, struct str *out)
+static int read_any(
+	struct mime_span raw, const struct reading *reading, size_t limit, struct field *field)
 {
 	_cleanup_str_ struct str value = STR_INIT;
 	_cleanup_str_ struct str text = STR_INIT;
-	int r = -ENOENT;
+	_cleanup_str_ struct str out = STR_INIT;
 
-	if (facts->header)
-		r = mime_header_get(facts->header, facts->header_len, field, &value);
+	mime_unfold(raw, &value);
+	int r = str_error(&value);
 	if (r == 0)
-		r = decode(str_cstr(&value), value.len, &text);
+		r = reading->decode(str_cstr(&value), value.len, &text);
 	if (r == 0)
-		r = mime_name_field(str_cstr(&text), text.len, limit, out);
-	if (r < 0 && r != -ENOENT)
+		r = mime_name_field(str_cstr(&text), text.len, limit, &out);
+	if (r < 0)
 		return r;
-	if (out->len == 0)
-		str_append_cstr(out, missing);
-	return str_error(out);
+	memcpy(field->text, str_cstr(&out), out.len);
+	field->len = out.len;
+	return 0;
+}
+
+/* A header field as it is read, made fit for a name. limit: at most MIME_NAME_MAX. */
+static int make_field(
+	struct mime_span raw, const struct reading *reading, size_t limit, struct field *field)
+{
+	int r = 0;
+
+	if (raw.data && !reading->plain(raw, limit, field->text, &field->len))
+		r = read_any(raw, reading, limit, field);
+	if (r == 0 && field->len == 0) {
+		field->len = strlen(reading->missing);
+		memcpy(field->text, reading->missing, field->len);
+	}
+	return r;
 }
 
 static size_t count_kind(const struct mime_name_template *t, enum piece_kind kind)
@@ -86,30 +111,61 @@ static size_t share(size_t room, size_t count, size_t most)
 	return each < most ? each : most;
 }
 
+static void find_fields(const struct mime_name_facts *facts, struct mime_span found[2])
+{
+	static const char *const names[] = {"From", "Subject"};
+
+	found[0] = facts->from;
+	found[1] = facts->subject;
+	if (!facts->found)
+		mime_header_find(
+			facts->header, facts->header ? facts->header_len : 0, names, 2, found);
+}
+
 /* Fills what the template needs. FROM has its limit, SUBJECT what is left of the name. */
 static int make_fields(const struct mime_name_template *t, const struct mime_name_facts *facts,
 	size_t uid_len, struct fields *fields)
 {
 	size_t from_count = count_kind(t, PIECE_FROM), subject_count = count_kind(t, PIECE_SUBJECT);
 	size_t room = MIME_NAME_MAX - uid_len;
+	struct mime_span found[2];
 	int r = 0;
 
+	if (from_count + subject_count > 0)
+		find_fields(facts, found);
 	for (size_t i = 0; i < t->count; i++)
 		room -= t->pieces[i].len;
 	if (from_count > 0)
-		r = make_field(facts, "From", mime_author, "unknown",
-			share(room, from_count + subject_count, FROM_MAX), &fields->from);
+		r = make_field(found[0], &author, share(room, from_count + subject_count, FROM_MAX),
+			&fields->from);
 	room -= fields->from.len * from_count;
 	if (subject_count > 0 && r == 0)
-		r = make_field(facts, "Subject", mime_words_decode, "no-subject",
-			share(room, subject_count, MIME_NAME_MAX), &fields->subject);
+		r = make_field(found[1], &subject, share(room, subject_count, MIME_NAME_MAX),
+			&fields->subject);
 	return r;
 }
 
 /* --- Writing --- */
 
+/* A name in the making; what does not fit makes it too long. */
+struct name {
+	char *text;
+	size_t len;
+	bool too_long;
+};
+
+static void write_text(const char *text, size_t len, struct name *name)
+{
+	if (len > MIME_NAME_MAX - name->len) {
+		name->too_long = true;
+		return;
+	}
+	memcpy(name->text + name->len, text, len);
+	name->len += len;
+}
+
 /* Writes n with at least so many digits; names are written by the thousand, and printf would be most of it. */
-static void write_number(uint32_t n, unsigned digits, struct str *out)
+static void write_number(uint32_t n, unsigned digits, struct name *name)
 {
 	char text[10];
 	size_t at = sizeof(text);
@@ -118,80 +174,78 @@ static void write_number(uint32_t n, unsigned digits, struct str *out)
 		text[--at] = (char)('0' + n % 10);
 		n /= 10;
 	}
-	str_append(out, text + at, sizeof(text) - at);
+	write_text(text + at, sizeof(text) - at, name);
 }
 
 static void write_piece(const struct piece *piece, const struct date *date, uint32_t uid,
-	const struct fields *fields, struct str *out)
+	const struct fields *fields, struct name *name)
 {
 	switch (piece->kind) {
 	case PIECE_CHAR:
-		str_putc(out, piece->c);
+		write_text(&piece->c, 1, name);
 		break;
 	case PIECE_YEAR:
-		write_number(date->year, 4, out);
+		write_number(date->year, 4, name);
 		break;
 	case PIECE_YEAR_SHORT:
-		write_number(date->year % 100, 2, out);
+		write_number(date->year % 100, 2, name);
 		break;
 	case PIECE_MONTH:
-		write_number(date->month, 2, out);
+		write_number(date->month, 2, name);
 		break;
 	case PIECE_DAY:
-		write_number(date->day, 2, out);
+		write_number(date->day, 2, name);
 		break;
 	case PIECE_HOUR:
-		write_number(date->hour, 2, out);
+		write_number(date->hour, 2, name);
 		break;
 	case PIECE_MINUTE:
-		write_number(date->minute, 2, out);
+		write_number(date->minute, 2, name);
 		break;
 	case PIECE_SECOND:
-		write_number(date->second, 2, out);
+		write_number(date->second, 2, name);
 		break;
 	case PIECE_FROM:
-		str_append(out, str_cstr(&fields->from), fields->from.len);
+		write_text(fields->from.text, fields->from.len, name);
 		break;
 	case PIECE_SUBJECT:
-		str_append(out, str_cstr(&fields->subject), fields->subject.len);
+		write_text(fields->subject.text, fields->subject.len, name);
 		break;
 	case PIECE_UID:
-		write_number(uid, 1, out);
+		write_number(uid, 1, name);
 		break;
 	}
 }
 
-static void write_name(
-	const struct mime_name_template *t, const struct mime_name_facts *facts, struct str *name)
+static int write_name(
+	const struct mime_name_template *t, const struct mime_name_facts *facts, struct name *name)
 {
 	struct date date = date_of(facts->date_s);
-	struct fields fields = {STR_INIT, STR_INIT};
+	struct fields fields;
 	size_t uid_len = 1;
 
+	fields.from.len = fields.subject.len = 0;
 	for (uint32_t rest = facts->uid; rest > 9; rest /= 10)
 		uid_len++;
 	if (make_fields(t, facts, uid_len, &fields) < 0)
-		name->failed = true;
+		return -ENOMEM;
 	for (size_t i = 0; i < t->count; i++)
 		write_piece(&t->pieces[i], &date, facts->uid, &fields, name);
 	/* No message is hidden by its sender's words. */
-	if (name->len > 0 && name->data[0] == '.')
-		name->data[0] = '-';
-	str_finish(&fields.from);
-	str_finish(&fields.subject);
+	if (name->len > 0 && name->text[0] == '.')
+		name->text[0] = '-';
+	return name->too_long ? -ENAMETOOLONG : 0;
 }
 
 size_t mime_name_message(const struct mime_name_template *name_template,
 	const struct mime_name_facts *facts, char *out)
 {
-	struct mime_name_template standard;
-	_cleanup_str_ struct str name = STR_INIT;
+	struct name name = {.text = out};
 
-	write_name(mime_name_template_or_default(name_template, &standard), facts, &name);
-	size_t len = name.failed || name.len > MIME_NAME_MAX ? 0 : name.len;
-	memcpy(out, str_cstr(&name), len);
-	out[len] = 0;
-	return len;
+	if (write_name(mime_name_template_or_default(name_template), facts, &name) < 0)
+		name.len = 0;
+	out[name.len] = 0;
+	return name.len;
 }
 
 /* --- Reading back --- */
@@ -229,9 +283,7 @@ static uint32_t parse_uid(const char *p, const char *end)
 
 uint32_t mime_name_uid(const struct mime_name_template *name_template, const char *name)
 {
-	struct mime_name_template standard;
-	const struct mime_name_template *t =
-		mime_name_template_or_default(name_template, &standard);
+	const struct mime_name_template *t = mime_name_template_or_default(name_template);
 	const char *start = name, *end;
 	size_t len = strlen(name);
 

@@ -35,8 +35,12 @@ struct mime_name_template {
 	bool uid_from_start, uid_from_end;
 };
 
-/* name_template, or the default for NULL, which is then parsed into *standard. */
+/* name_template, or the default for NULL. */
 const struct mime_name_template *mime_name_template_or_default(
-	const struct mime_name_template *name_template, struct mime_name_template *standard);
+	const struct mime_name_template *name_template);
+
+/* --- name_plain.c: the fields of plain headers, into out[limit]; false: it is not plain --- */
+bool mime_name_plain_subject(struct mime_span raw, size_t limit, char *out, size_t *ret_len);
+bool mime_name_plain_author(struct mime_span raw, size_t limit, char *out, size_t *ret_len);
 
 #endif

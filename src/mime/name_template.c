@@ -8,6 +8,7 @@
  * that is no digit must limit it on the other side. A template that does not have this is refused.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,11 +211,19 @@ void mime_name_template_destroy(struct mime_name_template *name_template)
 	free(name_template);
 }
 
-const struct mime_name_template *mime_name_template_or_default(
-	const struct mime_name_template *name_template, struct mime_name_template *standard)
+static struct mime_name_template standard;
+
+static void standard_init(void)
 {
+	template_init(&standard, default_text);
+}
+
+const struct mime_name_template *mime_name_template_or_default(
+	const struct mime_name_template *name_template)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	if (name_template)
 		return name_template;
-	template_init(standard, default_text);
-	return standard;
+	pthread_once(&once, standard_init);
+	return &standard;
 }

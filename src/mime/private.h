@@ -117,6 +117,11 @@ void mime_scan_skip(struct mime_scan *s, bool semicolons);
 /* As mime_params_parse(), but a value without quotes ends at a blank or a comment. */
 int mime_params_parse_tokens(const char *text, size_t len, struct mime_params *params);
 
+/* --- header.c --- */
+
+/* Appends a value that mime_header_find() has found, unfolded, its ends trimmed. */
+void mime_unfold(struct mime_span raw, struct str *out);
+
 /* --- words.c --- */
 
 /* The length of the encoded word at p (which begins with "=?"); 0 when there is none. */

@@ -117,6 +117,11 @@ static int establish(struct net_stream *stream, struct source_error *error)
 	return 0;
 }
 
+void net_established(struct net_stream *stream)
+{
+	stream->connecting = false;
+}
+
 int net_connect(struct net_context *context, int64_t deadline_ms, struct net_stream **ret,
 	struct source_error *error)
 {
@@ -129,7 +134,6 @@ int net_connect(struct net_context *context, int64_t deadline_ms, struct net_str
 	int r = establish(stream, error);
 	if (r < 0)
 		return r;
-	stream->connecting = false;
 	*ret = steal_ptr(stream);
 	return 0;
 }

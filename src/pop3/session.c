@@ -110,6 +110,8 @@ static int session_open(struct pop3_session *session, struct net_context *net,
 	session->connecting = true;
 	int r = pop3_log_in(session, login, error);
 	session->connecting = false;
+	if (r == 0)
+		net_established(session->stream);
 	return r;
 }
 

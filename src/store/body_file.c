@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "mailfs/util/log.h"
+
 #define SECTION_MAX 200
 
 struct body_path {
@@ -85,6 +87,17 @@ uint64_t body_file_size(struct store *store, uint64_t id, const char *section)
 		!S_ISREG(st.st_mode))
 		return 0;
 	return (uint64_t)st.st_size;
+}
+
+void body_file_cut(struct store *store, uint64_t id, const char *section, uint64_t size)
+{
+	struct body_path path = body_path(id, section);
+	if (size > INT64_MAX || body_file_size(store, id, section) <= size)
+		return;
+	_cleanup_close_ int fd =
+		openat(store->bodies_fd, path.text, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd >= 0 && ftruncate(fd, (off_t)size) < 0)
+		log_debug("store: bodies/%s: %s", path.text, strerror(errno));
 }
 
 static int remove_at(int dir_fd, const char *name)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See orphan.h. A body's file is made while the body is open, and open bodies are registered; its row, if it gets one, is
+ * See orphan.h. The ends of files that are longer than what is recorded of them go too.
+ *
+ * A body's file is made while the body is open, and open bodies are registered; its row, if it gets one, is
  * there before that ends. So a file is nobody's if its body is neither open nor recorded, and that stays so while
  * store->lock is held. What has no name of ours is left alone.
  */
@@ -14,6 +16,7 @@
 
 #include "mailfs/util/log.h"
 #include "private.h"
+#include "ranges.h"
 
 #define BATCH_FILES 256
 
@@ -44,23 +47,34 @@ static bool parse_name(const char *name, uint32_t *uid, const char **section)
 	return *uid != 0 && (!name[len] || **section) && body_file_section_valid(*section);
 }
 
-/* 1: recorded; 0: not. store->lock is held. */
-static int is_recorded(struct store *store, uint64_t id, const char *section)
+/* 1: recorded, up to *ret_end; 0: not. store->lock is held. */
+static int find_recorded(struct store *store, uint64_t id, const char *section, uint64_t *ret_end)
 {
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(&store->db, DB_BODY_GET);
 	bind_id(statement, 1, id);
 	db_bind_text(&store->db, statement, 2, section);
-	return db_step(&store->db, statement);
+	int rc = db_step(&store->db, statement);
+	if (rc <= 0)
+		return rc;
+	struct ranges held;
+	const void *map = sqlite3_column_blob(statement, 1);
+	rc = ranges_parse(map, map ? (size_t)sqlite3_column_bytes(statement, 1) : 0, &held);
+	*ret_end = rc < 0 ? UINT64_MAX : ranges_end(&held);
+	ranges_finish(&held);
+	return 1;
 }
 
-/* store->lock is held. What can not be looked up stays. */
+/* store->lock is held. What can not be looked up stays. Bytes behind the recorded ones were written and not recorded any more. */
 static void judge(struct sweep *sweep, const struct file *file)
 {
 	struct store *store = sweep->store;
-	uint64_t id = store_id(sweep->folder, file->uid);
-	if (body_is_open(store, id, file->section) || is_recorded(store, id, file->section) != 0)
+	uint64_t id = store_id(sweep->folder, file->uid), end = 0;
+	if (body_is_open(store, id, file->section))
 		return;
-	if (body_file_remove(store, id, file->section) == 0)
+	int rc = find_recorded(store, id, file->section, &end);
+	if (rc > 0)
+		body_file_cut(store, id, file->section, end);
+	if (rc == 0 && body_file_remove(store, id, file->section) == 0)
 		sweep->removed++;
 }
 

@@ -194,6 +194,8 @@ int body_file_open_nameless(struct store *store);
 uint64_t body_file_size(struct store *store, uint64_t id, const char *section);
 /* Gives a body's file the name of another message's. 0, or an error of the store: also where there is none. */
 int body_file_rename(struct store *store, uint64_t from, uint64_t to, const char *section);
+/* Cuts a file that is longer. */
+void body_file_cut(struct store *store, uint64_t id, const char *section, uint64_t size);
 /* Removes a file, or all files of a folder, or all files; 0 also when there is none. */
 int body_file_remove(struct store *store, uint64_t id, const char *section);
 int body_file_remove_folder(struct store *store, uint32_t folder);

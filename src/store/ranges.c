@@ -73,6 +73,8 @@ void ranges_truncate(struct ranges *ranges, uint64_t size)
 
 int ranges_remove(struct ranges *ranges, uint64_t start, uint64_t end)
 {
+	if (start >= end || ranges->count == 0)
+		return 0;
 	size_t index = find(ranges, start);
 	if (index < ranges->count && ranges->items[index].start < start) {
 		struct range *range = &ranges->items[index++];
@@ -108,7 +110,7 @@ int ranges_slice(const struct ranges *ranges, uint64_t start, uint64_t end, stru
 	struct ranges slice = {0};
 	int rc = 0;
 	for (size_t i = find_behind(ranges, start);
-		rc == 0 && i < ranges->count && ranges->items[i].start < end; i++) {
+		rc == 0 && start < end && i < ranges->count && ranges->items[i].start < end; i++) {
 		struct range range = ranges->items[i];
 		range.start = range.start < start ? start : range.start;
 		range.end = range.end > end ? end : range.end;
@@ -131,6 +133,8 @@ uint64_t ranges_next(const struct ranges *ranges, uint64_t offset)
 uint64_t ranges_blocks(const struct ranges *ranges, uint64_t start, uint64_t end, uint64_t block)
 {
 	uint64_t count = 0, counted = 0; /* blocks before the latter are */
+	if (start >= end)
+		return 0;
 	for (size_t i = find_behind(ranges, start);
 		i < ranges->count && ranges->items[i].start < end; i++) {
 		struct range range = ranges->items[i];

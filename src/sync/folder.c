@@ -12,6 +12,8 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
+#define WATCHED_MS (5 * 60 * 1000)
+
 static void attributes_destroy(struct folder_attributes *attributes)
 {
 	while (attributes) {
@@ -228,6 +230,17 @@ bool folder_is_shown(const struct sync_folder *folder)
 }
 
 /*
+ * How long a watch is taken at its word: servers lose some of what they should tell (Dovecot's NOTIFY does), and a look at a folder in which nothing
+ * changed costs some hundred bytes. refresh=0 asks each time.
+ */
+static int64_t trusted_ms(const struct sync_folder *folder)
+{
+	int64_t refresh_ms = folder->account->refresh_ms;
+	bool watched = folder->watched_ms >= 0 && folder->checked_ms >= folder->watched_ms;
+	return watched && refresh_ms > 0 && refresh_ms < WATCHED_MS ? WATCHED_MS : refresh_ms;
+}
+
+/*
  * Whether the listing need not be looked at again yet: a maildrop's is kept current by those who store, a watched one by the watch, and nothing
  * better can be had while there is no server. Lock held.
  */
@@ -240,9 +253,7 @@ static bool is_current(const struct sync_folder *folder)
 		return true;
 	if (folder->stale || folder->dirty || folder->checked_ms < 0)
 		return false;
-	if (folder->watched_ms >= 0 && folder->checked_ms >= folder->watched_ms)
-		return true;
-	return account->drop || clock_now_ms() - folder->checked_ms < account->refresh_ms;
+	return account->drop || clock_now_ms() - folder->checked_ms < trusted_ms(folder);
 }
 
 static void start_listing(struct sync_folder *folder, bool patient)

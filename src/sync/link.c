@@ -370,6 +370,8 @@ static bool failed(struct sync_account *account, enum entry entry, struct source
 		error->scope = SOURCE_SCOPE_ACCOUNT;
 		error->err = offline_errno(error);
 	}
+	/* At the start it is told by who starts. */
+	news = news && account->started;
 	pthread_cond_broadcast(&link->changed);
 	pthread_mutex_unlock(&account->lock);
 	if (news)

@@ -243,7 +243,9 @@ static int attempt_run(
 		bool again = !lost && error->err != -ETIMEDOUT;
 		link_lost(worker->account, error, again);
 		if (!again) {
-			log_warning("%s: %s", worker->account->name, error->text);
+			/* At the start it is told by who starts. */
+			if (worker->account->started)
+				log_warning("%s: %s", worker->account->name, error->text);
 			return session_errno(err, error);
 		}
 		log_debug("%s: %s; connecting again", worker->account->name, error->text);

@@ -235,9 +235,11 @@ static int append_folder(struct sync_account *account, struct sync_folder *folde
 		sizeof(struct sync_folder *));
 	if (err < 0)
 		return err;
+	/*
+	 * Not watched, though NOTIFY should: Dovecot never tells of a folder that was made in the moment of NOTIFY SET. The first news of it shows
+	 * that this one is.
+	 */
 	account->folders[account->folder_count++] = folder;
-	if (account->watch.all && !(sync_folder_mailbox(folder)->flags & SOURCE_MAILBOX_NOSELECT))
-		folder->watched_ms = clock_now_ms();
 	return 0;
 }
 

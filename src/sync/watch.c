@@ -189,6 +189,8 @@ static void tell_mailbox(struct sync_account *account, const char *name)
 	struct sync_folder *folder = roster_find(account, name);
 	if (!folder)
 		roster_request(account);
+	else if (account->watch.all && folder->watched_ms < 0 && is_selectable(folder))
+		folder->watched_ms = clock_now_ms();
 	pthread_mutex_unlock(&account->lock);
 	if (folder)
 		folder_news(folder);
@@ -353,6 +355,9 @@ static bool aim(struct watcher *watcher, int64_t *ret_until_ms)
 	int64_t timeout_ms =
 		account->timeout_ms < watchdog_ms / 2 ? account->timeout_ms : watchdog_ms / 2;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	/* The poke that said so may have come while there was no session. */
+	if (account->stopping)
+		return false;
 	struct sync_folder *target = choose_target(watcher);
 	if (target != watcher->target) {
 		unwatch(watcher);

@@ -48,8 +48,7 @@ void entry_folder(struct tree *tree, struct folder *folder, bool view, struct tr
 	 * itself.
 	 */
 	size_t links = view ? 1 : 2 + folder_children(tree, folder) + (tree->views_listed ? 1 : 0);
-	*ret = (struct tree_entry){
-		.node = node, .generation = atomic_load(&folder->generation)};
+	*ret = (struct tree_entry){.node = node, .generation = atomic_load(&folder->generation)};
 	attr_directory(tree, node, (unsigned)links, time_s, &ret->attr);
 	pthread_mutex_lock(&folder->lock);
 	folder->told_s = time_s;

@@ -23,8 +23,9 @@ struct tree_dir {
 	struct folder *folder;
 	bool view;
 	bool cacheable, unchanged;
-	uint32_t generation;       /* of the folder */
-	struct sync_folder *messages; /* its mailbox, when it was opened or read from its beginning; NULL: it held none */
+	uint32_t generation; /* of the folder */
+	struct sync_folder *
+		messages; /* its mailbox, when it was opened or read from its beginning; NULL: it held none */
 	/* Of the index, when it was opened or read from its beginning; guarded by the folder's lock. */
 	uint64_t epoch;
 
@@ -67,8 +68,8 @@ static bool may_have_children(const struct tree *tree, const struct folder *fold
 {
 	struct sync_folder *sync = folder_sync(folder);
 	const struct source_mailbox *mailbox = sync ? sync_folder_mailbox(sync) : NULL;
-	return !tree->drop && (!mailbox || (mailbox->delimiter &&
-						   !(mailbox->flags & SOURCE_MAILBOX_NOINFERIORS)));
+	return !tree->drop &&
+	       (!mailbox || (mailbox->delimiter && !(mailbox->flags & SOURCE_MAILBOX_NOINFERIORS)));
 }
 
 /* Makes the list of folders current. */
@@ -82,8 +83,7 @@ static int open_survey(struct tree *tree, const struct folder *folder, struct tr
 }
 
 /* Makes the listing current, or, the first time, begins it. */
-static int open_listing(
-	struct folder *folder, struct sync_folder *sync, struct tree_call *call)
+static int open_listing(struct folder *folder, struct sync_folder *sync, struct tree_call *call)
 {
 	int r = 0, err = -EIO;
 	while (r == 0) {
@@ -113,8 +113,8 @@ static void attach(struct tree_dir *dir)
 	struct folder *folder = dir->folder;
 	uint64_t seen;
 	int err;
-	dir->cacheable = !dir->messages || sync_folder_progress(dir->messages, &seen, &err) ==
-	                                           SYNC_LISTING_WHOLE;
+	dir->cacheable = !dir->messages ||
+	                 sync_folder_progress(dir->messages, &seen, &err) == SYNC_LISTING_WHOLE;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	if (folder->open_dirs++ == 0 && index_wasteful(&folder->index) &&
 		index_compact(&folder->index) == 0)
@@ -140,8 +140,8 @@ static void correct_time(struct tree *tree, struct folder *folder)
 static int open_folder(struct tree *tree, struct folder *folder, bool view, struct tree_dir **ret,
 	struct tree_call *call)
 {
-	uint32_t generation = atomic_load(&folder->generation);
 	int r = open_survey(tree, folder, call);
+	uint32_t generation = atomic_load(&folder->generation);
 	struct sync_folder *messages = folder_messages(folder);
 	if (r == 0 && messages)
 		r = open_listing(folder, messages, call);
@@ -228,8 +228,7 @@ static bool fill_message(
  * Messages from a position on, as far as they are announced and there is room. -EAGAIN: epoch is
  * over, and nothing was read yet.
  */
-static int fill_messages(
-	struct tree_dir *dir, uint64_t epoch, uint64_t position, struct fill *fill)
+static int fill_messages(struct tree_dir *dir, uint64_t epoch, uint64_t position, struct fill *fill)
 {
 	struct folder *folder = dir->folder;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
@@ -370,8 +369,9 @@ int tree_dir_open(struct tree *tree, uint64_t node, struct tree_dir **ret, struc
 		return -ENOTDIR;
 	if (n.kind == NODE_VIEW_MESSAGE || n.kind == NODE_INSIDE)
 		return open_inside(tree, node, ret, call);
-	struct folder *folder;
-	int r = folder_of_node(tree, n, &folder);
+	/* Also where it is gone: to open the root is the one way left to find out that it is back. */
+	struct folder *folder = tree->root;
+	int r = n.kind == NODE_ROOT ? 0 : folder_of_node(tree, n, &folder);
 	return r < 0 ? r : open_folder(tree, folder, n.kind == NODE_VIEW, ret, call);
 }
 

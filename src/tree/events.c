@@ -66,26 +66,23 @@ static void tell_disappeared(
 
 /* --- rows --- */
 
-static unsigned header_facts(const struct source_row *row)
+enum { FIELD_FROM, FIELD_SUBJECT, FIELD_TO, FIELD_MESSAGE_ID, FIELDS };
+
+static void find_fields(const struct source_row *row, struct mime_span fields[FIELDS])
 {
-	static const struct {
-		const char *field;
-		unsigned flag;
-	} fields[] = {{"From", INDEX_FROM}, {"To", INDEX_TO}, {"Subject", INDEX_SUBJECT},
-		{"Message-ID", INDEX_MESSAGE_ID}};
-	_cleanup_str_ struct str value = STR_INIT;
-	unsigned flags = 0;
-	if (!(row->have & SOURCE_ROW_HEADER))
-		return 0;
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		if (mime_header_get(row->header, row->header_len, fields[i].field, &value) == 0)
-			flags |= fields[i].flag;
-	return flags;
+	static const char *const names[FIELDS] = {"From", "Subject", "To", "Message-ID"};
+	bool header = row->have & SOURCE_ROW_HEADER;
+	mime_header_find(row->header, header ? row->header_len : 0, names, FIELDS, fields);
 }
 
-static struct index_entry row_entry(const struct source_row *row)
+static struct index_entry row_entry(
+	const struct source_row *row, const struct mime_span fields[FIELDS])
 {
-	unsigned flags = header_facts(row);
+	static const unsigned facts[FIELDS] = {
+		INDEX_FROM, INDEX_SUBJECT, INDEX_TO, INDEX_MESSAGE_ID};
+	unsigned flags = 0;
+	for (size_t i = 0; i < FIELDS; i++)
+		flags |= fields[i].data ? facts[i] : 0;
 	flags |= row->have & SOURCE_ROW_SIZE ? INDEX_SIZED : 0;
 	flags |= row->have & SOURCE_ROW_DATE ? INDEX_DATED : 0;
 	flags |= row->have & SOURCE_ROW_FLAGS ? INDEX_FLAGGED : 0;
@@ -99,14 +96,15 @@ static struct index_entry row_entry(const struct source_row *row)
 	};
 }
 
-static int row_name(const struct tree *tree, const struct source_row *row, char *out)
+static int row_name(const struct tree *tree, const struct source_row *row,
+	const struct mime_span fields[FIELDS], char *out)
 {
-	bool header = row->have & SOURCE_ROW_HEADER;
 	struct mime_name_facts facts = {
 		.date_s = row->have & SOURCE_ROW_DATE ? row->date_s : 0,
 		.uid = row->uid,
-		.header = header ? row->header : NULL,
-		.header_len = header ? row->header_len : 0,
+		.found = true,
+		.from = fields[FIELD_FROM],
+		.subject = fields[FIELD_SUBJECT],
 	};
 	return mime_name_message(tree->names, &facts, out) ? 0 : -ENOMEM;
 }
@@ -179,8 +177,10 @@ static void row_announce(
 	char name[MIME_NAME_MAX + 1];
 	struct correction correction = {0};
 	bool is_new = false;
-	struct index_entry fresh = row_entry(row);
-	int r = row_name(tree, row, name);
+	struct mime_span fields[FIELDS];
+	find_fields(row, fields);
+	struct index_entry fresh = row_entry(row, fields);
+	int r = row_name(tree, row, fields, name);
 	if (r == 0)
 		r = row_put(folder, &fresh, name, &correction, &is_new);
 	if (r < 0) {
@@ -345,8 +345,8 @@ static void events_flags(
 	char name[MIME_NAME_MAX + 1];
 	for (size_t i = 0; folder && news_wanted(arg) && i < count; i++)
 		if (name_of(folder, flags[i].uid, name))
-			news_message(arg, TREE_NEWS_FLAGS, folder, name, flags[i].uid,
-				flags[i].flags);
+			news_message(
+				arg, TREE_NEWS_FLAGS, folder, name, flags[i].uid, flags[i].flags);
 }
 
 static void events_link(void *arg)

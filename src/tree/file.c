@@ -20,7 +20,7 @@ struct tree_file {
 	bool settle; /* the size is to be known before the file counts as open */
 	bool bound;
 	struct tree_entry entry; /* as it was when it was opened */
-	uint64_t shown_bytes; /* where readers were told that it ends; UINT64_MAX: a bound */
+	uint64_t shown_bytes;    /* where readers were told that it ends; UINT64_MAX: a bound */
 	char section[NODE_SECTION_MAX + 1];
 };
 
@@ -59,8 +59,7 @@ static int open_body(struct tree_file *file, struct folder *folder, const struct
 {
 	struct store_mailbox state;
 	struct sync_folder *sync = folder_messages(folder);
-	int r = sync ? sync_body_open(
-			       sync, file->uid, file->section, leaf, size_bytes, &file->body)
+	int r = sync ? sync_body_open(sync, file->uid, file->section, leaf, size_bytes, &file->body)
 	             : -ENOENT;
 	if (r < 0)
 		return r;

@@ -314,8 +314,8 @@ static int place_all(struct tree *tree)
 int folders_made_up(const struct tree *tree, const char *wire, struct made_up *ret)
 {
 	struct store_mailbox state;
-	int r = store_number(tree->store, tree->account_name, STORE_NUMBER_DIRECTORY, wire, 0,
-		&ret->number);
+	int r = store_number(
+		tree->store, tree->account_name, STORE_NUMBER_DIRECTORY, wire, 0, &ret->number);
 	if (r < 0)
 		return r;
 	r = store_mailbox_get(tree->store, wire, &state);
@@ -370,8 +370,7 @@ static struct folder *find_path(const struct tree *tree, const char *path)
 	return at;
 }
 
-static bool is_server_name(
-	const struct tree *tree, const struct folder *folder, const char *name)
+static bool is_server_name(const struct tree *tree, const struct folder *folder, const char *name)
 {
 	_cleanup_str_ struct str decoded = STR_INIT;
 	if (!atomic_load(&folder->mailbox))

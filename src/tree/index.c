@@ -131,6 +131,8 @@ static int sort_tail(struct index *index)
 static ssize_t find_ascending(const struct index *index, uint32_t uid)
 {
 	size_t low = 0, high = index->count;
+	if (high > 0 && index->entries[high - 1].uid < uid)
+		return -ENOENT; /* one that comes now */
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 		if (index->entries[mid].uid < uid)

@@ -57,8 +57,8 @@ static int lookup_expected(struct tree *tree, struct folder *folder, const char 
 	if (sync && !(call->waited & WAITED_EXPECTED)) {
 		uint32_t uid = message_name_uid(tree, name, view);
 		call->waited |= WAITED_EXPECTED;
-		int r = (int)call_waits(call, WAITED_EXPECTED,
-			sync_folder_expected(sync, uid, &call->waiter));
+		int r = (int)call_waits(
+			call, WAITED_EXPECTED, sync_folder_expected(sync, uid, &call->waiter));
 		if (r < 0)
 			return r;
 	}

@@ -56,8 +56,8 @@ void news_message(struct tree *tree, enum tree_news_kind kind, const struct fold
 
 void news_folder(struct tree *tree, enum tree_news_kind kind, const char *path, const char *former)
 {
-	tell(tree, &(struct tree_news){
-			   .kind = kind, .path = path, .folder = path, .former = former});
+	tell(tree,
+		&(struct tree_news){.kind = kind, .path = path, .folder = path, .former = former});
 }
 
 void news_link(struct tree *tree)

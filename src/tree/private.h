@@ -42,11 +42,12 @@ struct folder {
 	char *name;            /* as shown; "" for the top */
 
 	/* changed under tree->folders_lock alone, read by anybody: */
-	atomic_bool shown;                  /* it is there */
-	atomic_bool mailbox;                /* … and has a mailbox of its own */
-	_Atomic(struct sync_folder *) sync; /* that mailbox, or the last one; NULL: it never had one */
-	_Atomic uint32_t directory;         /* the number */
-	_Atomic uint32_t generation;        /* of the node: another one each time that it is shown anew */
+	atomic_bool shown;   /* it is there */
+	atomic_bool mailbox; /* … and has a mailbox of its own */
+	_Atomic(struct sync_folder *)
+		sync;                /* that mailbox, or the last one; NULL: it never had one */
+	_Atomic uint32_t directory;  /* the number */
+	_Atomic uint32_t generation; /* of the node: another one each time that it is shown anew */
 
 	/* guarded by tree->folders_lock: */
 	char *wire;               /* the mailbox, or what is common to the mailboxes below */
@@ -79,8 +80,8 @@ struct tree {
 	gid_t gid;
 	mode_t file_mode, directory_mode;
 
-	struct folder *top;  /* of the account */
-	struct folder *root; /* what is shown as node 1 */
+	struct folder *top;            /* of the account */
+	struct folder *root;           /* what is shown as node 1 */
 	pthread_rwlock_t folders_lock; /* guards what follows, and what struct folder says */
 	struct folder **all;
 	size_t count, cap;
@@ -250,8 +251,7 @@ bool news_wanted(struct tree *tree);
 void news_message(struct tree *tree, enum tree_news_kind kind, const struct folder *folder,
 	const char *name, uint32_t uid, const char *flags);
 /* path: as it is, or was; NULL: nothing is told. */
-void news_folder(
-	struct tree *tree, enum tree_news_kind kind, const char *path, const char *former);
+void news_folder(struct tree *tree, enum tree_news_kind kind, const char *path, const char *former);
 void news_link(struct tree *tree);
 
 /* --- inside.c --- */

@@ -26,8 +26,8 @@ struct change {
 	struct index messages;
 	struct folder *hidden[DEPTH_MAX]; /* not there any more, the innermost first */
 	size_t hidden_count;
-	struct folder *placed; /* has one now; NULL: none */
-	bool renumbered;       /* … and was there before under another number */
+	struct folder *placed;           /* has one now; NULL: none */
+	bool renumbered;                 /* … and was there before under another number */
 	struct folder *shown[DEPTH_MAX]; /* there now, the innermost first */
 	size_t shown_count;
 };
@@ -161,7 +161,8 @@ static void tell_entry(struct tree *tree, const struct folder *folder)
 	if (!observer || !folder->parent)
 		return;
 	for (int view = 0; view <= 1; view++)
-		observer->gone(observer->arg, folder_node(tree, folder->parent, view), folder->name);
+		observer->gone(
+			observer->arg, folder_node(tree, folder->parent, view), folder->name);
 }
 
 static void tell_disappeared(struct tree *tree, const struct folder *folder)

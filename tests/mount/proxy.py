@@ -59,6 +59,7 @@ class Proxy:
         self._open = threading.Event()
         self._open.set()
         self._lock = threading.Condition(threading.RLock())
+        self._accepting = threading.Lock()
         self._links = set()
         self._fillers = []
         self._closed = False
@@ -181,7 +182,8 @@ class Proxy:
 
     def _fill(self):
         """Fills the queue of those who wait to be accepted: the kernel answers nobody who comes then."""
-        self._listener.listen(0)
+        with self._accepting:
+            self._listener.listen(0)
         for _ in range(8):
             sock = socket.socket()
             sock.settimeout(0.1)
@@ -210,24 +212,27 @@ class Proxy:
 
     def _accept(self):
         while not self._closed:
-            with self._lock:
+            client = None
+            with self._accepting:
                 new, listener = self._new, self._listener
-            if new in ("silent", "refuse") or listener is None:
+                if new in ("pass", "answer") and listener:
+                    try:
+                        client, _ = listener.accept()
+                    except OSError:
+                        pass
+            if client:
+                self._begin(client, self._new)
+            elif new not in ("pass", "answer"):
                 time.sleep(0.01)
-                continue
-            try:
-                client, _ = listener.accept()
-            except TimeoutError:
-                continue
-            except OSError:
-                time.sleep(0.01)
-                continue
-            self._begin(client, self._new)
+            else:
+                time.sleep(0)  # whoever waits for the lock gets it
 
     def _begin(self, client, new):
         server = None
         try:
             client.setblocking(True)
+            if new == "refuse":
+                raise ConnectionRefusedError
             if new == "pass":
                 server = socket.create_connection(self._target)
         except OSError:

@@ -4,10 +4,11 @@
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
-from harness import eventually, is_mounted
+from harness import SLOW, eventually, is_mounted
 
 
 def said_logout(account):
@@ -27,7 +28,14 @@ def used(account):
     mount = account.mount()
     for path in mount.by_uid("INBOX").values():
         mount.read(path)
+    watched(account)
     return mount
+
+
+def watched(account):
+    """The connection that waits for news is there, and what it made others look at is done: one that is cut in the middle says nothing."""
+    eventually(lambda: account.commands("NOTIFY SET"))
+    time.sleep(0.5 * SLOW)
 
 
 def ended(account, mount):
@@ -63,6 +71,7 @@ def test_background(account, home):
     assert (code, text) == (0, "")
     pids = processes(path)
     assert len(pids) == 2 and os.listdir(path)  # mailfs, and its herald
+    watched(account)
     subprocess.run(["fusermount3", "-u", path], check=True)
     eventually(lambda: not processes(path))
     eventually(lambda: said_logout(account))

@@ -27,7 +27,12 @@ def without(*words):
 RUNGS = {"notify": without(), "idle": without("NOTIFY"), "idle-scan": without("NOTIFY", "QRESYNC", "CONDSTORE", "ESEARCH")}
 
 
-@pytest.fixture(scope="module", params=sorted(RUNGS))
+def rung(*names):
+    """Runs a test on these rungs."""
+    return pytest.mark.parametrize("pushing", names, indirect=True)
+
+
+@pytest.fixture(scope="module")
 def pushing(request):
     with Dovecot(Settings(capability=RUNGS[request.param])) as dovecot:
         yield dovecot
@@ -63,6 +68,7 @@ def has(mount, folder, part):
     return lambda: any(part in name for name in mount.names(folder))
 
 
+@rung(*sorted(RUNGS))
 def test_another_client(pushing, new_account):
     """New mail, flags, an expunge, a move: names and attributes follow, also those that the kernel keeps."""
     account = new_account(pushing)
@@ -90,6 +96,7 @@ def test_another_client(pushing, new_account):
         eventually(has(mount, "Other", "three"))
 
 
+@rung("idle")
 def test_folder_last_used(pushing, new_account):
     """Of a server that can watch one mailbox only, that is INBOX and the one that somebody looked into last."""
     account = new_account(pushing)
@@ -108,6 +115,7 @@ def test_folder_last_used(pushing, new_account):
         eventually(has(mount, "INBOX", "inbox"))
 
 
+@rung("idle", "notify")
 def test_folders(pushing, new_account):
     """Made, renamed, deleted, unsubscribed elsewhere; with refresh= of a second, because IDLE does not tell of folders."""
     account = new_account(pushing)
@@ -141,6 +149,7 @@ def test_folders(pushing, new_account):
         assert "Renamed" in mount.names()  # subscribed or not
 
 
+@rung("idle-scan")
 def test_renamed_without_a_fetch(pushing, new_account):
     """The bodies of a renamed folder are kept: nothing of it is downloaded again."""
     account = new_account(pushing)
@@ -155,6 +164,7 @@ def test_renamed_without_a_fetch(pushing, new_account):
         assert len(account.commands("BODY.PEEK[]")) == before
 
 
+@rung("notify")
 @pytest.mark.limit(90)
 def test_cut(pushing, new_account):
     """Connections that break are made again, and what came meanwhile shows."""

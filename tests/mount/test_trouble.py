@@ -196,8 +196,8 @@ def test_the_server_is_away(account):
         proxy.close()
         assert read(paths[1]) == SMALL
         assert os.stat(paths[2]).st_size == len(SMALL)
-        fails((errno.EIO, errno.ETIMEDOUT), lambda: read(paths[2]))
-        fails((errno.EIO, errno.ETIMEDOUT), lambda: mount.names("Other"))
+        fails((errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH), lambda: read(paths[2]))
+        fails((errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH), lambda: mount.names("Other"))
         with Proxy(account.server.port_tls, port=port):
             eventually(lambda: read_or_none(paths[2]) == SMALL, 20)
             assert len(mount.names("Other")) == 1

@@ -260,7 +260,7 @@ static void test_idle_flood(void **state)
 static void test_idle_long_vanished(void **state)
 {
 	(void)state;
-	expect(2, "box", SCRIPT(IDLE, ">* VANISHED 1", "*2000000 ,4000000000", ">\r\n", DONE),
+	expect(2, "box", SCRIPT(IDLE, ">* VANISHED 1", "*300000 ,4000000000", ">\r\n", DONE),
 		"ready mailbox:box ");
 }
 

@@ -40,6 +40,7 @@ static void resync(struct peer *peer, struct str *out)
 		fail_msg("select: %s", peer->error.text);
 	str_printf(out, "%u messages, modseq %llu, %s\n", state.messages,
 		(unsigned long long)state.modseq, state.resynced ? "resynced" : "not resynced");
+	assert_true(state.mailbox_id == 0);
 }
 
 static void expect(const char *const *steps, const char *want)

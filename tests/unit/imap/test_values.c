@@ -127,6 +127,28 @@ static void test_mutf7_round_trip(void **state)
 	}
 }
 
+static void assert_wire(const char *name, const char *want)
+{
+	struct str out = STR_INIT;
+	assert_int_equal(imap_mailbox_to_wire(name, &out), 0);
+	assert_string_equal(str_cstr(&out), want);
+	str_finish(&out);
+}
+
+/* A name that is not in modified UTF-7 though it should be, as Dovecot's NOTIFY gives it. */
+static void test_mutf7_to_wire(void **state)
+{
+	(void)state;
+	assert_wire("INBOX", "INBOX");
+	assert_wire("A&B/100%", "A&-B/100%");
+	assert_wire("A&-B", "A&-B");
+	assert_wire(
+		"Entw\xc3\xbcrfe/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e", "Entw&APw-rfe/&ZeVnLIqe-");
+	assert_wire("Entw&APw-rfe/&ZeVnLIqe-", "Entw&APw-rfe/&ZeVnLIqe-");
+	assert_wire("\xf0\x9f\x98\x80", "&2D3eAA-");
+	assert_wire("caf\xe9", "caf\xe9");
+}
+
 /* What decodes to something else must encode to itself again. */
 static void test_mutf7_is_injective(void **state)
 {
@@ -252,6 +274,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mutf7_decodes),
 		cmocka_unit_test(test_mutf7_keeps_what_is_wrong),
+		cmocka_unit_test(test_mutf7_to_wire),
 		cmocka_unit_test(test_mutf7_round_trip),
 		cmocka_unit_test(test_mutf7_is_injective),
 		cmocka_unit_test(test_dates),

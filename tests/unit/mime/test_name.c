@@ -180,7 +180,10 @@ static size_t write_name(
 	const char *template_text, int64_t date_s, uint32_t uid, const char *header, char *out)
 {
 	struct mime_name_template *name_template = NULL;
-	struct mime_name_facts facts = {date_s, uid, header, header ? strlen(header) : 0};
+	struct mime_name_facts facts = {.date_s = date_s,
+		.uid = uid,
+		.header = header,
+		.header_len = header ? strlen(header) : 0};
 	const char *why;
 
 	if (template_text)

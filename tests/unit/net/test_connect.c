@@ -162,6 +162,26 @@ static void cancel_ends_a_connect(void **state)
 	wait_for_resolvers(2);
 }
 
+/* A server that falls silent at the login does not keep anybody. */
+static void cancel_ends_a_login(void **state)
+{
+	(void)state;
+	struct peer peer;
+	pthread_t thread;
+	char byte;
+	peer_start(&peer, NULL, 0, peer_drain, NULL);
+	struct net_context *context = context_for("one.example", peer.port);
+	struct net_stream *stream;
+	struct source_error error;
+	assert_int_equal(net_connect(context, CLOCK_NEVER, &stream, &error), 0);
+	pthread_create(&thread, NULL, cancel_soon, context);
+	assert_int_equal(net_read(stream, &byte, 1), -ECANCELED);
+	pthread_join(thread, NULL);
+	net_close(stream);
+	net_context_destroy(context);
+	peer_stop(&peer);
+}
+
 static void cancel_leaves_connections_alone(void **state)
 {
 	(void)state;
@@ -171,6 +191,7 @@ static void cancel_leaves_connections_alone(void **state)
 	struct net_stream *stream;
 	struct source_error error;
 	assert_int_equal(net_connect(context, clock_now_ms() + 5000, &stream, &error), 0);
+	net_established(stream);
 	net_context_cancel(context);
 	assert_int_equal(net_write(stream, "x", 1), 0);
 	net_close(stream);
@@ -290,6 +311,7 @@ int main(void)
 		cmocka_unit_test(unknown_host),
 		cmocka_unit_test(hung_resolver_meets_the_deadline),
 		cmocka_unit_test(cancel_ends_a_connect),
+		cmocka_unit_test(cancel_ends_a_login),
 		cmocka_unit_test(cancel_leaves_connections_alone),
 		cmocka_unit_test(socket_options),
 		cmocka_unit_test(second_address_is_tried),

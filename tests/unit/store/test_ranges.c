@@ -184,6 +184,93 @@ static void check_model(const struct ranges *ranges, const bool *model)
 	assert_int_equal(ranges->count, count);
 }
 
+static void test_remove(void **state)
+{
+	(void)state;
+	static const struct {
+		uint64_t start, end;
+		const char *after;
+	} steps[] = {
+		{0, 10, "10-50 60-70 80-90"},
+		{50, 60, "10-50 60-70 80-90"},
+		{20, 30, "10-20 30-50 60-70 80-90"},
+		{10, 11, "11-20 30-50 60-70 80-90"},
+		{49, 50, "11-20 30-49 60-70 80-90"},
+		{40, 65, "11-20 30-40 65-70 80-90"},
+		{20, 80, "11-20 80-90"},
+		{15, 15, "11-20 80-90"},
+		{0, UINT64_MAX, ""},
+		{0, UINT64_MAX, ""},
+	};
+	struct ranges ranges = {0};
+	ranges_add(&ranges, 10, 50);
+	ranges_add(&ranges, 60, 70);
+	ranges_add(&ranges, 80, 90);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		assert_int_equal(ranges_remove(&ranges, steps[i].start, steps[i].end), 0);
+		check(&ranges, steps[i].after);
+	}
+	ranges_finish(&ranges);
+}
+
+#define UNIVERSE 400
+
+static void fill_model(struct ranges *ranges, bool *model, uint64_t *seed)
+{
+	for (int i = 0; i < 30; i++) {
+		uint64_t start = random_next(seed) % UNIVERSE;
+		uint64_t end = start + random_next(seed) % 30;
+		end = end > UNIVERSE ? UNIVERSE : end;
+		bool add = random_next(seed) % 2;
+		assert_int_equal(
+			add ? ranges_add(ranges, start, end) : ranges_remove(ranges, start, end),
+			0);
+		for (uint64_t at = start; at < end; at++)
+			model[at] = add;
+	}
+}
+
+static uint64_t model_blocks(const bool *model, uint64_t start, uint64_t end, uint64_t block)
+{
+	uint64_t bytes = 0;
+	for (uint64_t first = 0; first < UNIVERSE; first += block) {
+		bool found = false;
+		for (uint64_t at = first; at < first + block && at < UNIVERSE; at++)
+			found = found || (at >= start && at < end && model[at]);
+		bytes += found ? block : 0;
+	}
+	return bytes;
+}
+
+/* Looking at parts of the set, against a map of single bytes. */
+static void test_parts_model(void **state)
+{
+	(void)state;
+	uint64_t seed = 11;
+	for (int round = 0; round < 200; round++) {
+		struct ranges ranges = {0}, slice;
+		bool model[UNIVERSE] = {false};
+		fill_model(&ranges, model, &seed);
+		uint64_t start = random_next(&seed) % UNIVERSE;
+		uint64_t end = start + random_next(&seed) % (UNIVERSE - start + 1);
+		uint64_t block = 1 + random_next(&seed) % 20;
+		assert_int_equal(ranges_slice(&ranges, start, end, &slice), 0);
+		for (uint64_t at = 0; at < UNIVERSE; at++)
+			assert_int_equal(
+				ranges_held(&slice, at) > 0, at >= start && at < end && model[at]);
+		uint64_t next = start;
+		while (next < UNIVERSE && !model[next])
+			next++;
+		assert_true(ranges_next(&ranges, start) == (next < UNIVERSE ? next : UINT64_MAX));
+		assert_int_equal(ranges_blocks(&ranges, start, end, block),
+			model_blocks(model, start, end, block));
+		assert_int_equal(ranges_blocks(&ranges, 0, UINT64_MAX, block),
+			model_blocks(model, 0, UNIVERSE, block));
+		ranges_finish(&slice);
+		ranges_finish(&ranges);
+	}
+}
+
 static void test_random_model(void **state)
 {
 	(void)state;
@@ -217,6 +304,8 @@ int main(void)
 		cmocka_unit_test(test_serialize),
 		cmocka_unit_test(test_parse_damaged),
 		cmocka_unit_test(test_parse_random),
+		cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_parts_model),
 		cmocka_unit_test(test_random_model),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

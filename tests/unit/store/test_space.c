@@ -358,6 +358,46 @@ static void no_directory(struct fixture *fixture)
 		strstr(str_cstr(&why), strerror(EROFS)));
 }
 
+/* Bodies make room for what is written, the least recently used ones first, and for the database. */
+static void full_of_bodies(struct fixture *fixture)
+{
+	mount_small(fixture);
+	open_store(fixture);
+	unsigned char buf[65536];
+	for (uint32_t uid = 1; uid <= 60; uid++) {
+		struct store_body *body;
+		check(store_body_open(fixture->store, 5, uid, "", &body) == 0);
+		fill_bytes(buf, sizeof(buf), uid, 0);
+		int rc = store_body_write(body, buf, sizeof(buf), 0);
+		/* While the database is in memory nothing is kept, until its thread has made room. */
+		for (int i = 0; rc == -ENOSPC && i < 1000; i++) {
+			store_look_for_room(fixture->store);
+			usleep(1000);
+			rc = store_body_write(body, buf, sizeof(buf), 0);
+		}
+		check(rc == 0);
+		check(store_body_set_size(body, sizeof(buf)) == 0);
+		store_body_close(body);
+	}
+	struct store_usage usage;
+	store_usage(fixture->store, &usage);
+	check(usage.bodies < 40);
+	for (uint32_t uid = 1; uid <= 60; uid++) {
+		struct store_body *body;
+		check(store_body_open(fixture->store, 5, uid, "", &body) == 0);
+		uint64_t held = store_body_held(body, 0);
+		check(held == 0 || held == sizeof(buf));
+		check(uid > 1 || held == 0);
+		for (uint64_t at = 0; at < held; at++) {
+			unsigned char c;
+			check(store_body_read(body, &c, 1, at) == 1);
+			check(c == byte_at(uid, at));
+		}
+		store_body_close(body);
+	}
+	store_close(fixture->store);
+}
+
 static void limit_files(rlim_t bytes)
 {
 	signal(SIGXFSZ, SIG_IGN);
@@ -445,6 +485,11 @@ static void test_disk_full(void **state)
 	check_in_child(*state, disk_full);
 }
 
+static void test_full_of_bodies(void **state)
+{
+	check_in_child(*state, full_of_bodies);
+}
+
 static void test_drop_on_full_disk(void **state)
 {
 	check_in_child(*state, drop_on_full_disk);
@@ -512,6 +557,7 @@ static int test_small_disk(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_disk_full),
+		TEST(test_full_of_bodies),
 		TEST(test_drop_on_full_disk),
 		TEST(test_open_on_full_disk),
 		TEST(test_no_directory),

@@ -8,6 +8,7 @@
 #define TESTS_UNIT_TREE_FAKE_H
 
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,10 +26,10 @@ struct sync_folder {
 	enum sync_listing listing;
 	int err;
 	uint64_t seen;
-	bool gone;
-	bool current;       /* a refresh need not wait */
-	int refresh_err;    /* what a refresh that has to wait gives instead; 0: it waits */
-	unsigned refreshes; /* that were asked for */
+	atomic_bool gone;
+	bool current;          /* a refresh need not wait */
+	int refresh_err;       /* what a refresh that has to wait gives instead; 0: it waits */
+	atomic_uint refreshes; /* that were asked for */
 	uint64_t unseen;
 };
 
@@ -47,10 +48,10 @@ struct fake {
 	struct fake_row row;        /* what the store has of one message */
 
 	bool survey_stale; /* the list of folders is to be waited for */
-	unsigned surveys;
+	atomic_uint surveys;
 	bool distrusted;
-	int64_t made_up_s;        /* of a mailbox that the store does not know */
-	char kept_wire[64];       /* whose time was stored last */
+	int64_t made_up_s;  /* of a mailbox that the store does not know */
+	char kept_wire[64]; /* whose time was stored last */
 	int64_t kept_s;
 
 	/* a maildrop */

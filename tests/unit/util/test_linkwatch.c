@@ -149,7 +149,7 @@ static void test_sleep(void **state)
 	slept_s += 1;
 	assert_int_equal(linkwatch_read(watch, &again_ms), 0);
 	slept_s += 60;
-	assert_int_equal(linkwatch_read(watch, &again_ms), LINKWATCH_RESUMED);
+	assert_int_equal(wait_event(watch), LINKWATCH_RESUMED);
 	assert_int_equal(linkwatch_read(watch, &again_ms), 0);
 }
 

@@ -174,6 +174,27 @@ static void hash_is_the_same_for_ever(void **state)
 	assert_true(hash64_finish(1) != hash64_finish(2));
 }
 
+static void checksum_is_the_same_for_ever(void **state)
+{
+	(void)state;
+	/* Published XXH64 vectors; people's stores hold them. */
+	static const char text[] = "Nobody inspects the spammish repetition";
+	assert_true(checksum64(0, "", 0) == UINT64_C(0xef46db3751d8e999));
+	assert_true(checksum64(0, "a", 1) == UINT64_C(0xd24ec4f1a98c6e5b));
+	assert_true(checksum64(0, "abc", 3) == UINT64_C(0x44bc2cf5ad770999));
+	assert_true(checksum64(0, text, sizeof(text) - 1) == UINT64_C(0xfbcea83c8a378bf1));
+	/* Every byte counts, wherever it lies, and so does the seed. */
+	unsigned char bytes[100] = {0};
+	uint64_t zeros = checksum64(1, bytes, sizeof(bytes));
+	assert_true(zeros != checksum64(0, bytes, sizeof(bytes)));
+	assert_true(zeros != checksum64(1, bytes, sizeof(bytes) - 1));
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		bytes[i] = 1;
+		assert_true(zeros != checksum64(1, bytes, sizeof(bytes)));
+		bytes[i] = 0;
+	}
+}
+
 static void clock_counts_down(void **state)
 {
 	(void)state;
@@ -235,6 +256,7 @@ int main(void)
 		cmocka_unit_test(utf8_cuts_between_characters),
 		cmocka_unit_test(utf8_skips_one_bad_byte_at_a_time),
 		cmocka_unit_test(hash_is_the_same_for_ever),
+		cmocka_unit_test(checksum_is_the_same_for_ever),
 		cmocka_unit_test(clock_counts_down),
 		cmocka_unit_test(secret_holds_its_bytes),
 		cmocka_unit_test(log_lets_no_control_byte_through),
