@@ -37,6 +37,8 @@ bool fake_is_cut(struct fake_source *fake)
 	fake->cut_in[0] = fake->cut_in[1];
 	fake->cut_in[1] = 0;
 	fake->abilities &= ~fake->lose_on_cut;
+	if (fake->on_cut)
+		fake->on_cut(fake);
 	return true;
 }
 

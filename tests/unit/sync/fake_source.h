@@ -142,6 +142,8 @@ struct fake_source {
 	unsigned watching; /* calls of watch() that run */
 
 	unsigned lose_on_cut; /* enum source_ability: what it can not any more after that */
+	/* Called with the lock held when the connection is cut. */
+	void (*on_cut)(struct fake_source *fake);
 	/* Called with the lock held before each rows(). */
 	void (*on_rows)(struct fake_source *fake);
 	/* Called with the lock held before each body(), to change the world in the middle. */

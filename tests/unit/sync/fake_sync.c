@@ -60,7 +60,8 @@ static void tell_changed(const struct fake_mailbox *mailbox, uint32_t first, uin
 	uint64_t modseq, struct tale *tale)
 {
 	for (size_t i = 0; i < mailbox->count; i++) {
-		const struct fake_message *message = &mailbox->messages[i];
+		const struct fake_message *message =
+			&mailbox->messages[mailbox->reversed ? mailbox->count - 1 - i : i];
 		if (message->uid < first || message->uid > last || message->modseq <= modseq)
 			continue;
 		if (mailbox->lies & FAKE_LIE_TWICE)

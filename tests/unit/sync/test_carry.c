@@ -263,10 +263,17 @@ static void test_renumbered_twice_after_a_failure_to_carry(void **state)
 	carries_left = 0;
 	assert_int_equal(refresh(folder), 0);
 	uint32_t between = stored_state(f).folder;
+	/* Read under the numbers in between. */
+	uint32_t uid = fake_append(&f->fake, inbox, pattern(SIZE), SIZE, "");
+	fake_message(inbox, uid)->header = "Message-ID: <late@x>\r\n";
+	assert_int_equal(refresh(folder), 0);
+	read_message(f, uid);
 	carries_left = -1;
+	fake_message(inbox, uid)->date_s = 1700000000 + uid;
 	fake_renumber(&f->fake, inbox, 79, 201);
 	assert_int_equal(refresh(folder), 0);
 	assert_true(is_kept(f, 201));
+	assert_true(is_kept(f, 201 + COUNT));
 	assert_empty(f, former);
 	assert_empty(f, between);
 }
