@@ -40,7 +40,8 @@ struct sync_waiter {
 	uint64_t offset;
 	uint64_t seen;
 	ssize_t result;
-	bool queued;     /* registered with sync */
+	bool queued; /* registered with sync */
+	bool lenient; /* waits for something newer than what is known, which will do at the deadline */
 	bool background; /* nobody is blocked by it: what is pinned is downloaded */
 };
 

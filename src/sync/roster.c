@@ -148,7 +148,8 @@ static void done(struct roster_job *roster_job, int64_t began_ms, int err, struc
 	roster_job->again = false;
 	if (err == 0)
 		account->roster.surveyed_ms = began_ms;
-	waiter_take_all(&account->roster.waiters, err, woken);
+	/* Who waited was to see what there is: without the server, or its list, that is what is known. */
+	waiter_take_all(&account->roster.waiters, account->stopping ? err : 0, woken);
 	if (again && err == 0)
 		roster_request(account);
 }
@@ -264,6 +265,7 @@ int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter
 		return 0;
 	struct job *job = &account->roster.job->job;
 	waiter_add(account, &account->roster.waiters, waiter);
+	waiter->lenient = true;
 	if (!job->busy)
 		roster_request(account);
 	else

@@ -175,20 +175,32 @@ static int call_status(struct worker *worker, void *arg, struct source_error *er
 	return ops->status(worker->session, look->name, &look->state, error);
 }
 
-/*
- * On a session that has no mailbox selected: asked about one that it has open, Dovecot answers from there, as if it had not been deleted or
- * renamed by another.
- */
 int survey_status(struct survey *survey, const char *name, struct source_state *ret)
 {
 	struct look look = {.name = name};
 	survey->looks++;
-	if (survey->worker->selected)
-		session_drop(survey->worker, true);
 	int err = session_ask(survey->worker, call_status, &look, &survey->error);
 	if (err == 0)
 		*ret = look.state;
 	return err;
+}
+
+/*
+ * A server answers for the mailbox that is selected out of what the session has open, also if it is gone (Dovecot). Another is selected first, or
+ * the session ended.
+ */
+static void leave_folder(struct survey *survey, const struct sync_folder *folder)
+{
+	struct worker *worker = survey->worker;
+	struct source_error error;
+	struct source_state state;
+	if (worker->selected != folder)
+		return;
+	pthread_mutex_lock(&survey->account->lock);
+	struct sync_folder *inbox = roster_find(survey->account, "INBOX");
+	pthread_mutex_unlock(&survey->account->lock);
+	if (!inbox || inbox == folder || session_select(worker, inbox, NULL, &state, &error) < 0)
+		session_drop(worker, true);
 }
 
 /* Whether it is really gone. */
@@ -200,6 +212,7 @@ static int look_again(struct survey *survey, struct departure *departure)
 		departure->leaves = true;
 		return 0;
 	}
+	leave_folder(survey, folder);
 	int err = survey_status(survey, folder->name, &state);
 	if (err == 0) {
 		log_debug("%s: the server does not list it, but has it", folder->name);
@@ -235,11 +248,8 @@ static int append_folder(struct sync_account *account, struct sync_folder *folde
 		sizeof(struct sync_folder *));
 	if (err < 0)
 		return err;
-	/*
-	 * Not watched, though NOTIFY should: Dovecot never tells of a folder that was made in the moment of NOTIFY SET. The first news of it shows
-	 * that this one is.
-	 */
 	account->folders[account->folder_count++] = folder;
+	watch_arrived(folder);
 	return 0;
 }
 

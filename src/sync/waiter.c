@@ -22,6 +22,7 @@ void waiter_add(struct sync_account *account, struct list_node *list, struct syn
 		after = after->prev;
 	list_push(after->next, &waiter->order);
 	list_push(list, &waiter->node);
+	waiter->lenient = false;
 	waiter->queued = true;
 	if (account->waiters.next == &waiter->order)
 		pthread_cond_signal(&account->reaper_wakeup);
@@ -73,7 +74,8 @@ static void take_due(struct sync_account *account, struct list_node *done)
 			container_of(account->waiters.next, struct sync_waiter, order);
 		if (waiter->deadline_ms > now)
 			return;
-		waiter_take(waiter, result, done);
+		bool lenient = waiter->lenient && !account->stopping;
+		waiter_take(waiter, lenient ? 0 : result, done);
 	}
 }
 
