@@ -96,6 +96,7 @@ int sync_account_create(const struct sync_params *params, struct sync_account **
 	account->refresh_ms = params->refresh_ms;
 	account->offline_allowed = params->offline;
 	account->watch.move_ms = MOVE_MS;
+	account->watch.renew_ms = CLOCK_NEVER;
 	account->watch.watchdog_ms = params->watchdog_ms ? params->watchdog_ms : WATCHDOG_MS;
 	*ret = account;
 	return 0;

@@ -262,6 +262,11 @@ void folder_start_listing(struct sync_folder *folder)
 	start_listing(folder, false);
 }
 
+void folder_poll(struct sync_folder *folder)
+{
+	start_listing(folder, true);
+}
+
 /* Nobody hears of a listing before the events are set, nor while the server is away. Lock held. */
 static bool may_list(const struct sync_folder *folder)
 {
@@ -333,6 +338,11 @@ static int wait_for_listing(
 		return -ENOENT;
 	waiter_add(folder->account, list, waiter);
 	folder_start_listing(folder);
+	/* One that waits for a connected worker has somebody to hurry for now. */
+	if (folder->listing_job.patient) {
+		folder->listing_job.patient = false;
+		job_dispatch(folder->account);
+	}
 	return -EINPROGRESS;
 }
 

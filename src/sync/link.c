@@ -219,9 +219,11 @@ void link_disconnect(struct sync_account *account, struct source_session *sessio
 	link_traffic(account, session, &in, &out);
 	account->link.bytes_in += in;
 	account->link.bytes_out += out;
-	account->link.sessions--;
 	pthread_mutex_unlock(&account->lock);
 	account->source->ops->disconnect(session, polite);
+	/* Not before: until then it may be the one that is too many for the server. */
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	account->link.sessions--;
 }
 
 void link_begin_offline(struct sync_account *account, const struct source_error *error)
@@ -298,10 +300,12 @@ static enum entry enter(struct sync_account *account, bool thread, struct source
 	return ENTRY_ALONE;
 }
 
-static int attempt(
-	struct sync_account *account, struct source_session **ret, struct source_error *error)
+/* *ret_given_up: watch.given_up as it was when the attempt began. */
+static int attempt(struct sync_account *account, struct source_session **ret,
+	unsigned *ret_given_up, struct source_error *error)
 {
 	pthread_mutex_lock(&account->lock);
+	*ret_given_up = account->watch.given_up;
 	int limit_ms =
 		account->link.state == SYNC_LINK_ONLINE ? account->timeout_ms : attempt_ms(account);
 	pthread_mutex_unlock(&account->lock);
@@ -350,8 +354,11 @@ static bool succeeded(
 	return placed;
 }
 
-/* true: meanwhile the link was found lost by others: how that ends counts. */
-static bool failed(struct sync_account *account, enum entry entry, struct source_error *error)
+/*
+ * true: it is to be tried once more: meanwhile the link was found lost by others, and how that ends counts; or a watcher has made room.
+ */
+static bool failed(struct sync_account *account, enum entry entry, unsigned given_up,
+	struct source_error *error)
 {
 	struct link *link = &account->link;
 	struct list_node queued;
@@ -363,6 +370,8 @@ static bool failed(struct sync_account *account, enum entry entry, struct source
 	bool counts = !account->stopping && error->scope != SOURCE_SCOPE_CANCELLED;
 	if (counts && entry == ENTRY_FREE && link->state != SYNC_LINK_ONLINE)
 		overtaken = true;
+	else if (counts && account->watch.given_up != given_up)
+		overtaken = link->kicked = true;
 	else if (counts)
 		told = link->sessions > 0 ? stay_online(account, error)
 		                          : go_offline(account, error, &queued, &news);
@@ -384,17 +393,18 @@ int link_connect(
 	struct sync_account *account, struct source_session **ret, struct source_error *error)
 {
 	enum entry entry;
+	unsigned given_up;
 	do {
 		entry = enter(account, false, ret, error);
 		if (entry == ENTRY_REFUSED)
 			return error->err;
 		if (entry == ENTRY_GIVEN)
 			return 0;
-		if (attempt(account, ret, error) == 0) {
+		if (attempt(account, ret, &given_up, error) == 0) {
 			succeeded(account, entry, false, *ret);
 			return 0;
 		}
-	} while (failed(account, entry, error));
+	} while (failed(account, entry, given_up, error));
 	return error->err;
 }
 
@@ -404,10 +414,11 @@ static void try_again(struct sync_account *account)
 {
 	struct source_session *session = NULL;
 	struct source_error error;
+	unsigned given_up;
 	if (enter(account, true, NULL, &error) != ENTRY_ALONE)
 		return;
-	if (attempt(account, &session, &error) < 0)
-		failed(account, ENTRY_ALONE, &error);
+	if (attempt(account, &session, &given_up, &error) < 0)
+		failed(account, ENTRY_ALONE, given_up, &error);
 	else if (!succeeded(account, ENTRY_ALONE, true, session))
 		link_disconnect(account, session, true);
 }

@@ -96,6 +96,7 @@ struct watcher {
 	unsigned failures; /* own: connections lost soon after they were made */
 	unsigned refusals; /* own: watches refused in a row */
 	unsigned denials;  /* own: connections refused in a row */
+	unsigned hasty;    /* watches in a row that ended for no reason */
 };
 
 struct watch {
@@ -106,7 +107,10 @@ struct watch {
 	unsigned slots;      /* connections that are not the workers' */
 	bool notify_refused, idle_refused;
 	int64_t yielded_until_ms; /* the server grants too few connections for a watch */
+	unsigned given_up;        /* connections that were, for want of them */
 	bool all;                 /* a watch of all folders is on */
+	int64_t began_ms;         /* since then, without a gap */
+	int64_t renew_ms; /* when it is to be begun anew, for folders that have come since; CLOCK_NEVER */
 	struct sync_folder *used, *used_other; /* the folder last used; that is not INBOX */
 	int64_t polled_ms;
 };
@@ -120,6 +124,8 @@ void watch_interrupt(struct sync_account *account);
 void watch_stop(struct sync_account *account);
 /* The workers can not have a connection, and only watchers have: these give theirs up for a while. Lock held. */
 void watch_yield(struct sync_account *account);
+/* A folder has come that the watch of all may not know. Lock held. */
+void watch_arrived(struct sync_folder *folder);
 /* What they rested for may be over: there was no connection, and now there is. Lock held. */
 void watch_hasten(struct sync_account *account);
 /* Somebody asked for the folder. Lock held. */

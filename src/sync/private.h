@@ -278,6 +278,8 @@ void folder_identity(struct sync_folder *folder, uint32_t *ret_number, uint32_t 
 void folder_mark_stale(struct sync_folder *folder);
 /* Starts the listing job if it does not run. Lock held. */
 void folder_start_listing(struct sync_folder *folder);
+/* As above, where nobody waits for it: not worth a connection of its own. Lock held. */
+void folder_poll(struct sync_folder *folder);
 /*
  * The server gave nothing for a message: asks whether it lists it. -ENOENT: it does not, and the message is forgotten, if
  * number is still the folder's. -EIO: it does; of a maildrop always: nothing of it is ever forgotten. Else as session_call().

@@ -18,8 +18,8 @@
 
 /* How long a worker that was refused a further connection leaves the work to the others. */
 #define RESTING_MS 30000
-/* How long watchers take to give up their connection. */
-#define YIELDING_MS 200
+/* How long watchers may take to give up their connection; who waits for that is woken. */
+#define YIELDING_MS 3000
 /* A session unused for so long may be dead without a sign: it is tried with a part of the time first. */
 #define IDLE_MS (5 * 60 * 1000)
 
@@ -91,15 +91,19 @@ static int connect_failed(struct worker *worker, struct source_error *error)
 {
 	struct sync_account *account = worker->account;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
-	if (account->stopping || account->link.state == SYNC_LINK_OFFLINE ||
-		account->link.sessions == 0)
+	if (account->stopping || account->link.state == SYNC_LINK_OFFLINE)
 		return error->err;
+	/* The last other connection has ended since: the next attempt says how things are. */
+	if (account->link.sessions == 0)
+		return -EAGAIN;
 	if (others_connected(account)) {
 		worker->resting_until_ms = clock_now_ms() + RESTING_MS;
 		return -EAGAIN;
 	}
 	watch_yield(account);
-	worker->resting_until_ms = clock_now_ms() + YIELDING_MS;
+	/* Nobody asks before they have. */
+	for (unsigned i = 0; i < account->connections; i++)
+		account->workers[i].resting_until_ms = clock_now_ms() + YIELDING_MS;
 	return -EAGAIN;
 }
 

@@ -191,6 +191,24 @@ int survey_status(struct survey *survey, const char *name, struct source_state *
 	return err;
 }
 
+/*
+ * A server answers for the mailbox that is selected out of what the session has open, also if it is gone (Dovecot). Another is selected first, or
+ * the session ended.
+ */
+static void leave_folder(struct survey *survey, const struct sync_folder *folder)
+{
+	struct worker *worker = survey->worker;
+	struct source_error error;
+	struct source_state state;
+	if (worker->selected != folder)
+		return;
+	pthread_mutex_lock(&survey->account->lock);
+	struct sync_folder *inbox = roster_find(survey->account, "INBOX");
+	pthread_mutex_unlock(&survey->account->lock);
+	if (!inbox || inbox == folder || session_select(worker, inbox, NULL, &state, &error) < 0)
+		session_drop(worker, true);
+}
+
 /* Whether it is really gone. */
 static int look_again(struct survey *survey, struct departure *departure)
 {
@@ -200,6 +218,7 @@ static int look_again(struct survey *survey, struct departure *departure)
 		departure->leaves = true;
 		return 0;
 	}
+	leave_folder(survey, folder);
 	int err = survey_status(survey, folder->name, &state);
 	if (err == 0) {
 		log_debug("%s: the server does not list it, but has it", folder->name);
@@ -236,8 +255,7 @@ static int append_folder(struct sync_account *account, struct sync_folder *folde
 	if (err < 0)
 		return err;
 	account->folders[account->folder_count++] = folder;
-	if (account->watch.all && !(sync_folder_mailbox(folder)->flags & SOURCE_MAILBOX_NOSELECT))
-		folder->watched_ms = clock_now_ms();
+	watch_arrived(folder);
 	return 0;
 }
 

@@ -21,6 +21,7 @@
 #define LASTING_MS 10000
 #define PAUSE_MS   1000
 #define PAUSE_MAX  (60 * 1000)
+#define HASTY_MAX  3
 /* After so many connections that a kind of watch has cost it is not used any more. */
 #define DEATHS_MAX 5
 /* What was refused, or given up for want of connections, is tried again after this. */
@@ -31,6 +32,9 @@
 /* Where it tells of both: none is perfect. */
 #define SURVEY_RARELY_MS (60 * 60 * 1000)
 #define SURVEY_LATE_MS   5000
+/* How soon, and how often, a watch of all folders is begun anew for those that have come. */
+#define RENEW_MS        2000
+#define RENEW_RARELY_MS (30 * 1000)
 /* refresh=0 means that nothing is ever taken for current; it can not mean that looking never ends. */
 #define POLL_LEAST_MS 5000
 /* Folders that are in use and not watched, where others are. */
@@ -138,10 +142,10 @@ static void begin_folder(struct sync_folder *folder, bool continued)
 	struct sync_account *account = folder->account;
 	pthread_mutex_lock(&account->lock);
 	bool selectable = is_selectable(folder);
-	bool covered = continued && folder->watched_ms >= 0;
-	if (selectable && !covered)
+	/* What came since the watch was begun is covered when it is begun anew. */
+	if (selectable && !continued)
 		folder->watched_ms = clock_now_ms();
-	bool look = selectable && !covered && folder_is_shown(folder);
+	bool look = selectable && !continued && folder_is_shown(folder);
 	pthread_mutex_unlock(&account->lock);
 	if (look)
 		folder_news(folder);
@@ -177,18 +181,26 @@ static void begin_all(struct sync_account *account, bool continued)
 	bool again = account->watch.all;
 	account->watch.all = true;
 	if (!continued || !again)
+		account->watch.began_ms = clock_now_ms();
+	if (!continued || !again)
 		look_at_roster(account);
 	pthread_mutex_unlock(&account->lock);
 	for (size_t i = 0; (folder = folder_at(account, i)); i++)
 		begin_folder(folder, continued && again);
 }
 
+/*
+ * A name that nobody knows is a new folder's, or it is written in another way than LIST writes it (Dovecot 2.3 tells of names in UTF-8): then it
+ * may be any.
+ */
 static void tell_mailbox(struct sync_account *account, const char *name)
 {
 	pthread_mutex_lock(&account->lock);
 	struct sync_folder *folder = roster_find(account, name);
-	if (!folder)
+	if (!folder) {
 		roster_request(account);
+		folders_news(account, true);
+	}
 	pthread_mutex_unlock(&account->lock);
 	if (folder)
 		folder_news(folder);
@@ -240,10 +252,13 @@ static void wait_wanted(struct watcher *watcher)
 		pthread_cond_wait(&account->link.changed, &account->lock);
 }
 
-static void rest(struct watcher *watcher, int64_t ms)
+/* Workers that were refused a connection may have this one's place. Lock held. */
+static void take_over(struct sync_account *account)
 {
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&watcher->account->lock);
-	watcher->rest_until_ms = clock_now_ms() + ms;
+	account->watch.given_up++;
+	for (unsigned i = 0; i < account->connections; i++)
+		account->workers[i].resting_until_ms = 0;
+	job_dispatch(account);
 }
 
 static void drop(struct watcher *watcher, bool polite)
@@ -253,8 +268,12 @@ static void drop(struct watcher *watcher, bool polite)
 	struct source_session *session = steal_ptr(watcher->session);
 	unwatch(watcher);
 	pthread_mutex_unlock(&account->lock);
-	if (session)
-		link_disconnect(account, session, polite);
+	if (!session)
+		return;
+	link_disconnect(account, session, polite);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	if (account->watch.yielded_until_ms)
+		take_over(account);
 }
 
 /* Whether there is something to do; what the connection is not needed for, it is given up for. */
@@ -361,10 +380,51 @@ static bool aim(struct watcher *watcher, int64_t *ret_until_ms)
 	}
 	if (!target && account->watch.push != SYNC_PUSH_NOTIFY)
 		return false;
-	watcher->poked = false;
 	watcher->inside = true;
 	*ret_until_ms = clock_now_ms() + watchdog_ms - timeout_ms;
 	return true;
+}
+
+/* Whether the watch is to be begun anew although nothing was missed, as far as one knows. Lock held. */
+static bool is_stale(const struct watcher *watcher)
+{
+	return watcher->account->watch.renew_ms <= clock_now_ms() && !watcher->target;
+}
+
+/*
+ * A folder that came while a watch of all began may be left out of it: Dovecot 2.3 never tells of it then. So after folders have come the watch is begun
+ * anew, which another call in between brings about. false: the connection is lost.
+ */
+static bool renew(struct watcher *watcher)
+{
+	struct sync_account *account = watcher->account;
+	struct source_error error = {.err = -EIO};
+	struct source_state state;
+	pthread_mutex_lock(&account->lock);
+	bool stale = is_stale(watcher);
+	if (stale)
+		account->watch.renew_ms = CLOCK_NEVER;
+	pthread_mutex_unlock(&account->lock);
+	if (!stale)
+		return true;
+	int err = account->source->ops->status(watcher->session, "INBOX", &state, &error);
+	if (err == 0 || error.scope < SOURCE_SCOPE_ACCOUNT)
+		return true;
+	lost(watcher, &error);
+	return false;
+}
+
+void watch_arrived(struct sync_folder *folder)
+{
+	struct watch *watch = &folder->account->watch;
+	if (!watch->all)
+		return;
+	int64_t soon = clock_now_ms() + RENEW_MS;
+	if (watch->renew_ms == CLOCK_NEVER)
+		watch->renew_ms = soon > watch->began_ms + RENEW_RARELY_MS
+		                          ? soon
+		                          : watch->began_ms + RENEW_RARELY_MS;
+	link_wake(folder->account);
 }
 
 /* It came back: the server has answered. */
@@ -378,15 +438,25 @@ static void returned(struct watcher *watcher, int err)
 	watcher->refusals = 0;
 }
 
-/* A watch() that ends for no reason is not begun again at once. */
+/*
+ * A watch() that ends for no reason, again and again, is not begun again at once. Once is no sign: a poke may come between two of them. The
+ * connection stays.
+ */
 static void pace(struct watcher *watcher, int64_t since_ms, int64_t until_ms)
 {
-	int64_t now = clock_now_ms();
-	pthread_mutex_lock(&watcher->account->lock);
+	struct sync_account *account = watcher->account;
+	int64_t now = clock_now_ms(), end_ms = now + PAUSE_MS;
+	struct timespec end = {.tv_sec = end_ms / 1000, .tv_nsec = end_ms % 1000 * 1000000};
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	bool hasty = !watcher->poked && now < until_ms && now - since_ms < PAUSE_MS;
-	pthread_mutex_unlock(&watcher->account->lock);
-	if (hasty)
-		rest(watcher, PAUSE_MS);
+	watcher->poked = false;
+	watcher->hasty = hasty ? watcher->hasty + 1 : 0;
+	if (watcher->hasty < HASTY_MAX)
+		return;
+	while (!account->stopping && clock_now_ms() < end_ms)
+		if (pthread_cond_timedwait(&account->link.changed, &account->lock, &end) ==
+			ETIMEDOUT)
+			break;
 }
 
 static void watch_once(struct watcher *watcher)
@@ -394,7 +464,7 @@ static void watch_once(struct watcher *watcher)
 	struct sync_account *account = watcher->account;
 	struct source_error error = {.err = -EIO};
 	int64_t until_ms, since_ms = clock_now_ms();
-	if (!aim(watcher, &until_ms))
+	if (!renew(watcher) || !aim(watcher, &until_ms))
 		return;
 	const char *name = watcher->target ? watcher->target->name : NULL;
 	int err = account->source->ops->watch(
@@ -562,7 +632,7 @@ static void poll_folders(struct sync_account *account, int64_t now, int64_t inte
 			continue;
 		if (folder->watched_ms < 0 && is_selectable(folder) &&
 			now - folder->checked_ms >= interval)
-			folder_start_listing(folder);
+			folder_poll(folder);
 	}
 }
 
@@ -604,8 +674,11 @@ int64_t watch_tick(struct sync_account *account)
 		roster_request(account);
 	if (now >= account->roster.patient_ms)
 		roster_hurry(account);
+	if (now >= watch->renew_ms && watch->all && !watch->watchers[0].poked)
+		poke(&watch->watchers[0]);
 	int64_t dues[] = {watch->polled_ms + interval, account->roster.due_ms,
 		account->roster.patient_ms, account->roster.asked_ms + survey_interval(account),
+		watch->renew_ms > now ? watch->renew_ms : CLOCK_NEVER,
 		watch->yielded_until_ms ? watch->yielded_until_ms : CLOCK_NEVER};
 	for (size_t i = 0; i < sizeof(dues) / sizeof(*dues); i++)
 		due = dues[i] < due ? dues[i] : due;

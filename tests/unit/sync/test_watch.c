@@ -151,6 +151,7 @@ static void test_news_during_a_listing(void **state)
 	fixture_inbox(f);
 	wait_for(is_watched(f, "INBOX"));
 	assert_int_equal(refresh(fixture_folder(f, "INBOX")), 0);
+	wait_for(jobs(f) == 0);
 	unsigned before = selects(f);
 	FAKE_SET(&f->fake, hold_rows, true);
 	deliver(f, 0);
@@ -245,6 +246,28 @@ static void test_asked_for_a_sign(void **state)
 	wait_for(!is_watched(f, "INBOX"));
 	FAKE_SET(&f->fake, blackhole, false);
 	wait_for(is_watched(f, "INBOX"));
+}
+
+/* Asked again and again, also between two watches: the connection is kept, and nobody takes it for a watch that will not last. */
+static void test_asked_often(void **state)
+{
+	struct fixture *f = *state;
+	start(f, SOURCE_CAN_NOTIFY, 4);
+	fixture_inbox(f);
+	wait_for(is_watched(f, "INBOX"));
+	unsigned disconnects = fake_counts(&f->fake).disconnects;
+	for (int i = 0; i < 300; i++) {
+		pthread_mutex_lock(&f->account->lock);
+		watch_suspect(f->account);
+		pthread_mutex_unlock(&f->account->lock);
+		if (i % 3 == 0)
+			sched_yield();
+	}
+	sleep_ms(50);
+	assert_int_equal(fake_counts(&f->fake).disconnects, disconnects);
+	wait_for(is_watched(f, "INBOX"));
+	deliver(f, 0);
+	wait_for(told_has(f->told, 4, NULL));
 }
 
 /* INBOX, and the folder last used. */
@@ -422,9 +445,11 @@ static void test_lost_and_list(void **state)
 	wait_for(fake_counts(&f->fake).lists == lists + 1);
 	fake_tell(&f->fake, SOURCE_EVENT_LIST, NULL);
 	wait_for(fake_counts(&f->fake).lists == lists + 2);
-	/* A name that nobody knows is a reason to ask which there are. */
+	/* A name that nobody knows is a reason to ask which there are; and it may be any of those that are known. */
+	deliver_silently(f, 0);
 	fake_tell(&f->fake, SOURCE_EVENT_MAILBOX, "Unknown");
 	wait_for(fake_counts(&f->fake).lists == lists + 3);
+	wait_for(told_has(f->told, 5, NULL));
 }
 
 /* The server grants one connection less than there are: the watch gives way, and polling goes on. */
@@ -504,6 +529,7 @@ int main(void)
 		TEST(test_watchdog),
 		TEST(test_silent_death),
 		TEST(test_asked_for_a_sign),
+		TEST(test_asked_often),
 		TEST(test_idle),
 		TEST(test_idle_moves),
 		TEST(test_idle_with_two),
