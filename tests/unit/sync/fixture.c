@@ -213,11 +213,12 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 	return remove(path);
 }
 
-static char *patterns[8];
+enum { PATTERNS = 64 };
+static char *patterns[PATTERNS];
 
 static void patterns_free(void)
 {
-	for (size_t i = 0; i < sizeof(patterns) / sizeof(*patterns); i++) {
+	for (size_t i = 0; i < PATTERNS; i++) {
 		free(patterns[i]);
 		patterns[i] = NULL;
 	}
@@ -351,8 +352,9 @@ char *pattern(size_t len)
 {
 	char *data = malloc(len + 1);
 	size_t slot = 0;
-	while (patterns[slot])
+	while (slot < PATTERNS && patterns[slot])
 		slot++;
+	assert_true(slot < PATTERNS);
 	patterns[slot] = data;
 	uint64_t x = 88172645463325252u;
 	for (size_t i = 0; i < len; i++) {
