@@ -323,6 +323,8 @@ void folder_listing_ended(struct sync_folder *folder, int err)
 	/* The worker that calls this is free in a moment, and the best one; another would have to connect. */
 	if (err == 0 && folder->dirty && may_list(folder))
 		start_listing(folder, true);
+	else if (err < 0 && folder->watched_ms >= 0)
+		watch_retry(folder->account);
 }
 
 void folder_bury(struct sync_folder *folder)

@@ -126,6 +126,18 @@ void watch_stop(struct sync_account *account);
 void watch_yield(struct sync_account *account);
 /* A folder has come that the watch of all may not know. Lock held. */
 void watch_arrived(struct sync_folder *folder);
+/* Whether a watch may tell of it: it is there, and holds messages. Lock held. */
+bool watch_covers(const struct sync_folder *folder);
+
+/* --- poll.c --- */
+
+/* A listing failed: what is left to be looked at is looked at again soon. Lock held. */
+void watch_retry(struct sync_account *account);
+/* Lists what is in use and not watched, or was not looked at to the end. Lock held. */
+void poll_folders(struct sync_account *account, int64_t now, int64_t interval);
+/* Milliseconds between that, and between looks at the list of folders. Lock held. */
+int64_t poll_interval(const struct sync_account *account);
+int64_t survey_interval(const struct sync_account *account);
 /* What they rested for may be over: there was no connection, and now there is. Lock held. */
 void watch_hasten(struct sync_account *account);
 /* Somebody asked for the folder. Lock held. */

@@ -238,14 +238,35 @@ static int change_identity(struct listing *listing, uint32_t number)
 	return store_mailbox_put(listing->account->store, listing->folder->name, known);
 }
 
+/* Another mailbox has the name, with the same UIDVALIDITY by chance: its UIDs are other messages. */
+static bool is_another(const struct listing *listing)
+{
+	const struct store_mailbox *known = &listing->known;
+	uint64_t id = listing->state.mailbox_id;
+	return known->uidvalidity == listing->state.uidvalidity && known->mailbox_id && id &&
+	       known->mailbox_id != id;
+}
+
+/* The number of what the folder is now: one that no other messages have had, because the kernel may still have pages of those. */
+static int new_number(struct listing *listing, uint32_t *ret)
+{
+	_cleanup_str_ struct str name = STR_INIT;
+	str_append_cstr(&name, listing->folder->name);
+	if (is_another(listing))
+		str_printf(&name, "\1%016llx", (unsigned long long)listing->state.mailbox_id);
+	if (str_error(&name) < 0)
+		return -ENOMEM;
+	return store_number(listing->account->store, listing->account->name, STORE_NUMBER_FOLDER,
+		name.data, listing->state.uidvalidity, ret);
+}
+
 /* The folder was never listed, or the server has renumbered it. */
 static int list_anew(struct listing *listing)
 {
 	struct store_mailbox *known = &listing->known;
 	uint32_t number;
 
-	int err = store_number(listing->account->store, listing->account->name, STORE_NUMBER_FOLDER,
-		listing->folder->name, listing->state.uidvalidity, &number);
+	int err = new_number(listing, &number);
 	if (err < 0)
 		return err;
 	/* What was left to be carried into the numbers that end now. */
@@ -273,7 +294,8 @@ static void begin(struct listing *listing)
 static int list_selected(struct listing *listing)
 {
 	const struct store_mailbox *known = &listing->known;
-	if (!known->folder || known->uidvalidity != listing->state.uidvalidity)
+	if (!known->folder || known->uidvalidity != listing->state.uidvalidity ||
+		is_another(listing))
 		return list_anew(listing);
 	return known->complete ? list_changes(listing) : list_rest(listing);
 }

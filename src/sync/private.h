@@ -86,6 +86,8 @@ struct worker {
 
 /* Puts a job that is not busy into its queue and sets busy. Lock held. */
 void job_queue(struct sync_account *account, struct job *job);
+/* Whether it waits in the queue of its class: one that was taken out to be failed does not. Lock held. */
+bool job_is_queued(struct sync_account *account, const struct job *job);
 /* As above for a job that may be busy: one that is queued or runs in a lower class is raised to this one. Lock held. */
 void job_want(struct sync_account *account, struct job *job, enum job_class class);
 /* Moves all queued jobs to list; those of the background only if the account stops. Lock held. */

@@ -316,20 +316,10 @@ int renames_find(struct survey *survey)
 
 /* --- What is stored --- */
 
-/* Whether a worker runs its listing. Lock held. */
-static bool is_listing(const struct sync_folder *folder)
-{
-	const struct sync_account *account = folder->account;
-	for (unsigned i = 0; i < account->connections; i++)
-		if (account->workers[i].job == &folder->listing_job)
-			return true;
-	return false;
-}
-
 /* Takes a listing that waits out of its queue. Lock held; true: it is to be failed. */
 static bool unqueue(struct sync_folder *folder)
 {
-	if (!folder->listing_job.busy || is_listing(folder))
+	if (!folder->listing_job.busy || !job_is_queued(folder->account, &folder->listing_job))
 		return false;
 	list_remove(&folder->listing_job.node);
 	return true;

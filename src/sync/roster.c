@@ -13,6 +13,8 @@
 #include "mailfs/util/log.h"
 
 #define PATIENT_MS 500
+/* A look that failed is made again after this. */
+#define RETRY_MS 5000
 
 struct roster_job {
 	struct job job;
@@ -152,6 +154,8 @@ static void done(struct roster_job *roster_job, int64_t began_ms, int err, struc
 	waiter_take_all(&account->roster.waiters, account->stopping ? err : 0, woken);
 	if (again && err == 0)
 		roster_request(account);
+	else if (err < 0 && !account->stopping)
+		account->roster.due_ms = clock_now_ms() + RETRY_MS;
 }
 
 static int run(struct job *job, struct worker *worker)

@@ -18,6 +18,8 @@
 #define FOLDERS_MAX 100000
 /* A folder that the server neither lists nor has, but for a reason that it does not tell, goes after so many surveys. */
 #define MISSED_MAX 2
+/* More than so many folders, and more than half of them, do not leave at once. */
+#define EXODUS_MIN 3
 
 /* --- What is listed --- */
 
@@ -286,7 +288,7 @@ static void forget_stored(struct survey *survey, const struct departure *departu
 {
 	struct store *store = survey->account->store;
 	const char *name = departure->folder->name;
-	if (!departure->confirmed || !rename_quiet(departure->folder))
+	if (!departure->confirmed || survey->exodus || !rename_quiet(departure->folder))
 		return;
 	int err = departure->state.folder ? store_folder_remove(store, departure->state.folder) : 0;
 	if (err == 0 && departure->state.former)
@@ -295,6 +297,20 @@ static void forget_stored(struct survey *survey, const struct departure *departu
 		err = store_mailbox_remove(store, name);
 	if (err < 0)
 		log_warning("%s: it is gone, but stays in the store: %s", name, strerror(-err));
+}
+
+/*
+ * A server that has lost its disk may well list the INBOX alone, and say of each folder that there is none. So many at once are not shown any more,
+ * but what is stored of them stays, for when they come back.
+ */
+static bool is_exodus(const struct survey *survey)
+{
+	size_t leaving = 0;
+	for (size_t i = 0; i < survey->departure_count; i++) {
+		const struct departure *departure = &survey->departures[i];
+		leaving += departure->leaves && !departure->heir && departure->state.folder;
+	}
+	return leaving > EXODUS_MIN && leaving > survey->known_count / 2;
 }
 
 static void apply_departure(struct survey *survey, const struct departure *departure)
@@ -335,6 +351,7 @@ static int apply(struct survey *survey)
 		err = apply_arrival(survey, &survey->arrivals[i]);
 	if (err == 0)
 		err = apply_attributes(survey);
+	survey->exodus = is_exodus(survey);
 	for (size_t i = survey->departure_count; err == 0 && i > 0; i--)
 		apply_departure(survey, &survey->departures[i - 1]);
 	return err;

@@ -39,6 +39,7 @@ struct survey {
 	unsigned looks; /* STATUS and proofs that were asked for */
 	bool quiet;     /* the account starts: nobody is told */
 	bool changed;
+	bool exodus; /* most of the folders leave at once: what is stored of them stays */
 	struct source_error error;
 };
 

@@ -25,20 +25,12 @@
 /* After so many connections that a kind of watch has cost it is not used any more. */
 #define DEATHS_MAX 5
 /* What was refused, or given up for want of connections, is tried again after this. */
-#define REFUSED_MS (60 * 1000)
-#define YIELD_MS   (10 * 60 * 1000)
-/* Where a watch tells of the folders' messages but not of the folders. */
-#define SURVEY_MS (5 * 60 * 1000)
-/* Where it tells of both: none is perfect. */
-#define SURVEY_RARELY_MS (60 * 60 * 1000)
-#define SURVEY_LATE_MS   5000
+#define REFUSED_MS     (60 * 1000)
+#define YIELD_MS       (10 * 60 * 1000)
+#define SURVEY_LATE_MS 5000
 /* How soon, and how often, a watch of all folders is begun anew for those that have come. */
 #define RENEW_MS        2000
 #define RENEW_RARELY_MS (30 * 1000)
-/* refresh=0 means that nothing is ever taken for current; it can not mean that looking never ends. */
-#define POLL_LEAST_MS 5000
-/* Folders that are in use and not watched, where others are. */
-#define POLL_BESIDE_MS (60 * 1000)
 /* How long a watcher has for a polite end. */
 #define STOP_MS 1000
 
@@ -117,7 +109,7 @@ static bool is_wanted(const struct watcher *watcher)
 
 /* --- Which folders are watched --- */
 
-static bool is_selectable(const struct sync_folder *folder)
+bool watch_covers(const struct sync_folder *folder)
 {
 	return !folder->gone && !(sync_folder_mailbox(folder)->flags & SOURCE_MAILBOX_NOSELECT);
 }
@@ -141,7 +133,7 @@ static void begin_folder(struct sync_folder *folder, bool continued)
 {
 	struct sync_account *account = folder->account;
 	pthread_mutex_lock(&account->lock);
-	bool selectable = is_selectable(folder);
+	bool selectable = watch_covers(folder);
 	/* What came since the watch was begun is covered when it is begun anew. */
 	if (selectable && !continued)
 		folder->watched_ms = clock_now_ms();
@@ -193,13 +185,26 @@ static void begin_all(struct sync_account *account, bool continued)
  * A name that nobody knows is a new folder's, or it is written in another way than LIST writes it (Dovecot 2.3 tells of names in UTF-8): then it
  * may be any.
  */
+/* Not without end, where a server tells of a name that it does not list. Lock held. */
+static void ask_for_roster(struct sync_account *account)
+{
+	struct roster *roster = &account->roster;
+	if (clock_now_ms() - roster->asked_ms >= SURVEY_LATE_MS) {
+		roster_request(account);
+		return;
+	}
+	if (roster->due_ms == CLOCK_NEVER)
+		roster->due_ms = roster->asked_ms + SURVEY_LATE_MS;
+	link_wake(account);
+}
+
 static void tell_mailbox(struct sync_account *account, const char *name)
 {
 	pthread_mutex_lock(&account->lock);
 	struct sync_folder *folder = roster_find(account, name);
 	if (!folder) {
-		roster_request(account);
-	} else if (account->watch.all && folder->watched_ms < 0 && is_selectable(folder)) {
+		ask_for_roster(account);
+	} else if (account->watch.all && folder->watched_ms < 0 && watch_covers(folder)) {
 		folder->watched_ms = clock_now_ms();
 	}
 	pthread_mutex_unlock(&account->lock);
@@ -634,36 +639,6 @@ void watch_used(struct sync_folder *folder)
 	pthread_cond_broadcast(&account->link.changed);
 	if (follow(account, folder->used_ms) != CLOCK_NEVER)
 		link_wake(account);
-}
-
-/* Lists what is in use and not watched. Lock held. */
-static void poll_folders(struct sync_account *account, int64_t now, int64_t interval)
-{
-	for (size_t i = 0; i < account->folder_count; i++) {
-		struct sync_folder *folder = account->folders[i];
-		bool used = folder->used_ms && now - folder->used_ms < SYNC_RECENT_MS;
-		if (!folder_is_shown(folder) || (!used && !folder_is_inbox(folder)))
-			continue;
-		if (folder->watched_ms < 0 && is_selectable(folder) &&
-			now - folder->checked_ms >= interval)
-			folder_poll(folder);
-	}
-}
-
-/* Lock held. */
-static int64_t poll_interval(const struct sync_account *account)
-{
-	int64_t refresh_ms = account->refresh_ms > 0 ? account->refresh_ms : POLL_LEAST_MS;
-	if (account->watch.push == SYNC_PUSH_POLL || refresh_ms > POLL_BESIDE_MS)
-		return refresh_ms;
-	return POLL_BESIDE_MS;
-}
-
-static int64_t survey_interval(const struct sync_account *account)
-{
-	if (account->watch.push == SYNC_PUSH_POLL)
-		return poll_interval(account);
-	return account->watch.all ? SURVEY_RARELY_MS : SURVEY_MS;
 }
 
 int64_t watch_tick(struct sync_account *account)

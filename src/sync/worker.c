@@ -158,8 +158,7 @@ bool job_is_in_the_way(const struct worker *worker)
 	return false;
 }
 
-/* Whether it waits in the queue of its class: one that was taken out to be failed does not. Lock held. */
-static bool job_is_queued(struct sync_account *account, const struct job *job)
+bool job_is_queued(struct sync_account *account, const struct job *job)
 {
 	struct list_node *pos, *tmp;
 	list_for_each(pos, tmp, &account->queues[job->class]) if (pos == &job->node) return true;
