@@ -79,13 +79,15 @@ def test_second_listing(proxied):
     proxied.deliver("Other", [b"Subject: %d\r\n\r\nbody\r\n" % n for n in range(500)])
     with proxied.mount("refresh=3", port=proxied.proxy.port) as mount:
         first = ls(mount)
+        proxied.server.forget_commands(proxied.name)
         proxied.proxy.reset_counts()
         assert ls(mount) == first
-        assert proxied.proxy.total == 0
+        # The watch, which has just begun, may look at the list of folders; nothing else is asked.
+        assert not [command for command in proxied.commands() if command.startswith(("SELECT", "EXAMINE", "UID"))]
         time.sleep(3.1)
         assert ls(mount) == first
         # Two folders, 500 messages: a flag scan of each would be more than 30 bytes for each message.
-        assert 0 < proxied.proxy.total <= 16 * 1024
+        assert proxied.proxy.total <= 16 * 1024
 
 
 def test_second_mount_lists_from_the_store(proxied):
