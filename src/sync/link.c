@@ -31,7 +31,7 @@
 /* A login that was refused is not repeated before: servers lock accounts, and people who try. */
 #define REFUSED_MS (15 * 60 * 1000)
 /* The first attempts after a loss; somebody is waiting for them. */
-#define SHORT_MS       10000
+#define SHORT_MS       5000
 #define SHORT_ATTEMPTS 2
 #define SIGN_MS        4000
 
@@ -42,11 +42,14 @@ static int shorter(int a, int b)
 	return a < b ? a : b;
 }
 
-/* How long an attempt may take. Slow servers get more once it is clear that nobody is waiting. Lock held. */
+/*
+ * How long an attempt may take. Slow servers get more once it is clear that nobody is waiting; but not each time, because the network may come back in the
+ * middle of an attempt that is lost, and then nobody hears of it before its end. Lock held.
+ */
 static int attempt_ms(const struct sync_account *account)
 {
 	bool quick = account->link.state == SYNC_LINK_CONNECTING ||
-	             account->link.failures < SHORT_ATTEMPTS;
+	             account->link.failures < SHORT_ATTEMPTS || account->link.failures % 2;
 	return quick ? shorter(account->timeout_ms, SHORT_MS) : account->timeout_ms;
 }
 
