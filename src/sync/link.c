@@ -30,10 +30,10 @@
 #define PACE_MAX 60
 /* A login that was refused is not repeated before: servers lock accounts, and people who try. */
 #define REFUSED_MS (15 * 60 * 1000)
-/* The first attempts after a loss; somebody is waiting for them. */
-#define SHORT_MS       5000
-#define SHORT_ATTEMPTS 2
-#define SIGN_MS        4000
+/* Of most attempts. Each so-manieth has the whole time-out. */
+#define SHORT_MS   5000
+#define LONG_EVERY 4
+#define SIGN_MS    4000
 
 /* --- Time and figures --- */
 
@@ -49,7 +49,7 @@ static int shorter(int a, int b)
 static int attempt_ms(const struct sync_account *account)
 {
 	bool quick = account->link.state == SYNC_LINK_CONNECTING ||
-	             account->link.failures < SHORT_ATTEMPTS || account->link.failures % 2;
+	             account->link.failures % LONG_EVERY != LONG_EVERY - 1;
 	return quick ? shorter(account->timeout_ms, SHORT_MS) : account->timeout_ms;
 }
 
@@ -303,14 +303,19 @@ static enum entry enter(struct sync_account *account, bool thread, struct source
 	return ENTRY_ALONE;
 }
 
+/* Whether there is a connection of which nobody doubts that it lives. Lock held. */
+static bool is_sure(const struct sync_account *account)
+{
+	return account->link.state == SYNC_LINK_ONLINE && account->link.check_ms == CLOCK_NEVER;
+}
+
 /* *ret_given_up: watch.given_up as it was when the attempt began. */
 static int attempt(struct sync_account *account, struct source_session **ret,
 	unsigned *ret_given_up, struct source_error *error)
 {
 	pthread_mutex_lock(&account->lock);
 	*ret_given_up = account->watch.given_up;
-	int limit_ms =
-		account->link.state == SYNC_LINK_ONLINE ? account->timeout_ms : attempt_ms(account);
+	int limit_ms = is_sure(account) ? account->timeout_ms : attempt_ms(account);
 	pthread_mutex_unlock(&account->lock);
 	*error = (struct source_error){.scope = SOURCE_SCOPE_ACCOUNT, .err = -EIO};
 	int err = account->source->ops->connect(
