@@ -12,6 +12,9 @@
 #include "mailfs/util/clock.h"
 
 /* 0, or -EPIPE: nobody reads it. Each line goes out at once, into pipes too. */
+#define END_LOOKS    10
+#define END_PAUSE_MS 50
+
 static int print(const struct ctl_args *args, const json_t *event, bool terminal)
 {
 	_cleanup_str_ struct str line = STR_INIT;
@@ -46,12 +49,15 @@ static int fail_lost(const char *root)
 /* The connection is over: with the mount, or because it could not wait any longer for us. */
 static int end(const struct ctl_mount *mount)
 {
-	__attribute__((cleanup(ctl_link_close))) struct ctl_link again = CTL_LINK_INIT;
-	_cleanup_str_ struct str why = STR_INIT;
-
-	if (ctl_link_open(&again, mount->socket, mount->root, &why) == CTL_EXIT_OK)
-		return fail_lost(mount->root);
-	return fail(mount->root, "the mount has ended", CTL_EXIT_OK);
+	/* A process that is being killed still takes connections for a moment. */
+	for (int i = 0; i < END_LOOKS; i++) {
+		__attribute__((cleanup(ctl_link_close))) struct ctl_link again = CTL_LINK_INIT;
+		_cleanup_str_ struct str why = STR_INIT;
+		if (ctl_link_open(&again, mount->socket, mount->root, &why) != CTL_EXIT_OK)
+			return fail(mount->root, "the mount has ended", CTL_EXIT_OK);
+		usleep(END_PAUSE_MS * 1000);
+	}
+	return fail_lost(mount->root);
 }
 
 static int follow(const struct ctl_args *args, struct ctl_link *link, const struct ctl_mount *mount)

@@ -79,6 +79,8 @@ def test_second_listing(proxied):
     proxied.deliver("Other", [b"Subject: %d\r\n\r\nbody\r\n" % n for n in range(500)])
     with proxied.mount("refresh=3", port=proxied.proxy.port) as mount:
         first = ls(mount)
+        eventually(lambda: proxied.commands("NOTIFY SET"))
+        time.sleep(0.7)  # the watch has begun, and what is shown is looked at once more
         proxied.server.forget_commands(proxied.name)
         proxied.proxy.reset_counts()
         assert ls(mount) == first
