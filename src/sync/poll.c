@@ -11,10 +11,8 @@
 #define POLL_BESIDE_MS (60 * 1000)
 /* A listing that failed is made again after this. */
 #define RETRY_MS 5000
-/* Where a watch tells of the folders' messages but not of the folders. */
+/* IDLE tells of no folders, and NOTIFY not of all: Dovecot says nothing when one is deleted that a session has selected. */
 #define SURVEY_MS (5 * 60 * 1000)
-/* Where it tells of both: none is perfect. */
-#define SURVEY_RARELY_MS (60 * 60 * 1000)
 
 void poll_folders(struct sync_account *account, int64_t now, int64_t interval)
 {
@@ -40,9 +38,7 @@ int64_t poll_interval(const struct sync_account *account)
 
 int64_t survey_interval(const struct sync_account *account)
 {
-	if (account->watch.push == SYNC_PUSH_POLL)
-		return poll_interval(account);
-	return account->watch.all ? SURVEY_RARELY_MS : SURVEY_MS;
+	return account->watch.push == SYNC_PUSH_POLL ? poll_interval(account) : SURVEY_MS;
 }
 
 void watch_retry(struct sync_account *account)
