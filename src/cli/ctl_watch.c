@@ -11,10 +11,11 @@
 #include "ctl_text.h"
 #include "mailfs/util/clock.h"
 
-/* 0, or -EPIPE: nobody reads it. Each line goes out at once, into pipes too. */
+/* How often, and how long apart, it is looked whether the mount has ended. */
 #define END_LOOKS    10
 #define END_PAUSE_MS 50
 
+/* 0, or -EPIPE: nobody reads it. Each line goes out at once, into pipes too. */
 static int print(const struct ctl_args *args, const json_t *event, bool terminal)
 {
 	_cleanup_str_ struct str line = STR_INIT;

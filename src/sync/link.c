@@ -30,7 +30,7 @@
 #define PACE_MAX 60
 /* A login that was refused is not repeated before: servers lock accounts, and people who try. */
 #define REFUSED_MS (15 * 60 * 1000)
-/* Of most attempts. Each so-manieth has the whole time-out. */
+/* Of an attempt to connect; but each fourth has the whole time-out. */
 #define SHORT_MS   5000
 #define LONG_EVERY 4
 #define SIGN_MS    4000

@@ -181,11 +181,7 @@ static void begin_all(struct sync_account *account, bool continued)
 		begin_folder(folder, continued && again);
 }
 
-/*
- * A name that nobody knows is a new folder's, or it is written in another way than LIST writes it (Dovecot 2.3 tells of names in UTF-8): then it
- * may be any.
- */
-/* Not without end, where a server tells of a name that it does not list. Lock held. */
+/* A name that nobody knows is a new folder's, or one that the server does not list: it is not asked about without end. Lock held. */
 static void ask_for_roster(struct sync_account *account)
 {
 	struct roster *roster = &account->roster;
@@ -198,6 +194,7 @@ static void ask_for_roster(struct sync_account *account)
 	link_wake(account);
 }
 
+/* The first news of a folder that has come since the watch began shows that it is watched, too. */
 static void tell_mailbox(struct sync_account *account, const char *name)
 {
 	pthread_mutex_lock(&account->lock);
