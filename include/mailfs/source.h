@@ -87,6 +87,8 @@ enum source_ability {
 		1 << 1, /* RFC 7162: select() takes a source_resync; enabled in this session */
 	SOURCE_CAN_IDLE = 1 << 2,   /* RFC 2177: watch() of one mailbox */
 	SOURCE_CAN_NOTIFY = 1 << 3, /* RFC 5465: watch() of all */
+	SOURCE_CAN_COMPRESS =
+		1 << 4, /* RFC 4978: compress(), which this session has not done yet */
 };
 
 /* Which columns of a listing are asked for. */
@@ -161,6 +163,43 @@ struct source_event {
 };
 typedef void source_event_fn(void *arg, const struct source_event *event);
 
+/* What one command of bulk() asks for: whole messages, or a piece of one. */
+struct source_bulk_set {
+	const uint32_t *uids;    /* ascending, each once; valid until next() is called again */
+	size_t count;            /* at most SOURCE_BULK_UIDS */
+	uint64_t offset, length; /* count 1: a piece of that message; length 0: whole messages */
+	uint64_t
+		limit_bytes; /* no message of the set can have more; one that has costs the connection */
+};
+#define SOURCE_BULK_UIDS 1000
+
+/*
+ * Who asks for many messages at a time and takes them as they come. Calls are made on the thread of bulk(). What is told of a message
+ * lies between begin() and end(); messages come in any order, of several sets one set after the other.
+ */
+struct source_bulk {
+	void *arg;
+	/*
+	 * What to ask for next. Called whenever a command can be sent without waiting for the one before: at the start until two are under
+	 * way, then after each message and each answer. false: nothing now. Once it gives nothing and all is answered, bulk() returns.
+	 */
+	bool (*next)(void *arg, struct source_bulk_set *ret);
+	/*
+	 * A message, or the piece that begins at offset; size_bytes will follow. The UID is one of those that were asked for and not answered
+	 * yet. A negative errno: its bytes are passed over, and no data(), no end() of it is told.
+	 */
+	int (*begin)(void *arg, uint32_t uid, uint64_t offset, uint64_t size_bytes);
+	/* Valid during the call. The size is the stream's: up to 64 KiB. */
+	void (*data)(void *arg, const char *data, size_t len);
+	/* whole: the response was understood to its end; false: nothing of what was told of this message counts. */
+	void (*end)(void *arg, bool whole);
+	/*
+	 * The oldest set is answered. 0: what did not come of it is not there, or came in a form that is not taken here (ask again with body()). A
+	 * negative errno: the server refused it, what came of it counts all the same.
+	 */
+	void (*answered)(void *arg, int err);
+};
+
 struct source_ops {
 	/*
 	 * Connects, secures and logs in. 0: *ret is a session to be ended with disconnect().
@@ -229,6 +268,20 @@ struct source_ops {
 	int (*body)(struct source_session *session, uint32_t uid, const char *section,
 		uint64_t offset, uint64_t length, uint64_t limit_bytes, struct str *out,
 		struct source_error *error);
+
+	/*
+	 * Whole messages, many with one command, the next command written before the last is drained, never setting \Seen. What arrives is handed on
+	 * at once: no message is held in memory. Returns 0 when all is answered; after an error with SOURCE_SCOPE_ACCOUNT the sets that were not
+	 * answered are lost, and a message that had begun is ended (whole = false) before. The time-out is for each moment without progress,
+	 * not for the whole. NULL: the source can not. Blocks: network.
+	 */
+	int (*bulk)(struct source_session *session, const struct source_bulk *bulk,
+		struct source_error *error);
+	/*
+	 * From now on both sides deflate (COMPRESS=DEFLATE). -EOPNOTSUPP (SOURCE_SCOPE_MESSAGE): the server does not, and abilities() tells so; the session
+	 * goes on without. traffic() counts the bytes on the wire. NULL: the source can not. Blocks: network.
+	 */
+	int (*compress)(struct source_session *session, struct source_error *error);
 
 	/*
 	 * Waits for the server's news and tells fn of them, on the calling thread, until until_ms (monotonic), or poke(); then

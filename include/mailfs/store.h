@@ -159,6 +159,18 @@ uint64_t store_body_held(const struct store_body *body, uint64_t offset);
 /* Forgets all bytes, and the true length. */
 int store_body_drop(struct store_body *body);
 
+/* A message whose body is not whole here. */
+struct store_missing {
+	uint32_t uid;
+	uint64_t size_bytes; /* as listed, or as corrected; UINT64_MAX: not known */
+};
+/*
+ * Up to max messages of the folder, from UID first on (ascending) or downwards from it, whose body (section "") is not whole; *count: how many. What
+ * was written whole counts as such as soon as store_body_write() and store_body_set_size() have returned, recorded or not.
+ */
+int store_bodies_missing(struct store *store, uint32_t folder, uint32_t first, bool ascending,
+	struct store_missing *ret, size_t max, size_t *count);
+
 /*
  * --- How much is kept, in a STORE_CACHE ---
  *

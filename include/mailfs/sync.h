@@ -164,7 +164,7 @@ struct sync_status {
 	unsigned connections;         /* that are open now, the watching ones included */
 	uint64_t bytes_in, bytes_out; /* on the wire, since the mount */
 	uint64_t reconnects;
-	unsigned demand, bulk, background; /* jobs that wait or run */
+	unsigned demand, bulk, ahead, background; /* jobs that wait or run */
 	struct sync_progress
 		pinning; /* of what is pinned and not here yet; done: nothing is missing */
 };

@@ -237,7 +237,8 @@ static void put_jobs(const json_t *status, struct str *out)
 {
 	const json_t *jobs = json_object_get(status, "jobs");
 	static const char *const kinds[][2] = {{"demand", "that somebody waits for"},
-		{"bulk", "of listings"}, {"background", "in the background"}};
+		{"bulk", "of listings"}, {"ahead", "ahead of readers"},
+		{"background", "in the background"}};
 	bool first = true;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
 		uint64_t count = number_of(jobs, kinds[i][0]);

@@ -206,7 +206,7 @@ static int command_progress(struct request *request)
 	answer_string(answer, answer->root, "state", status_link_name(status.link));
 	answer_string(answer, answer->root, "trouble", *status.trouble ? status.trouble : NULL);
 	answer_number(answer, answer->root, "jobs",
-		(uint64_t)status.demand + status.bulk + status.background);
+		(uint64_t)status.demand + status.bulk + status.ahead + status.background);
 	answer_number(answer, answer->root, "bytes", status.pinning.bytes);
 	answer_put(answer, answer->root, "full", json_boolean(usage.full));
 	return 0;

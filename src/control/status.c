@@ -154,6 +154,7 @@ static void put_connection(struct answer *answer, const struct sync_status *stat
 	object = answer_object(answer, answer->root, "jobs");
 	answer_number(answer, object, "demand", status->demand);
 	answer_number(answer, object, "bulk", status->bulk);
+	answer_number(answer, object, "ahead", status->ahead);
 	answer_number(answer, object, "background", status->background);
 	object = answer_object(answer, answer->root, "pinning");
 	answer_number(answer, object, "messages", status->pinning.messages);

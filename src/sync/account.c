@@ -387,6 +387,7 @@ void sync_account_status(struct sync_account *account, struct sync_status *ret)
 		.reconnects = link->reconnects,
 		.demand = count_jobs(account, JOB_DEMAND),
 		.bulk = count_jobs(account, JOB_BULK),
+		.ahead = count_jobs(account, JOB_AHEAD),
 		.background = count_jobs(account, JOB_BACKGROUND),
 		.pinning = pinning};
 	if (link->state != SYNC_LINK_ONLINE)

@@ -36,8 +36,11 @@ struct worker;
 
 /* --- Jobs (worker.c) --- */
 
-/* Somebody is blocked on a few bytes; a whole listing is to be fetched; nobody waits for it (pins). */
-enum job_class { JOB_DEMAND, JOB_BULK, JOB_BACKGROUND, JOB_CLASSES };
+/*
+ * Somebody is blocked on a few bytes; a whole listing is to be fetched; a reader who walks a folder will want it next; nobody waits for it
+ * (pins).
+ */
+enum job_class { JOB_DEMAND, JOB_BULK, JOB_AHEAD, JOB_BACKGROUND, JOB_CLASSES };
 
 /* Something for a worker to do; a member of what it is done for, which it keeps alive while busy. */
 struct job {

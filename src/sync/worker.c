@@ -84,9 +84,9 @@ static bool class_allowed(const struct sync_account *account, enum job_class cla
 		usable += worker_usable(worker, now);
 		counts[worker->class] += worker->job != NULL;
 	}
-	unsigned bulk = counts[JOB_BULK], background = counts[JOB_BACKGROUND];
+	unsigned bulk = counts[JOB_BULK] + counts[JOB_AHEAD], background = counts[JOB_BACKGROUND];
 	/* One is left for who waits, unless there is only one. */
-	if (class == JOB_BULK)
+	if (class == JOB_BULK || class == JOB_AHEAD)
 		return bulk + 1 < usable || bulk == 0;
 	if (class == JOB_BACKGROUND)
 		return background == 0 && account->link.state != SYNC_LINK_OFFLINE &&
