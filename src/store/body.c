@@ -144,6 +144,15 @@ bool body_skip_open(struct store *store, uint64_t id, const char *section)
 	return body != NULL;
 }
 
+int body_open_whole(struct store *store, uint64_t id, const char *section)
+{
+	struct store_body *body = find(store, id, section);
+	if (!body)
+		return -ENOENT;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->lock);
+	return body_is_whole(body);
+}
+
 /* The map, and its checksums; where they can not be understood, or do not fit together, nothing is held. */
 static int parse(struct store_body *body, sqlite3_stmt *statement)
 {

@@ -143,6 +143,9 @@ bool body_is_open(struct store *store, uint64_t id, const char *section);
 /* The same; an open one then counts as used. */
 bool body_skip_open(struct store *store, uint64_t id, const char *section);
 
+/* Whether the body is whole, as its handle knows: 1, 0; -ENOENT: nobody has it open. store->lock is held. */
+int body_open_whole(struct store *store, uint64_t id, const char *section);
+
 /* Whether section may be part of a file name: digits, dots, capital letters, not too long. */
 bool body_file_section_valid(const char *section);
 /* Opens a body's file, made where it does not exist; truncate: emptied. The descriptor, or an error of the store. */

@@ -120,6 +120,12 @@ const char *const sql_schema[SQL_SCHEMA_VERSION] = {
 	/* clang-format on */
 };
 
+/* The messages of a range, each with its size, and whether its body is whole. */
+#define SQL_WHOLE                                                                                  \
+	"SELECT id, coalesce(true_size, size),"                                                    \
+	" EXISTS(SELECT 1 FROM body AS b WHERE b.id = m.id AND b.section = '' AND b.whole = 1)"    \
+	" FROM message AS m WHERE id BETWEEN ?1 AND ?2"
+
 const char *const sql_statements[DB_STATEMENTS] = {
 	/* clang-format off */
 	[DB_BEGIN] = "BEGIN IMMEDIATE",
@@ -238,6 +244,9 @@ const char *const sql_statements[DB_STATEMENTS] = {
 		" (SELECT size FROM spool AS s WHERE s.id = m.id AND s.lost = 0)) AS bytes,"
 		" EXISTS(SELECT 1 FROM pin AS p WHERE p.id = m.id)"
 		" FROM message AS m WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
+
+	[DB_MISSING_UP] = SQL_WHOLE " ORDER BY id LIMIT ?3",
+	[DB_MISSING_DOWN] = SQL_WHOLE " ORDER BY id DESC LIMIT ?3",
 
 	[DB_SPOOL_ADD] =
 		"INSERT INTO spool(id, uidl, size, listed, sha256, top, checksum, stored_s, deleted_s, pack, position, lost)"
