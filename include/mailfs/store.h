@@ -137,7 +137,8 @@ int store_section_size_get(
  * its map of ranges. section consists of digits, dots and capital letters, at most 200, else -EINVAL. One handle for each
  * body at a time (sync sees to it), else -EBUSY; its calls may come from several threads. A handle has no descriptor
  * before its first bytes are read or written. What is written is recorded for the next opening once the body is whole, after
- * each 8 MiB, and on closing; when that fails (a full disk) the bytes are still there until it is closed.
+ * each 8 MiB, and on closing; when that fails (a full disk) the bytes are still there until it is closed. Many small bodies are recorded in one
+ * transaction, which is committed within a moment: a process that is killed before that loses them, as if they had never been here.
  */
 int store_body_open(struct store *store, uint32_t folder, uint32_t uid, const char *section,
 	struct store_body **ret);

@@ -87,6 +87,40 @@ void body_disown_folder(struct store *store, uint32_t folder)
 	}
 }
 
+/* ---- rows that are lost: store->lock is held ---- */
+
+/* What its row says now, of which usage.h counts the rest. */
+static void look_at_row(struct store_body *body)
+{
+	struct db *db = &body->store->db;
+	_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, DB_BODY_GET);
+	bind_id(statement, 1, body->id);
+	db_bind_text(db, statement, 2, body->section);
+	bool has_row = db_step(db, statement) > 0;
+	int64_t bytes = has_row ? sqlite3_column_int64(statement, 3) : 0;
+	usage_take(body->store, body->row_bytes - bytes);
+	body->has_row = has_row;
+	body->row_bytes = bytes;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->lock);
+	body->dirty = true;
+}
+
+void body_rows_lost(void *arg)
+{
+	struct store *store = arg;
+	for (size_t i = 0; i < STORE_OPEN_BUCKETS; i++) {
+		struct list_node *head = &store->open[i], *pos, *tmp;
+		list_for_each(pos, tmp, head)
+		{
+			struct store_body *body = container_of(pos, struct store_body, node);
+			if (!body->disowned && !body->spooled)
+				look_at_row(body);
+		}
+	}
+	store->keeper.sweep = true;
+	usage_recount(store);
+}
+
 /* ---- opening and closing ---- */
 
 static struct store_body *create(struct store *store, uint64_t id, const char *section)

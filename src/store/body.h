@@ -6,6 +6,9 @@
  * process is killed it knows of a little less. Should the machine lose power, the file may lack what the database
  * promises: what lies past its end is forgotten on opening, a hole before its end does not fit the checksums.
  *
+ * The rows of small bodies are gathered (db_join()), and committed by a thread (recorder.c): a commit for each costs twice as much as writing
+ * it. Everybody sees them at once; after a crash the latest are missing, and their files are nobody's.
+ *
  * Where the map in memory shrinks, the database must not go on promising what was held before, or a later
  * hole in the file would be taken for it. So a shrinking is recorded at once, and if that fails the body is disowned: its file loses
  * its name (a recorded body without a file holds nothing), the handle goes on with the nameless one.

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #define RECORD_EVERY_BYTES (8 << 20)
+#define RECORD_NOW_BYTES   (1 << 20)
 
 bool body_is_whole(const struct store_body *body)
 {
@@ -127,7 +128,27 @@ static int put(struct store_body *body, const struct body_state *state)
 	                                                      : put_row(body, state);
 	if (rc < 0)
 		set_dirty(body);
-	usage_measure_database(body->store);
+	return rc;
+}
+
+/*
+ * Gathered with others; what a crash takes of that are small bodies, which are fetched again. Not what took long to fetch, and not that something is
+ * not held any more.
+ */
+static int put_gathered(struct store_body *body, const struct body_state *state)
+{
+	struct store *store = body->store;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
+	int64_t before = body->row_bytes;
+	int rc = db_join(&store->db);
+	if (rc == 0)
+		rc = db_part(&store->db, put(body, state));
+	else
+		set_dirty(body);
+	int64_t more = body->row_bytes - before;
+	if (rc == 0 && (more < 0 || more >= RECORD_NOW_BYTES))
+		rc = db_flush(&store->db);
+	recorder_wake(store);
 	return rc;
 }
 
@@ -139,8 +160,10 @@ int body_record_locked(struct store_body *body)
 		return 0;
 	_cleanup_body_state_ struct body_state state = {0};
 	int rc = body_sums_take(body, &state);
+	/* Not gathered: what is taken away may come back in no crash. */
 	if (rc == 0)
 		rc = put(body, &state);
+	usage_measure_database(body->store);
 	/* What is in memory only is not there after a crash. */
 	if (rc == 0 && db_spilling(&body->store->db))
 		rc = -ENOSPC;
@@ -180,6 +203,5 @@ int body_record(struct store_body *body)
 		set_dirty(body);
 		return rc;
 	}
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->store->lock);
-	return put(body, &state);
+	return put_gathered(body, &state);
 }

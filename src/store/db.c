@@ -18,6 +18,9 @@
 /* How long a statement waits for a stranger (a person with sqlite3(1)) who has the database locked. */
 #define BUSY_TIMEOUT_MS 2000
 
+/* Changes that are gathered at most; a thread commits them before that (recorder.c). */
+#define GATHERED_MAX 4096
+
 static bool is_damage(int rc)
 {
 	int primary = rc & 0xff;
@@ -232,6 +235,7 @@ int db_open(struct db *db, const struct db_params *params, int alone_err, struct
 	*db = (struct db){.directory = params->directory,
 		.spool = params->spool,
 		.on_damage = params->on_damage,
+		.on_lost = params->on_lost,
 		.arg = params->arg};
 	int version = 0;
 	int rc = start_spill(db, alone_err, why);
@@ -263,6 +267,8 @@ int db_open(struct db *db, const struct db_params *params, int alone_err, struct
 
 void db_close(struct db *db)
 {
+	if (db->handle)
+		(void)db_flush(db);
 	checkpoint_stop(&db->checkpoint);
 	for (int i = 0; i < DB_STATEMENTS; i++)
 		sqlite3_finalize(db->statements[i]);
@@ -276,13 +282,17 @@ void db_close(struct db *db)
 
 int db_thaw(struct db *db)
 {
+	(void)db_flush(db);
 	return spill_thaw(&db->spill, db->handle);
 }
 
 sqlite3_stmt *db_statement(struct db *db, enum db_statement which)
 {
+	sqlite3_stmt *statement = db->statements[which];
+	if (db->gathering && !db->joining && !sqlite3_stmt_readonly(statement))
+		(void)db_flush(db);
 	db->bind_rc = SQLITE_OK;
-	return db->statements[which];
+	return statement;
 }
 
 void db_bind_blob(struct db *db, sqlite3_stmt *statement, int index, const void *data, size_t len)
@@ -332,6 +342,7 @@ static int run(struct db *db, enum db_statement which)
 
 int db_begin(struct db *db)
 {
+	(void)db_flush(db);
 	return run(db, DB_BEGIN);
 }
 
@@ -343,6 +354,59 @@ int db_end(struct db *db, int rc)
 	if (rc < 0 && !sqlite3_get_autocommit(db->handle))
 		run(db, DB_ROLLBACK);
 	return rc;
+}
+
+/* ---- small changes, gathered ---- */
+
+/* Whether all that was gathered is gone: SQLite has rolled back by itself, for which a failed read is enough. */
+static bool note_lost(struct db *db)
+{
+	if (!db->gathering || !sqlite3_get_autocommit(db->handle))
+		return false;
+	db->gathering = false;
+	db->on_lost(db->arg);
+	return true;
+}
+
+int db_flush(struct db *db)
+{
+	if (!db->gathering)
+		return 0;
+	if (note_lost(db))
+		return -EIO;
+	db->joining = true;
+	int rc = db_end(db, 0);
+	db->joining = false;
+	if (rc < 0)
+		note_lost(db);
+	db->gathering = false;
+	return rc;
+}
+
+int db_join(struct db *db)
+{
+	int rc = 0;
+	note_lost(db);
+	/* Within a transaction there is nothing to begin. */
+	if (!db->spool && !db->gathering && sqlite3_get_autocommit(db->handle)) {
+		rc = run(db, DB_BEGIN);
+		db->gathering = rc == 0;
+		db->gathered = 0;
+	}
+	db->joining = db->gathering;
+	return rc;
+}
+
+int db_part(struct db *db, int rc)
+{
+	db->joining = false;
+	if (!db->gathering)
+		return rc;
+	if (rc < 0) {
+		note_lost(db);
+		return rc;
+	}
+	return ++db->gathered < GATHERED_MAX ? 0 : db_flush(db);
 }
 
 /* No statement can be prepared once for this: it takes effect when it is compiled. Not within a transaction. */

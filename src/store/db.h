@@ -105,10 +105,14 @@ struct db {
 	const char *directory; /* of the store, for messages; borrowed */
 	bool spool;            /* what to do about damage is another thing there */
 	unsigned logged;       /* kinds of failure that were logged */
+	bool gathering;        /* a transaction is open that others may join */
+	bool joining;          /* and somebody is about to write in it */
+	unsigned gathered;     /* how often that was done */
 	int bind_rc;           /* of a binding that failed, for db_step() to give */
 	struct checkpoint checkpoint;
 	struct spill spill; /* not of a spool, whose messages are on the disk or nowhere */
 	void (*on_damage)(void *arg);
+	void (*on_lost)(void *arg);
 	void *arg;
 	bool damaged; /* what db_open() failed with */
 	int full_err; /* as above: a positive errno, if nothing could be written */
@@ -125,6 +129,8 @@ struct db_params {
 	int (*fresh)(void *arg, struct str *why);
 	/* Called when damage is met while the database is open, if it is no spool's; the caller of a db_* call has its locks. */
 	void (*on_damage)(void *arg);
+	/* Called when what was gathered is lost: see db_join(). It may read the database. */
+	void (*on_lost)(void *arg);
 	checkpoint_full_fn *full; /* see checkpoint.h; not for a spool */
 	void *arg;
 };
@@ -137,7 +143,7 @@ struct db_params {
 int db_open(struct db *db, const struct db_params *params, int alone_err, struct str *why);
 void db_close(struct db *db);
 
-/* The statement, ready to be bound. Blocks: never. */
+/* The statement, ready to be bound. One that writes, and does not join, begins with db_flush(). */
 sqlite3_stmt *db_statement(struct db *db, enum db_statement which);
 /* Ends the use of a statement: it would hold a read transaction open otherwise. */
 static inline void cleanup_statement(sqlite3_stmt **statement)
@@ -168,10 +174,26 @@ int db_thaw(struct db *db);
 /* Whether what has just failed with rc did so because nothing can be written: the disk is full, or read-only. Before any other call. */
 bool db_unwritable(struct db *db, int rc);
 
+/* What was gathered is committed before. */
 int db_begin(struct db *db);
 /* Commits when rc is 0, else takes everything back; returns rc, or what the commit failed with. */
 int db_end(struct db *db, int rc);
-/* The same for a transaction that is on the disk, and survives the loss of power, when db_end_durable() returns 0. */
+/*
+ * Small changes that may be lost in a crash, as a whole and only the latest of them, are gathered in one transaction, because a commit costs more than
+ * they do: db_join(), a change of one statement, db_part(). Whoever reads sees them; whoever writes anything else commits them first. Within a transaction they are
+ * part of that one. In a spool nothing may be lost: there each is committed. If they can not be committed all are lost, which on_lost() is told.
+ */
+int db_join(struct db *db);
+/* rc: what came of the change, which is returned, or what its commit failed with. */
+int db_part(struct db *db, int rc);
+/* Commits what was gathered. 0, also where nothing was; else it is lost. */
+int db_flush(struct db *db);
+/* How many changes are gathered. */
+static inline unsigned db_gathered(const struct db *db)
+{
+	return db->gathering ? db->gathered : 0;
+}
+/* db_begin() and db_end() for a transaction that is on the disk, and survives the loss of power, when db_end_durable() returns 0. */
 int db_begin_durable(struct db *db);
 int db_end_durable(struct db *db, int rc);
 

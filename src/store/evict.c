@@ -237,6 +237,7 @@ bool evict_for_disk(struct store *store, uint64_t bytes)
 
 int store_make_room(struct store *store, uint64_t bytes)
 {
+	(void)db_flush(&store->db);
 	/* The rows of a transaction that is open would come back, if it fails, without their files. */
 	if (store->kind != STORE_CACHE || !sqlite3_get_autocommit(store->db.handle))
 		return -ENOSPC;

@@ -40,7 +40,7 @@ static bool step(struct store *store)
 	else if (store->keeper.trim)
 		store->keeper.trim = evict_over_limit(store) > 0;
 	else if (usage_touched_due(store))
-		usage_write_touched(store);
+		usage_write_some_touched(store);
 	else
 		return false;
 	return true;

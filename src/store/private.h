@@ -20,6 +20,7 @@
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/list.h"
 #include "pin.h"
+#include "recorder.h"
 #include "usage.h"
 
 #define STORE_OPEN_BUCKETS 256
@@ -61,6 +62,7 @@ struct store {
 	struct pin_policy policy;
 	struct usage usage;
 	struct keeper keeper;
+	struct recorder recorder;
 };
 
 /* The key of a message in every table; ids of a folder are a range. */
@@ -138,6 +140,8 @@ int spool_compare(struct store *store, const struct spool_known *known);
  */
 void body_disown_message(struct store *store, uint64_t id);
 void body_disown_folder(struct store *store, uint32_t folder);
+/* What was recorded of bodies lately is lost: open ones look what their rows say, the others' files are nobody's. store->lock is held; arg: the store. */
+void body_rows_lost(void *arg);
 /* Whether somebody has a body open that is recorded under its name. store->lock is held. */
 bool body_is_open(struct store *store, uint64_t id, const char *section);
 /* The same; an open one then counts as used. */

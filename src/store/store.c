@@ -268,6 +268,7 @@ static int open_once(struct store *store, int *full, struct str *why)
 		.spool = store->kind == STORE_SPOOL,
 		.fresh = clear_bodies,
 		.on_damage = store_note_damage,
+		.on_lost = body_rows_lost,
 		.full = store_on_full,
 		.arg = store};
 	return db_open(&store->db, &params, *full, why);
@@ -311,10 +312,12 @@ static struct store *create(void)
 	return store;
 }
 
-static int start_keeper(struct store *store, struct str *why)
+static int start_threads(struct store *store, struct str *why)
 {
 	usage_init(store);
-	int rc = keeper_start(store);
+	int rc = recorder_start(store);
+	if (rc == 0)
+		rc = keeper_start(store);
 	if (rc < 0)
 		str_printf(why, "the store in %s can not be opened: %s", store->directory,
 			strerror(-rc));
@@ -335,7 +338,7 @@ int store_open(const char *directory, enum store_kind kind, struct store **ret, 
 	if (rc == 0)
 		rc = open_database(store, why);
 	if (rc == 0)
-		rc = start_keeper(store, why);
+		rc = start_threads(store, why);
 	if (rc < 0) {
 		store_close(store);
 		return rc;
@@ -352,6 +355,7 @@ void store_close(struct store *store)
 	if (!store)
 		return;
 	keeper_stop(store);
+	recorder_stop(store);
 	if (store->lost.untold)
 		spool_tell_lost(store);
 	store_look_for_room(store);

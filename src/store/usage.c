@@ -13,8 +13,9 @@
 
 /* Rows that are counted before others get the lock. */
 #define COUNT_ROWS 2048
-/* Uses that are written at once, and those that wait at most: where nothing can be written they are not worth more. */
+/* Uses that are worth writing, those that are written before others get the lock, and those that wait at most: where nothing can be written they are not worth more. */
 #define TOUCH_ROWS 1024
+#define TOUCH_STEP 64
 #define TOUCH_MAX  16384
 
 void usage_place_finish(struct usage_place *place)
@@ -49,7 +50,7 @@ static void drop_touched(struct usage *usage)
 {
 	for (size_t i = 0; i < usage->touched_count; i++)
 		free(usage->touched[i].section);
-	usage->touched_count = 0;
+	usage->touched_count = usage->touched_done = 0;
 }
 
 void usage_finish(struct store *store)
@@ -281,6 +282,8 @@ static int put_old(struct counting *counting)
 int usage_count(struct store *store)
 {
 	struct counting counting = {.store = store};
+	/* Now, because what is lost begins the counting anew. */
+	(void)db_flush(&store->db);
 	int rc = count_rows(&counting);
 	add_rows(store, (int64_t)counting.rows, counting.bytes);
 	/* Rows that can not be written go on saying nothing, and are not counted. */
@@ -322,7 +325,8 @@ void usage_touch(struct store *store, uint64_t id, const char *section)
 
 bool usage_touched_due(const struct store *store)
 {
-	return store->usage.touched_count >= TOUCH_ROWS;
+	const struct usage *usage = &store->usage;
+	return usage->touched_done > 0 || usage->touched_count >= TOUCH_ROWS;
 }
 
 static int write_touch(struct store *store, const struct usage_touch *touch)
@@ -334,22 +338,39 @@ static int write_touch(struct store *store, const struct usage_touch *touch)
 	return db_run(&store->db, statement);
 }
 
-int usage_write_touched(struct store *store)
+/* Up to max; rc: of the transaction that they are in. */
+static int write_touches(struct store *store, size_t max, int rc)
 {
 	struct usage *usage = &store->usage;
-	if (usage->touched_count == 0)
-		return 0;
-	/* Memory is not spent on it. */
-	int rc = db_spilling(&store->db) ? -ENOSPC : 0;
-	if (rc < 0) {
-		drop_touched(usage);
-		return rc;
-	}
-	rc = db_begin(&store->db);
-	for (size_t i = 0; rc == 0 && i < usage->touched_count; i++)
-		rc = write_touch(store, &usage->touched[i]);
-	rc = db_end(&store->db, rc);
-	/* Who can not be written is forgotten: the order is a guess of what will be wanted, and room is wanted now. */
-	drop_touched(usage);
+	for (size_t n = 0; rc == 0 && n < max && usage->touched_done < usage->touched_count; n++)
+		rc = write_touch(store, &usage->touched[usage->touched_done++]);
 	return rc;
+}
+
+/* Who can not be written is forgotten: the order is a guess of what will be wanted, and room is wanted now. */
+static int conclude_touches(struct usage *usage, int rc)
+{
+	if (rc < 0 || usage->touched_done == usage->touched_count)
+		drop_touched(usage);
+	return rc;
+}
+
+int usage_write_some_touched(struct store *store)
+{
+	/* Memory is not spent on it. */
+	int rc = db_spilling(&store->db) ? -ENOSPC : db_join(&store->db);
+	if (rc == 0)
+		rc = db_part(&store->db, write_touches(store, TOUCH_STEP, rc));
+	recorder_wake(store);
+	return conclude_touches(&store->usage, rc);
+}
+
+int usage_write_touched(struct store *store)
+{
+	if (store->usage.touched_count == 0)
+		return 0;
+	int rc = db_spilling(&store->db) ? -ENOSPC : db_begin(&store->db);
+	if (rc == 0)
+		rc = db_end(&store->db, write_touches(store, SIZE_MAX, rc));
+	return conclude_touches(&store->usage, rc);
 }

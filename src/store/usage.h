@@ -52,7 +52,7 @@ struct usage {
 	struct usage_place counted;
 	int64_t clock; /* the number that was given last */
 	struct usage_touch *touched;
-	size_t touched_count, touched_cap;
+	size_t touched_count, touched_cap, touched_done; /* those that are written */
 	struct usage_place evicted; /* what is before it is gone, pinned, or was open */
 	int64_t exhausted_ms;       /* when nothing was found behind it; 0: not */
 };
@@ -82,7 +82,8 @@ int64_t usage_next(struct store *store);
 void usage_touch(struct store *store, uint64_t id, const char *section);
 /* Whether enough was noted to write it. */
 bool usage_touched_due(const struct store *store);
-/* Writes what was noted. */
+/* Writes what was noted: some of it, gathered with what others write (db_join()), or all of it. */
+int usage_write_some_touched(struct store *store);
 int usage_write_touched(struct store *store);
 
 /* Looks how large the database is. */

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* See recorder.h. It commits with store->lock held, which is why it does so before there is much: a commit syncs nothing. */
+#include "recorder.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+#include "private.h"
+
+/* What is gathered for so long, or has become so much, is committed. */
+#define DELAY_MS 50
+#define DUE      256
+
+static struct timespec soon(void)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += DELAY_MS * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	return until;
+}
+
+/* Lets it become more. store->lock is held, and let go meanwhile. */
+static void gather(struct store *store)
+{
+	struct recorder *recorder = &store->recorder;
+	struct timespec until = soon();
+	int err = 0;
+	while (!recorder->stop && err == 0 && db_gathered(&store->db) > 0 &&
+		db_gathered(&store->db) < DUE)
+		err = pthread_cond_timedwait(&recorder->wake, &store->lock, &until);
+}
+
+static void *run(void *arg)
+{
+	struct store *store = arg;
+	struct recorder *recorder = &store->recorder;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
+	while (!recorder->stop) {
+		if (db_gathered(&store->db) == 0)
+			pthread_cond_wait(&recorder->wake, &store->lock);
+		gather(store);
+		if (db_gathered(&store->db) == 0)
+			continue;
+		/* A failure is logged, and its bodies are fetched again. */
+		(void)db_flush(&store->db);
+		usage_measure_database(store);
+	}
+	return NULL;
+}
+
+/* Signals are for the thread that waits for requests, not for this one. */
+static int start_thread(struct store *store)
+{
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int err = pthread_create(&store->recorder.thread, NULL, run, store);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return err;
+}
+
+static void init_wake(pthread_cond_t *wake)
+{
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(wake, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int recorder_start(struct store *store)
+{
+	if (store->kind != STORE_CACHE)
+		return 0;
+	init_wake(&store->recorder.wake);
+	store->recorder.started = start_thread(store) == 0;
+	if (!store->recorder.started)
+		pthread_cond_destroy(&store->recorder.wake);
+	return store->recorder.started ? 0 : -ENOMEM;
+}
+
+void recorder_stop(struct store *store)
+{
+	struct recorder *recorder = &store->recorder;
+	if (!recorder->started)
+		return;
+	pthread_mutex_lock(&store->lock);
+	recorder->stop = true;
+	pthread_cond_signal(&recorder->wake);
+	pthread_mutex_unlock(&store->lock);
+	pthread_join(recorder->thread, NULL);
+	pthread_cond_destroy(&recorder->wake);
+	recorder->started = false;
+	(void)db_flush(&store->db);
+}
+
+void recorder_wake(struct store *store)
+{
+	unsigned gathered = db_gathered(&store->db);
+	if (gathered == 1 || gathered == DUE)
+		pthread_cond_signal(&store->recorder.wake);
+}
