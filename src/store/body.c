@@ -208,6 +208,8 @@ static int load(struct store_body *body)
 	struct db *db = &body->store->db;
 	if (body->store->kind == STORE_SPOOL)
 		return body_spooled_load(body);
+	db_look(db);
+	recorder_wake(body->store);
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, DB_BODY_GET);
 	bind_id(statement, 1, body->id);
 	db_bind_text(db, statement, 2, body->section);

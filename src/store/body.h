@@ -101,11 +101,17 @@ void body_settle(struct store_body *body);
 
 /* ---- checksums (body_sums.c); body->io is held, with the file open; body->lock is not ---- */
 
+/* Bytes of the file that were just read; io is held since. */
+struct body_bytes {
+	const char *data;
+	uint64_t start, end;
+};
 /*
  * Compares those pieces of [start, end) that were not compared yet. 0; 1: some do not fit, or can not be read, and
- * are not held any more: it is to be recorded; -ENOMEM.
+ * are not held any more: it is to be recorded; -ENOMEM. bytes: need not be read again; NULL: none.
  */
-int body_sums_check(struct store_body *body, uint64_t start, uint64_t end);
+int body_sums_check(
+	struct store_body *body, uint64_t start, uint64_t end, const struct body_bytes *bytes);
 
 /* A map, and the checksums of its pieces. */
 struct body_state {

@@ -21,11 +21,24 @@ struct body_path {
 	char text[SECTION_MAX + 32];
 };
 
+/* By hand, because printf() takes as long as a system call. A section is no longer than SECTION_MAX. */
 static struct body_path body_path(uint64_t id, const char *section)
 {
 	struct body_path path;
-	snprintf(path.text, sizeof(path.text), "%08x/%u%s%s", (unsigned)(id >> 32),
-		(unsigned)(id & UINT32_MAX), *section ? "-" : "", section);
+	char *at = path.text;
+	for (int shift = 60; shift >= 32; shift -= 4)
+		*at++ = "0123456789abcdef"[id >> shift & 15];
+	*at++ = '/';
+	char digits[10];
+	size_t count = 0;
+	for (uint32_t uid = (uint32_t)id; count == 0 || uid; uid /= 10)
+		digits[count++] = (char)('0' + uid % 10);
+	while (count > 0)
+		*at++ = digits[--count];
+	size_t len = strlen(section);
+	if (len)
+		*at++ = '-';
+	memcpy(at, section, len + 1);
 	return path;
 }
 
@@ -58,8 +71,13 @@ int body_file_open_in_folder(struct store *store, uint32_t folder, const char *p
 int body_file_open(struct store *store, uint64_t id, const char *section, bool truncate)
 {
 	struct body_path path = body_path(id, section);
-	int fd = body_file_open_in_folder(
-		store, (uint32_t)(id >> 32), path.text, truncate ? O_TRUNC : 0);
+	int fd = -1;
+	/* Whoever may make a file keeps others out of its directory. */
+	if (!truncate)
+		fd = openat(store->bodies_fd, path.text, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		fd = body_file_open_in_folder(
+			store, (uint32_t)(id >> 32), path.text, truncate ? O_TRUNC : 0);
 	/* What was kept can be read where nothing can be written. */
 	if (fd == -EROFS && !truncate) {
 		fd = openat(store->bodies_fd, path.text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

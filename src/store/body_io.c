@@ -106,23 +106,28 @@ static ssize_t read_cut(struct store_body *body, ssize_t n, uint64_t offset)
 	return n ? n : -ENODATA;
 }
 
-/* As much as can be read, once those pieces were compared that it is read from. *ret_bad: there is something to record. */
+/*
+ * As much as can be read, once those pieces were compared that it was read from: first read, because a piece that is in buf as a whole need
+ * not be read again to be compared. *ret_bad: there is something to record.
+ */
 static ssize_t read_held(
 	struct store_body *body, void *buf, size_t len, uint64_t offset, bool *ret_bad)
 {
-	ssize_t n = readable(body, len, offset);
+	ssize_t want = readable(body, len, offset);
+	if (want <= 0)
+		return want;
+	ssize_t n = body_read_fully(body->fd, buf, (size_t)want, offset);
+	if (n >= 0 && n < want)
+		n = read_cut(body, n, offset);
 	if (n <= 0)
 		return n;
-	int rc = body_sums_check(body, offset, offset + (uint64_t)n);
+	const struct body_bytes bytes = {buf, offset, offset + (uint64_t)n};
+	int rc = body_sums_check(body, bytes.start, bytes.end, &bytes);
 	if (rc < 0)
 		return rc;
 	*ret_bad = rc > 0;
 	/* Or less: never more than was compared. */
-	n = readable(body, (size_t)n, offset);
-	ssize_t want = n;
-	if (want > 0)
-		n = body_read_fully(body->fd, buf, (size_t)want, offset);
-	return n >= 0 && n < want ? read_cut(body, n, offset) : n;
+	return readable(body, (size_t)n, offset);
 }
 
 static ssize_t read_cached(struct store_body *body, void *buf, size_t len, uint64_t offset)
@@ -228,7 +233,7 @@ static int write_compared(
 {
 	if (!body->disowned && db_spilling(&body->store->db))
 		return -ENOSPC;
-	int rc = body_sums_check(body, offset, offset + len);
+	int rc = body_sums_check(body, offset, offset + len, NULL);
 	if (rc < 0)
 		return rc;
 	*ret_record = rc > 0;

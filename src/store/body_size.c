@@ -30,7 +30,7 @@ static void shrink_to(struct store_body *body, uint64_t size)
 	bool open = body->fd >= 0 || body_open_file(body) == 0;
 	/* The rest of the piece that is cut gets a checksum of its own: not if it is not what was written. */
 	if (open)
-		(void)body_sums_check(body, size, size + 1);
+		(void)body_sums_check(body, size, size + 1, NULL);
 	pthread_mutex_lock(&body->lock);
 	body_cut(body, size);
 	body->cuts++;

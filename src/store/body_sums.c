@@ -17,22 +17,39 @@
 /* Read at a time: on the stack of a thread of FUSE. The bytes of a run are hashed in steps of this, in every version. */
 #define STEP_BYTES (UINT64_C(32) << 10)
 
-static int hash_run(int fd, struct range run, uint64_t *hash)
+/* Where the bytes to be hashed come from. */
+struct origin {
+	int fd;
+	const struct body_bytes *bytes; /* some of them; NULL: none */
+};
+
+static int hash_file(int fd, uint64_t at, size_t len, uint64_t *hash)
 {
 	char buf[STEP_BYTES];
-	for (uint64_t at = run.start; at < run.end;) {
-		size_t len = run.end - at < STEP_BYTES ? (size_t)(run.end - at) : STEP_BYTES;
-		ssize_t n = body_read_fully(fd, buf, len, at);
-		if (n < (ssize_t)len)
-			return -EIO;
-		*hash = checksum64(*hash, buf, len);
-		at += len;
-	}
+	if (body_read_fully(fd, buf, len, at) < (ssize_t)len)
+		return -EIO;
+	*hash = checksum64(*hash, buf, len);
 	return 0;
 }
 
+static int hash_run(struct origin origin, struct range run, uint64_t *hash)
+{
+	const struct body_bytes *bytes = origin.bytes;
+	int rc = 0;
+	for (uint64_t at = run.start; rc == 0 && at < run.end;) {
+		size_t len = run.end - at < STEP_BYTES ? (size_t)(run.end - at) : STEP_BYTES;
+		if (bytes && at >= bytes->start && at + len <= bytes->end)
+			*hash = checksum64(*hash, bytes->data + (at - bytes->start), len);
+		else
+			rc = hash_file(origin.fd, at, len, hash);
+		at += len;
+	}
+	return rc;
+}
+
 /* Of a piece, of which held is the map, or has it in it. -EIO: it can not be read. */
-static int hash_piece(int fd, uint64_t piece, const struct ranges *held, uint64_t *ret)
+static int hash_piece(
+	struct origin origin, uint64_t piece, const struct ranges *held, uint64_t *ret)
 {
 	uint64_t start = piece * SUMS_PIECE_BYTES, end = start + SUMS_PIECE_BYTES, hash = 0;
 	for (uint64_t at; (at = ranges_next(held, start)) < end;) {
@@ -45,7 +62,7 @@ static int hash_piece(int fd, uint64_t piece, const struct ranges *held, uint64_
 			place[i + 4] = (unsigned char)((run.end - run.start) >> i * 8);
 		}
 		hash = checksum64(hash, place, sizeof(place));
-		int rc = hash_run(fd, run, &hash);
+		int rc = hash_run(origin, run, &hash);
 		if (rc < 0)
 			return rc;
 		start = run.end;
@@ -121,17 +138,19 @@ static bool conclude(struct store_body *body, const struct sum *sum, bool fits)
 	return fits;
 }
 
-int body_sums_check(struct store_body *body, uint64_t start, uint64_t end)
+int body_sums_check(
+	struct store_body *body, uint64_t start, uint64_t end, const struct body_bytes *bytes)
 {
 	if (start >= end)
 		return 0;
 	uint64_t piece = start / SUMS_PIECE_BYTES, last = (end - 1) / SUMS_PIECE_BYTES;
+	const struct origin origin = {body->fd, bytes};
 	bool bad = false;
 	struct comparison next;
 	int rc;
 	for (; (rc = next_comparison(body, piece, last, &next)) > 0; piece = next.sum.piece + 1) {
 		uint64_t value = 0;
-		int why = hash_piece(body->fd, next.sum.piece, &next.held, &value);
+		int why = hash_piece(origin, next.sum.piece, &next.held, &value);
 		ranges_finish(&next.held);
 		if (!conclude(body, &next.sum, why == 0 && value == next.sum.value)) {
 			warn(body, next.sum.piece, why);
@@ -212,7 +231,7 @@ static int take_sum(struct store_body *body, uint64_t piece, struct body_state *
 {
 	uint64_t value;
 	if (!find_sum(body, piece, &value)) {
-		if (hash_piece(body->fd, piece, &state->held, &value) < 0)
+		if (hash_piece((struct origin){.fd = body->fd}, piece, &state->held, &value) < 0)
 			return lose_piece(body, piece, state);
 		keep_sum(body, piece, value);
 	}

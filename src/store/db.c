@@ -289,7 +289,7 @@ int db_thaw(struct db *db)
 sqlite3_stmt *db_statement(struct db *db, enum db_statement which)
 {
 	sqlite3_stmt *statement = db->statements[which];
-	if (db->gathering && !db->joining && !sqlite3_stmt_readonly(statement))
+	if (db_pending(db) && !db->joining && !sqlite3_stmt_readonly(statement))
 		(void)db_flush(db);
 	db->bind_rc = SQLITE_OK;
 	return statement;
@@ -368,8 +368,24 @@ static bool note_lost(struct db *db)
 	return true;
 }
 
+void db_look(struct db *db)
+{
+	if (!db->spool && sqlite3_get_autocommit(db->handle))
+		db->looking = run(db, DB_BEGIN_READ) == 0;
+}
+
+static void end_look(struct db *db)
+{
+	db->looking = false;
+	/* After some errors SQLite has ended it by itself. */
+	if (!sqlite3_get_autocommit(db->handle))
+		(void)run(db, DB_COMMIT);
+}
+
 int db_flush(struct db *db)
 {
+	if (db->looking)
+		end_look(db);
 	if (!db->gathering)
 		return 0;
 	if (note_lost(db))
@@ -387,6 +403,8 @@ int db_join(struct db *db)
 {
 	int rc = 0;
 	note_lost(db);
+	if (db->looking)
+		end_look(db);
 	/* Within a transaction there is nothing to begin. */
 	if (!db->spool && !db->gathering && sqlite3_get_autocommit(db->handle)) {
 		rc = run(db, DB_BEGIN);

@@ -17,6 +17,7 @@
 
 enum db_statement {
 	DB_BEGIN,
+	DB_BEGIN_READ,
 	DB_COMMIT,
 	DB_ROLLBACK,
 	DB_NUMBER_FIND,
@@ -105,7 +106,8 @@ struct db {
 	const char *directory; /* of the store, for messages; borrowed */
 	bool spool;            /* what to do about damage is another thing there */
 	unsigned logged;       /* kinds of failure that were logged */
-	bool gathering;        /* a transaction is open that others may join */
+	bool looking;          /* a transaction is open that only reads */
+	bool gathering;        /* one is open that others may join */
 	bool joining;          /* and somebody is about to write in it */
 	unsigned gathered;     /* how often that was done */
 	int bind_rc;           /* of a binding that failed, for db_step() to give */
@@ -186,8 +188,18 @@ int db_end(struct db *db, int rc);
 int db_join(struct db *db);
 /* rc: what came of the change, which is returned, or what its commit failed with. */
 int db_part(struct db *db, int rc);
-/* Commits what was gathered. 0, also where nothing was; else it is lost. */
+/* Commits what was gathered, and ends db_look(). 0, also where nothing was; else it is lost. */
 int db_flush(struct db *db);
+/*
+ * For many small reads in a row, which share a transaction, because to begin and end one costs as much as they do. It ends with db_flush(), or
+ * before anything is written. Until then strangers' changes are not seen.
+ */
+void db_look(struct db *db);
+/* Whether there is something for db_flush(). */
+static inline bool db_pending(const struct db *db)
+{
+	return db->gathering || db->looking;
+}
 /* How many changes are gathered. */
 static inline unsigned db_gathered(const struct db *db)
 {

@@ -28,9 +28,19 @@ static void gather(struct store *store)
 	struct recorder *recorder = &store->recorder;
 	struct timespec until = soon();
 	int err = 0;
-	while (!recorder->stop && err == 0 && db_gathered(&store->db) > 0 &&
+	while (!recorder->stop && err == 0 && db_pending(&store->db) &&
 		db_gathered(&store->db) < DUE)
 		err = pthread_cond_timedwait(&recorder->wake, &store->lock, &until);
+}
+
+static void wait_for_work(struct store *store)
+{
+	struct recorder *recorder = &store->recorder;
+	while (!recorder->stop && !db_pending(&store->db)) {
+		recorder->idle = true;
+		pthread_cond_wait(&recorder->wake, &store->lock);
+	}
+	recorder->idle = false;
 }
 
 static void *run(void *arg)
@@ -39,14 +49,13 @@ static void *run(void *arg)
 	struct recorder *recorder = &store->recorder;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
 	while (!recorder->stop) {
-		if (db_gathered(&store->db) == 0)
-			pthread_cond_wait(&recorder->wake, &store->lock);
+		wait_for_work(store);
 		gather(store);
-		if (db_gathered(&store->db) == 0)
-			continue;
+		bool changed = db_gathered(&store->db) > 0;
 		/* A failure is logged, and its bodies are fetched again. */
 		(void)db_flush(&store->db);
-		usage_measure_database(store);
+		if (changed)
+			usage_measure_database(store);
 	}
 	return NULL;
 }
@@ -99,7 +108,11 @@ void recorder_stop(struct store *store)
 
 void recorder_wake(struct store *store)
 {
-	unsigned gathered = db_gathered(&store->db);
-	if (gathered == 1 || gathered == DUE)
-		pthread_cond_signal(&store->recorder.wake);
+	struct recorder *recorder = &store->recorder;
+	if (recorder->started && recorder->idle && db_pending(&store->db)) {
+		recorder->idle = false;
+		pthread_cond_signal(&recorder->wake);
+	} else if (recorder->started && db_gathered(&store->db) == DUE) {
+		pthread_cond_signal(&recorder->wake);
+	}
 }

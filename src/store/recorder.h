@@ -16,13 +16,14 @@ struct recorder {
 	pthread_t thread;
 	pthread_cond_t wake;
 	bool started, stop;
+	bool idle; /* it waits, and for no time */
 };
 
 /* Only of a cache. 0, or -ENOMEM. */
 int recorder_start(struct store *store);
 /* Ends it; what is gathered is committed. No-op for one that was not started. */
 void recorder_stop(struct store *store);
-/* Something was gathered. store->lock is held. */
+/* There may be something for db_flush(). store->lock is held. */
 void recorder_wake(struct store *store);
 
 #endif

@@ -129,6 +129,7 @@ const char *const sql_schema[SQL_SCHEMA_VERSION] = {
 const char *const sql_statements[DB_STATEMENTS] = {
 	/* clang-format off */
 	[DB_BEGIN] = "BEGIN IMMEDIATE",
+	[DB_BEGIN_READ] = "BEGIN",
 	[DB_COMMIT] = "COMMIT",
 	[DB_ROLLBACK] = "ROLLBACK",
 
