@@ -110,6 +110,14 @@ struct net_limits {
 	int (*spill)(void *arg, struct str *line);
 	void *spill_arg;
 	size_t spill_bytes;
+	/*
+	 * For literals that are larger than anybody wants to hold: pass() is asked about each one, with the response up to the "{" that announces it.
+	 * true: its bytes go to passed() as they come, up to 64 KiB at a time, and the response holds an empty one, "{0}", in its place. They count
+	 * in the limits as others do. NULL: all are held.
+	 */
+	bool (*pass)(void *arg, const char *head, size_t len, uint64_t size);
+	void (*passed)(void *arg, const char *data, size_t len);
+	void *pass_arg;
 };
 
 /* The limits for anything but bodies: 1 MiB line, 1 MiB literal, 4 MiB response, 64 literals. */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Commands and answers on one connection. At most one command runs at a time, so everything between its
- * first byte and its tagged answer belongs to it.
+ * first byte and its tagged answer belongs to it. Only FETCHes of bulk.c form a pipeline: their answers are demanded in
+ * the order of the commands, so that what comes belongs to the oldest.
  *
  * Invariants: after a failure of the connection, a wrong tag, or a line that no server may send, `dead` is
  * set and nothing more goes out. A malformed untagged response in intact framing is the handler's business
  * and ends nothing. No exchange is endless: its responses are counted, and its time is limited.
- *
- * Left out on purpose: pipelining; a caller that wants more at a time opens another connection.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -42,11 +41,17 @@ void imap_engine_finish(struct imap_engine *engine)
 	imap_tree_finish(&engine->tree);
 }
 
+static void set_deadline(struct imap_engine *engine, int64_t deadline_ms)
+{
+	engine->deadline_ms = deadline_ms;
+	net_set_deadline(engine->stream, deadline_ms);
+}
+
 void imap_engine_begin(struct imap_engine *engine)
 {
 	engine->window_ms = clock_now_ms();
 	engine->window_bytes = 0;
-	net_set_deadline(engine->stream, engine->window_ms + engine->timeout_ms);
+	set_deadline(engine, engine->window_ms + engine->timeout_ms);
 	if (engine->line.cap > LINE_KEEP_BYTES)
 		str_finish(&engine->line);
 }
@@ -60,9 +65,15 @@ void imap_engine_progress(struct imap_engine *engine, size_t bytes)
 	if (elapsed < window)
 		return;
 	if (engine->window_bytes >= (uint64_t)elapsed * WINDOW_BYTES_S / 1000)
-		net_set_deadline(engine->stream, now + engine->timeout_ms);
+		set_deadline(engine, now + engine->timeout_ms);
 	engine->window_ms = now;
 	engine->window_bytes = 0;
+}
+
+void imap_engine_pause(struct imap_engine *engine, int64_t ms)
+{
+	engine->window_ms += ms;
+	set_deadline(engine, engine->deadline_ms + ms);
 }
 
 int imap_engine_lost(struct imap_engine *engine, int err, struct source_error *error)
@@ -164,10 +175,12 @@ static void engine_note(struct imap_engine *engine, const struct imap_response *
 		engine->messages = response->number;
 }
 
+/* The tag of the command that is answered next. */
 static bool is_running_tag(const struct imap_engine *engine, struct imap_slice tag)
 {
 	char text[16];
-	int len = snprintf(text, sizeof(text), "C%d", engine->tag);
+	int behind = engine->waiting > 0 ? (int)engine->waiting - 1 : 0;
+	int len = snprintf(text, sizeof(text), "C%d", engine->tag - behind);
 	return tag.len == (size_t)len && memcmp(tag.data, text, tag.len) == 0;
 }
 
@@ -201,8 +214,10 @@ int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exc
 	if (ret->kind == IMAP_UNTAGGED && ret->status == IMAP_BYE && !engine->leaving)
 		return engine_bye(engine, ret, error);
 	engine_note(engine, ret);
-	if (ret->kind == IMAP_TAGGED)
-		imap_answer_read(&engine->answer, ret);
+	if (ret->kind != IMAP_TAGGED)
+		return 0;
+	imap_answer_read(&engine->answer, ret);
+	engine->waiting -= engine->waiting > 0;
 	return 0;
 }
 
@@ -278,8 +293,10 @@ static int command_bad(enum source_scope scope, struct source_error *error)
 		"a name with a line break can not be sent to the server");
 }
 
-static int uidvalidity_fail(struct imap_engine *engine, struct source_error *error)
+int imap_engine_settle(struct imap_engine *engine, struct source_error *error)
 {
+	if (!engine->uidvalidity_changed)
+		return 0;
 	engine->uidvalidity_changed = false;
 	engine->selected = false;
 	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NOW, SOURCE_CAUSE_MAILBOX,
@@ -301,5 +318,13 @@ int imap_engine_run(struct imap_engine *engine, struct imap_command *command,
 		return r;
 	if (engine->answer.status != IMAP_OK)
 		return imap_answer_fail(&engine->answer, exchange->scope, exchange->what, error);
-	return engine->uidvalidity_changed ? uidvalidity_fail(engine, error) : 0;
+	return imap_engine_settle(engine, error);
+}
+
+int imap_engine_pipeline(
+	struct imap_engine *engine, const struct imap_command *command, struct source_error *error)
+{
+	int r = imap_engine_send(engine, command->text.data, command->text.len, error);
+	engine->waiting += r == 0;
+	return r;
 }

@@ -106,7 +106,8 @@ struct imap_engine {
 	struct str line;           /* the response that is being looked at */
 	struct imap_tree tree;     /* scratch for handlers */
 	struct str scratch;        /* likewise */
-	int tag;                   /* number of the running command; its tag is C and the number */
+	int tag;                   /* number of the last command; its tag is C and the number */
+	unsigned waiting; /* commands of a pipeline that are not answered; 0: there is none */
 	int timeout_ms;
 	unsigned refused;     /* enum imap_capability: announced, but the server does not do it */
 	bool qresync;         /* ENABLE QRESYNC was accepted */
@@ -124,6 +125,7 @@ struct imap_engine {
 	uint32_t uidvalidity; /* of the selected mailbox; 0: not known yet */
 	uint32_t messages;    /* the last EXISTS */
 	bool uidvalidity_changed; /* the server changed it under us */
+	int64_t deadline_ms;      /* of a call that imap_engine_begin() began */
 	int64_t window_ms;        /* since when window_bytes are counted (see imap_engine_begin) */
 	uint64_t window_bytes;
 };
@@ -193,6 +195,16 @@ int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exc
 	struct imap_response *ret, struct source_error *error);
 /* In the middle of a response of a streaming exchange: so many bytes of it have come (see imap_engine_begin()). */
 void imap_engine_progress(struct imap_engine *engine, size_t bytes);
+/* Our own side took so long that the server could not send, or was not read: that is no fault of its. */
+void imap_engine_pause(struct imap_engine *engine, int64_t ms);
+/*
+ * Sends a command while others wait for their answers: a pipeline, whose answers come in its order. imap_engine_read() gives
+ * them one by one. The command must be the last that was begun; it has no synchronizing literal.
+ */
+int imap_engine_pipeline(
+	struct imap_engine *engine, const struct imap_command *command, struct source_error *error);
+/* Whether the mailbox is still the one that was selected: 0, or the error that says so. After the last answer. */
+int imap_engine_settle(struct imap_engine *engine, struct source_error *error);
 /* What the server has announced and refuses is not used any more in this session. what: for the log. */
 void imap_engine_refuse(struct imap_engine *engine, unsigned capabilities, const char *what);
 /* Whether the last command was answered with NO or BAD. */

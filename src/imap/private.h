@@ -42,6 +42,8 @@ int imap_structures(struct imap_engine *engine, const uint32_t *uids, size_t cou
 	source_structure_fn *fn, void *arg, struct source_error *error);
 int imap_body(struct imap_engine *engine, uint32_t uid, const char *section, uint64_t offset,
 	uint64_t length, uint64_t limit_bytes, struct str *out, struct source_error *error);
+int imap_bulk(
+	struct imap_engine *engine, const struct source_bulk *calls, struct source_error *error);
 int imap_watch(struct imap_engine *engine, const char *mailbox, int64_t until_ms,
 	source_event_fn *fn, void *arg, struct source_error *error);
 

@@ -175,6 +175,13 @@ static int source_body(struct source_session *session, uint32_t uid, const char 
 	return imap_body(engine, uid, section, offset, length, limit_bytes, out, error);
 }
 
+static int source_bulk(
+	struct source_session *session, const struct source_bulk *bulk, struct source_error *error)
+{
+	struct imap_engine *engine = engine_of(session, &error);
+	return imap_bulk(engine, bulk, error);
+}
+
 static int source_watch(struct source_session *session, const char *mailbox, int64_t until_ms,
 	source_event_fn *fn, void *arg, struct source_error *error)
 {
@@ -232,6 +239,7 @@ static const struct source_ops imap_ops = {
 	.uids = source_uids,
 	.structures = source_structures,
 	.body = source_body,
+	.bulk = source_bulk,
 	.watch = source_watch,
 	.poke = source_poke,
 	.abilities = source_abilities,

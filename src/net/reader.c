@@ -2,8 +2,8 @@
 /*
  * The one reader of the wire: cuts what arrives into complete responses. It knows of IMAP only what
  * framing needs: that a line may end by announcing a literal, and that the text of a status response,
- * which is for people, may not. Memory grows with what was received, never with what was announced. It
- * works on whole buffers: what is scanned is scanned once, by memchr().
+ * which is for people, may not. Memory grows with what was received, never with what was announced; a literal
+ * that the caller takes as it comes is never held. It works on whole buffers: what is scanned is scanned once, by memchr().
  *
  * A response that was read in part leaves the stream out of step, and every later call says so: to go on
  * would be to take the inside of a message for the server's answers.
@@ -71,6 +71,26 @@ static int take_literal(struct net_stream *stream, uint64_t size, struct str *ou
 	return 0;
 }
 
+/* Hands a literal on from the buffer: nothing of it is copied. */
+static int pass_literal(struct net_stream *stream, uint64_t size, const struct net_limits *limits)
+{
+	while (size > 0) {
+		const char *data;
+		size_t len;
+		int r = net_stream_peek(stream, &data, &len);
+		if (r < 0)
+			return r;
+		if (len > STREAM_BUFFER_BYTES)
+			len = STREAM_BUFFER_BYTES;
+		if (len > size)
+			len = (size_t)size;
+		limits->passed(limits->pass_arg, data, len);
+		net_stream_consume(stream, len);
+		size -= len;
+	}
+	return 0;
+}
+
 /* The length of a line without its line end. */
 static size_t line_length(const char *line, size_t len)
 {
@@ -125,10 +145,10 @@ static int parse_size(const char *digits, size_t len, uint64_t *ret)
 }
 
 /*
- * Looks for `{n}` or `{n+}` at the end of a line of len bytes. 1: there is a literal of *ret_size bytes;
- * 0: none; -EPROTO: something that begins like one but has no size.
+ * Looks for `{n}` or `{n+}` at the end of a line of len bytes. 1: there is a literal of *ret_size bytes, and its "{" is at
+ * *ret_brace; 0: none; -EPROTO: something that begins like one but has no size.
  */
-static int find_literal(const char *line, size_t len, uint64_t *ret_size)
+static int find_literal(const char *line, size_t len, size_t *ret_brace, uint64_t *ret_size)
 {
 	if (len < 2 || line[len - 1] != '}')
 		return 0;
@@ -143,11 +163,12 @@ static int find_literal(const char *line, size_t len, uint64_t *ret_size)
 	if (count > 1 && digits[count - 1] == '+')
 		count--;
 	int r = parse_size(digits, count, ret_size);
+	*ret_brace = (size_t)(brace - line);
 	return r < 0 ? r : 1;
 }
 
 static int check_literal(
-	const struct net_limits *limits, uint64_t size, unsigned literals, size_t received)
+	const struct net_limits *limits, uint64_t size, unsigned literals, uint64_t received)
 {
 	if (size > limits->literal_bytes || literals > limits->literals ||
 		size > limits->response_bytes - received)
@@ -160,30 +181,45 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* The literal that is announced at the end of out, from its "{" at brace on. *passed: how many bytes were handed on in all. */
+static int take_or_pass(struct net_stream *stream, const struct net_limits *limits, uint64_t size,
+	size_t brace, struct str *out, uint64_t *passed)
+{
+	if (!limits->pass || !limits->pass(limits->pass_arg, out->data, brace, size))
+		return take_literal(stream, size, out);
+	bool crlf = out->data[out->len - 2] == '\r';
+	str_truncate(out, brace);
+	str_append_cstr(out, crlf ? "{0}\r\n" : "{0}\n"); /* never longer than what was there */
+	*passed += size;
+	int r = str_error(out);
+	return r < 0 ? r : pass_literal(stream, size, limits);
+}
+
 static int take_response(
 	struct net_stream *stream, const struct net_limits *limits, struct str *out)
 {
-	uint64_t line_left = limits->line_bytes;
+	uint64_t line_left = limits->line_bytes, passed = 0;
 	for (unsigned literals = 0;; literals++) {
 		size_t start = out->len;
-		uint64_t taken, room = smaller(line_left, limits->response_bytes - out->len);
+		uint64_t taken,
+			room = smaller(line_left, limits->response_bytes - passed - out->len);
 		if (literals > 0 && limits->spill)
 			room = smaller(room, limits->spill_bytes);
 		int r = take_line(stream, room, literals == 0 ? limits : NULL, out, &taken);
 		if (r < 0)
 			return r;
 		line_left -= taken;
-		size_t len = line_length(out->data + start, out->len - start);
+		size_t len = line_length(out->data + start, out->len - start), brace = 0;
 		uint64_t size = 0;
 		if (literals > 0 || !ends_in_text(out->data, len))
-			r = find_literal(out->data + start, len, &size);
+			r = find_literal(out->data + start, len, &brace, &size);
 		if (r == 0)
 			str_truncate(out, start + len);
 		if (r <= 0)
 			return r;
-		r = check_literal(limits, size, literals + 1, out->len);
+		r = check_literal(limits, size, literals + 1, passed + out->len);
 		if (r == 0)
-			r = take_literal(stream, size, out);
+			r = take_or_pass(stream, limits, size, start + brace, out, &passed);
 		if (r < 0)
 			return r;
 	}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* Many messages at a time: the sets that are under way (bulk.c), and what a response says of a message (bulk_message.c). */
+#ifndef MAILFS_IMAP_BULK_H
+#define MAILFS_IMAP_BULK_H
+
+#include "private.h"
+
+/*
+ * Sets under way. Two keep the line full: the server has the next command when it is done with one. And what they take as
+ * commands, 8 KiB for each 700 UIDs, always fits into what the two sockets hold, so that no write waits for a server that
+ * is itself waiting to write.
+ */
+#define BULK_SETS 2
+
+struct bulk_set {
+	uint32_t uids[SOURCE_BULK_UIDS];
+	bool done[SOURCE_BULK_UIDS]; /* begin() was told of it */
+	size_t count;
+	uint64_t offset, length; /* length 0: whole messages */
+	uint64_t limit_bytes;
+	unsigned commands; /* that are not answered */
+	int err;           /* of the first that was refused, or why none was sent */
+};
+
+/* The response that is being read. */
+struct bulk_message {
+	uint32_t uid;   /* whose content has come as a literal, to be handed on; 0: none has */
+	bool told;      /* begin() took it: end() is owed */
+	bool receiving; /* the literal that comes now is its content */
+	bool dropped;   /* of a literal nothing was kept */
+	size_t held;    /* bytes of literals that were kept in the response */
+	bool finished;  /* a message was told, or passed over */
+};
+
+struct bulk {
+	struct imap_engine *engine;
+	const struct source_bulk *calls;
+	struct bulk_set sets[BULK_SETS];
+	unsigned first, count;
+	int stop; /* negative errno: nothing more is asked for */
+	struct bulk_message message;
+	/* How the lines of a VANISHED, which may be of any length, are taken out of the way. */
+	struct imap_set dropped;
+	int (*spill)(void *arg, struct str *line);
+};
+
+/* The set that is answered next. There must be one. */
+struct bulk_set *bulk_oldest(struct bulk *bulk);
+
+/* Asked of each literal of a response (net_limits.pass, passed); arg: the bulk. */
+bool bulk_pass(void *arg, const char *head, size_t len, uint64_t size);
+void bulk_passed(void *arg, const char *data, size_t len);
+/* The response is complete: ends the message that has begun, or tells one that was held. */
+void bulk_message_read(struct bulk *bulk, const struct imap_response *response);
+/* The connection is lost: what has begun is ended. */
+void bulk_message_abandon(struct bulk *bulk);
+
+#endif

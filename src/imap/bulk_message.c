@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a response says of a message that bulk() asked for.
+ *
+ * A content that comes as a literal is handed on while it comes; whether it counts is known at the response's end, when all of
+ * it was understood and its UID is the one that was believed. What comes in another form (a quoted string, a literal before the UID) is told
+ * if it is small enough to be held, and else passed over: its message stays unanswered. Nothing that was not asked for is told.
+ */
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "bulk.h"
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+
+#define HOLD_BYTES  ((size_t)256 << 10)
+#define CHUNK_BYTES ((size_t)64 << 10)
+#define NOT_ASKED   SIZE_MAX
+
+/* --- What was asked for --- */
+
+/* The place of a UID in the set; NOT_ASKED: it is not in it, or was told. */
+static size_t set_find(const struct bulk_set *set, uint32_t uid)
+{
+	size_t low = 0, high = set->count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (set->uids[middle] < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < set->count && set->uids[low] == uid && !set->done[low] ? low : NOT_ASKED;
+}
+
+static bool size_fits(const struct bulk_set *set, uint64_t size)
+{
+	return size <= (set->length > 0 ? set->length : set->limit_bytes);
+}
+
+/*
+ * Whether an item is the content: BODY[], and of a piece, BODY[]<offset>. A server that knows no pieces sends the whole
+ * without an origin, however short it is: it is not taken for one.
+ */
+static bool is_content(const struct bulk_set *set, const struct imap_node *item)
+{
+	const char *p = item->data, *end = p + item->len;
+	uint64_t origin;
+	if (item->type != IMAP_NODE_ATOM || item->len < 6 || strncasecmp(p, "BODY[]", 6) != 0)
+		return false;
+	p += 6;
+	if (set->length == 0)
+		return p == end;
+	return end - p > 2 && *p == '<' && end[-1] == '>' &&
+	       imap_number_parse(p + 1, (size_t)(end - p) - 2, UINT64_MAX, &origin) &&
+	       origin == set->offset;
+}
+
+/* --- Telling --- */
+
+/* From here until told: the time that the caller takes is not the server's. */
+static int tell_begin(struct bulk *bulk, size_t index, uint64_t size)
+{
+	struct bulk_set *set = bulk_oldest(bulk);
+	int64_t begun_ms = clock_now_ms();
+	set->done[index] = true;
+	bulk->message.uid = set->uids[index];
+	bulk->message.finished = true;
+	int r = bulk->calls->begin(bulk->calls->arg, set->uids[index], set->offset, size);
+	imap_engine_pause(bulk->engine, clock_now_ms() - begun_ms);
+	bulk->message.told = r >= 0;
+	return r;
+}
+
+static void tell_data(struct bulk *bulk, const char *data, size_t len)
+{
+	int64_t begun_ms = clock_now_ms();
+	bulk->calls->data(bulk->calls->arg, data, len);
+	imap_engine_pause(bulk->engine, clock_now_ms() - begun_ms);
+}
+
+static void tell_end(struct bulk *bulk, bool whole)
+{
+	bool told = bulk->message.told;
+	bulk->message.told = false;
+	if (!told)
+		return;
+	int64_t begun_ms = clock_now_ms();
+	bulk->calls->end(bulk->calls->arg, whole);
+	imap_engine_pause(bulk->engine, clock_now_ms() - begun_ms);
+}
+
+/* --- A literal, before it comes --- */
+
+/* The item at the end of a response that goes on, whose value comes now; NULL: there is none. */
+static const struct imap_node *item_open(
+	const struct imap_tree *tree, const struct imap_fetch *fetch)
+{
+	const struct imap_node *item = fetch->item, *next;
+	if (!item || imap_tree_top(tree)->closed)
+		return NULL;
+	while (imap_fetch_value(tree, item, &next)) {
+		if (!next)
+			return NULL;
+		item = next;
+	}
+	return item;
+}
+
+/* Whether nothing but blanks is between an item and the end of what has come. */
+static bool is_at_end(const struct imap_node *item, const char *end)
+{
+	const char *p = item->data + item->len;
+	while (p < end && *p == ' ')
+		p++;
+	return p == end;
+}
+
+/*
+ * Whose content comes now. Where the UID was not told yet and one message was asked for, it can only be that one; the end of the
+ * response must say so.
+ */
+static size_t content_of(struct bulk *bulk, const char *head, size_t len, uint64_t size)
+{
+	struct imap_response response;
+	struct imap_fetch fetch;
+	const struct bulk_set *set = bulk_oldest(bulk);
+	if (imap_response_parse(head, len, &response) < 0 || response.kind != IMAP_UNTAGGED ||
+		!imap_fetch_parse(bulk->engine, &response, &fetch))
+		return NOT_ASKED;
+	const struct imap_node *item = item_open(&bulk->engine->tree, &fetch);
+	if (!item || !is_content(set, item) || !is_at_end(item, head + len) ||
+		!size_fits(set, size))
+		return NOT_ASKED;
+	if (fetch.uid == 0 && set->count == 1)
+		return set_find(set, set->uids[0]);
+	return fetch.uid != 0 ? set_find(set, fetch.uid) : NOT_ASKED;
+}
+
+static bool may_tell(const struct bulk *bulk)
+{
+	return bulk->stop == 0 && !bulk->engine->uidvalidity_changed;
+}
+
+bool bulk_pass(void *arg, const char *head, size_t len, uint64_t size)
+{
+	struct bulk *bulk = arg;
+	struct bulk_message *message = &bulk->message;
+	message->receiving = false;
+	if (message->uid == 0 && may_tell(bulk)) {
+		size_t index = content_of(bulk, head, len, size);
+		if (index != NOT_ASKED) {
+			message->receiving = tell_begin(bulk, index, size) >= 0;
+			return true;
+		}
+	}
+	if (size <= HOLD_BYTES - message->held) {
+		message->held += (size_t)size;
+		return false;
+	}
+	message->dropped = true;
+	return true;
+}
+
+void bulk_passed(void *arg, const char *data, size_t len)
+{
+	struct bulk *bulk = arg;
+	imap_engine_progress(bulk->engine, len);
+	if (bulk->message.receiving)
+		tell_data(bulk, data, len);
+}
+
+/* --- A response, when it is complete --- */
+
+/* The UID that a response is about; 0: it tells none, or several. */
+static uint32_t only_uid(const struct imap_tree *tree, const struct imap_fetch *fetch)
+{
+	for (const struct imap_node *item = fetch->item, *next; item; item = next) {
+		const struct imap_node *value = imap_fetch_value(tree, item, &next);
+		uint64_t uid;
+		if (imap_node_is(item, "UID") &&
+			(!imap_node_number(value, UINT32_MAX, &uid) || uid != fetch->uid))
+			return 0;
+	}
+	return fetch->uid;
+}
+
+/* The one content in a response that was understood to its end; NULL: there is none, or several, or something is amiss. */
+static const struct imap_node *only_content(
+	const struct bulk_set *set, const struct imap_tree *tree, const struct imap_fetch *fetch)
+{
+	const struct imap_node *found = NULL;
+	if (fetch->damaged || imap_node_next(tree, imap_tree_top(tree)))
+		return NULL;
+	for (const struct imap_node *item = fetch->item, *next; item; item = next) {
+		const struct imap_node *value = imap_fetch_value(tree, item, &next);
+		if (!value)
+			return NULL;
+		if (!is_content(set, item))
+			continue;
+		if (found || !imap_node_is_string(value))
+			return NULL;
+		found = value;
+	}
+	return found;
+}
+
+/* A content that lies in the response. */
+static void tell_held(struct bulk *bulk, uint32_t uid, const struct imap_node *value)
+{
+	struct bulk_set *set = bulk_oldest(bulk);
+	size_t index = uid != 0 ? set_find(set, uid) : NOT_ASKED;
+	struct str *text = &bulk->engine->scratch;
+	if (index == NOT_ASKED)
+		return;
+	str_reset(text);
+	imap_node_append(value, text);
+	if (str_error(text) < 0 || !size_fits(set, text->len))
+		return;
+	if (tell_begin(bulk, index, text->len) < 0)
+		return;
+	for (size_t at = 0, n; at < text->len; at += n) {
+		n = text->len - at < CHUNK_BYTES ? text->len - at : CHUNK_BYTES;
+		tell_data(bulk, text->data + at, n);
+	}
+	tell_end(bulk, true);
+}
+
+void bulk_message_read(struct bulk *bulk, const struct imap_response *response)
+{
+	struct imap_fetch fetch;
+	const struct imap_tree *tree = &bulk->engine->tree;
+	struct bulk_message *message = &bulk->message;
+	if (!imap_fetch_parse(bulk->engine, response, &fetch))
+		return;
+	const struct imap_node *content = only_content(bulk_oldest(bulk), tree, &fetch);
+	uint32_t uid = only_uid(tree, &fetch);
+	if (message->uid != 0)
+		tell_end(bulk, content && uid == message->uid);
+	else if (content && !message->dropped && may_tell(bulk))
+		tell_held(bulk, uid, content);
+	if (fetch.damaged)
+		log_info("message %u: the server's answer can not be understood", fetch.uid);
+}
+
+void bulk_message_abandon(struct bulk *bulk)
+{
+	tell_end(bulk, false);
+}
