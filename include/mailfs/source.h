@@ -175,13 +175,15 @@ struct source_bulk_set {
 
 /*
  * Who asks for many messages at a time and takes them as they come. Calls are made on the thread of bulk(). What is told of a message
- * lies between begin() and end(); messages come in any order, of several sets one set after the other.
+ * lies between begin() and end(); messages come in any order, also before an earlier set is answered. Where two sets lack the
+ * same message or piece, the first that comes is the older set's.
  */
 struct source_bulk {
 	void *arg;
 	/*
-	 * What to ask for next. Called whenever a command can be sent without waiting for the one before: at the start until two are under
-	 * way, then after each message and each answer. false: nothing now. Once it gives nothing and all is answered, bulk() returns.
+	 * What to ask for next. Called whenever a command can be sent without waiting for the one before: as long as fewer than two sets lack
+	 * messages (and fewer than five wait for their answers), at the start, after each message and each answer. false: nothing now. Once it
+	 * gives nothing and all is answered, bulk() returns.
 	 */
 	bool (*next)(void *arg, struct source_bulk_set *ret);
 	/*

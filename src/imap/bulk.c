@@ -2,7 +2,8 @@
 /*
  * Many messages at a time: sets of UIDs, each a command (RFC 3501 §6.4.8), the next one sent before the last is answered.
  *
- * Invariants: a response is of the oldest set, for a server answers in order (RFC 3501 §5.5), and one that does not is left.
+ * Invariants: a set is answered in its turn; a server that does otherwise is left. Messages may come before the answer to an
+ * earlier set, so a set that has all its messages lets the next one be sent.
  * Nothing of what is held grows with a message or with the number of messages. When a mailbox turns out to be another one (UIDVALIDITY) nothing
  * more is told or asked for, and what is under way is drained, so that the connection stays in step.
  */
@@ -23,9 +24,9 @@
 /* A limit beyond any message, small enough to be added to. */
 #define LIMIT_MAX (UINT64_MAX / 4)
 
-struct bulk_set *bulk_oldest(struct bulk *bulk)
+struct bulk_set *bulk_set_at(struct bulk *bulk, unsigned n)
 {
-	return &bulk->sets[bulk->first % BULK_SETS];
+	return n < bulk->count ? &bulk->sets[(bulk->first + n) % BULK_SETS] : NULL;
 }
 
 /* --- Asking --- */
@@ -54,7 +55,7 @@ static struct bulk_set *set_add(struct bulk *bulk, const struct source_bulk_set 
 		set->err = -EINVAL;
 		return set;
 	}
-	set->count = wanted->count;
+	set->count = set->missing = wanted->count;
 	memcpy(set->uids, wanted->uids, wanted->count * sizeof(set->uids[0]));
 	return set;
 }
@@ -98,9 +99,9 @@ static int set_send(struct bulk *bulk, struct bulk_set *set, struct source_error
 /* Answers the sets of which nothing is under way any more. */
 static void sets_settle(struct bulk *bulk)
 {
-	while (bulk->count > 0 && bulk_oldest(bulk)->commands == 0) {
-		int err = bulk_oldest(bulk)->err;
-		bulk->first++;
+	for (struct bulk_set *set; (set = bulk_set_at(bulk, 0)) && set->commands == 0;) {
+		int err = set->err;
+		bulk->first = (bulk->first + 1) % BULK_SETS;
 		bulk->count--;
 		bulk->calls->answered(bulk->calls->arg, err);
 	}
@@ -114,8 +115,11 @@ static void note_stop(struct bulk *bulk)
 
 static bool may_ask(struct bulk *bulk)
 {
+	unsigned lacking = 0;
 	note_stop(bulk);
-	return bulk->stop == 0 && bulk->count < BULK_SETS;
+	for (unsigned i = 0; i < bulk->count; i++)
+		lacking += bulk_set_at(bulk, i)->missing > 0;
+	return bulk->stop == 0 && bulk->count < BULK_SETS && lacking < BULK_LACKING;
 }
 
 /* What our own side takes its time for is not the server's. */
@@ -144,7 +148,7 @@ static int sets_fill(struct bulk *bulk, struct source_error *error)
 
 static void command_answered(struct bulk *bulk)
 {
-	struct bulk_set *set = bulk_oldest(bulk);
+	struct bulk_set *set = bulk_set_at(bulk, 0);
 	const struct imap_answer *answer = &bulk->engine->answer;
 	set->commands--;
 	if (answer->status != IMAP_OK && set->err == 0) {
@@ -170,7 +174,7 @@ static void set_limits(struct bulk *bulk, struct net_limits *ret)
 {
 	uint64_t most = 0;
 	for (unsigned i = 0; i < bulk->count; i++) {
-		const struct bulk_set *set = &bulk->sets[(bulk->first + i) % BULK_SETS];
+		const struct bulk_set *set = bulk_set_at(bulk, i);
 		most = set->limit_bytes > most ? set->limit_bytes : most;
 	}
 	imap_set_init(&bulk->dropped, IMAP_SET_VANISHED, 1, UINT32_MAX, NULL, NULL);

@@ -6,17 +6,19 @@
 #include "private.h"
 
 /*
- * Sets under way. Two keep the line full: the server has the next command when it is done with one. And what they take as
- * commands, 8 KiB for each 700 UIDs, always fits into what the two sockets hold, so that no write waits for a server that
- * is itself waiting to write.
+ * So many sets lack messages at a time: two keep the line full, for the server has the next command when it is done with one. And what
+ * they take as commands, 8 KiB for each 700 UIDs, always fits into what the two sockets hold, so that no write waits for a server that is itself
+ * waiting to write.
  */
-#define BULK_SETS 2
+#define BULK_LACKING 2
+/* So many wait for their answers: Dovecot may hold that of a set back until it is done with the next one. */
+#define BULK_SETS 5
 
 struct bulk_set {
 	uint32_t uids[SOURCE_BULK_UIDS];
 	bool done[SOURCE_BULK_UIDS]; /* begin() was told of it */
-	size_t count;
-	uint64_t offset, length; /* length 0: whole messages */
+	size_t count, missing;       /* in all; not told yet */
+	uint64_t offset, length;     /* length 0: whole messages */
 	uint64_t limit_bytes;
 	unsigned commands; /* that are not answered */
 	int err;           /* of the first that was refused, or why none was sent */
@@ -24,12 +26,13 @@ struct bulk_set {
 
 /* The response that is being read. */
 struct bulk_message {
-	uint32_t uid;   /* whose content has come as a literal, to be handed on; 0: none has */
-	bool told;      /* begin() took it: end() is owed */
-	bool receiving; /* the literal that comes now is its content */
-	bool dropped;   /* of a literal nothing was kept */
-	size_t held;    /* bytes of literals that were kept in the response */
-	bool finished;  /* a message was told, or passed over */
+	uint32_t uid; /* whose content has come as a literal, to be handed on; 0: none has */
+	struct bulk_set *set; /* that it is of */
+	bool told;            /* begin() took it: end() is owed */
+	bool receiving;       /* the literal that comes now is its content */
+	bool dropped;         /* of a literal nothing was kept */
+	size_t held;          /* bytes of literals that were kept in the response */
+	bool finished;        /* a message was told, or passed over */
 };
 
 struct bulk {
@@ -44,8 +47,8 @@ struct bulk {
 	int (*spill)(void *arg, struct str *line);
 };
 
-/* The set that is answered next. There must be one. */
-struct bulk_set *bulk_oldest(struct bulk *bulk);
+/* The nth set that is under way, 0 the one that is answered next; NULL: there is none. */
+struct bulk_set *bulk_set_at(struct bulk *bulk, unsigned n);
 
 /* Asked of each literal of a response (net_limits.pass, passed); arg: the bulk. */
 bool bulk_pass(void *arg, const char *head, size_t len, uint64_t size);

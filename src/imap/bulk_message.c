@@ -59,12 +59,21 @@ static bool is_content(const struct bulk_set *set, const struct imap_node *item)
 
 /* --- Telling --- */
 
-/* From here until told: the time that the caller takes is not the server's. */
-static int tell_begin(struct bulk *bulk, size_t index, uint64_t size)
+/* Which of the messages that were asked for. */
+struct place {
+	struct bulk_set *set; /* NULL: none of them */
+	size_t index;
+};
+
+/* The time that the caller takes is not the server's. */
+static int tell_begin(struct bulk *bulk, struct place place, uint64_t size)
 {
-	struct bulk_set *set = bulk_oldest(bulk);
+	struct bulk_set *set = place.set;
+	size_t index = place.index;
 	int64_t begun_ms = clock_now_ms();
 	set->done[index] = true;
+	set->missing--;
+	bulk->message.set = set;
 	bulk->message.uid = set->uids[index];
 	bulk->message.finished = true;
 	int r = bulk->calls->begin(bulk->calls->arg, set->uids[index], set->offset, size);
@@ -118,24 +127,39 @@ static bool is_at_end(const struct imap_node *item, const char *end)
 }
 
 /*
- * Whose content comes now. Where the UID was not told yet and one message was asked for, it can only be that one; the end of the
- * response must say so.
+ * The message of this UID, in the oldest set that lacks it, whose content an item of this name and size can be. Where no UID was told yet and the oldest
+ * set that lacks anything is of one message, it can only be that one; the end of the response must say so.
  */
-static size_t content_of(struct bulk *bulk, const char *head, size_t len, uint64_t size)
+static struct place place_find(
+	struct bulk *bulk, uint32_t uid, const struct imap_node *item, uint64_t size)
+{
+	struct place place;
+	for (unsigned i = 0; (place.set = bulk_set_at(bulk, i)); i++) {
+		const struct bulk_set *set = place.set;
+		bool fits = is_content(set, item) && size_fits(set, size);
+		if (uid == 0 && set->missing == 0)
+			continue;
+		if (uid == 0 && (!fits || set->count > 1))
+			break;
+		place.index = fits ? set_find(set, uid ? uid : set->uids[0]) : NOT_ASKED;
+		if (place.index != NOT_ASKED)
+			return place;
+	}
+	return (struct place){0};
+}
+
+/* Whose content comes now. */
+static struct place content_of(struct bulk *bulk, const char *head, size_t len, uint64_t size)
 {
 	struct imap_response response;
 	struct imap_fetch fetch;
-	const struct bulk_set *set = bulk_oldest(bulk);
 	if (imap_response_parse(head, len, &response) < 0 || response.kind != IMAP_UNTAGGED ||
 		!imap_fetch_parse(bulk->engine, &response, &fetch))
-		return NOT_ASKED;
+		return (struct place){0};
 	const struct imap_node *item = item_open(&bulk->engine->tree, &fetch);
-	if (!item || !is_content(set, item) || !is_at_end(item, head + len) ||
-		!size_fits(set, size))
-		return NOT_ASKED;
-	if (fetch.uid == 0 && set->count == 1)
-		return set_find(set, set->uids[0]);
-	return fetch.uid != 0 ? set_find(set, fetch.uid) : NOT_ASKED;
+	if (!item || !is_at_end(item, head + len))
+		return (struct place){0};
+	return place_find(bulk, fetch.uid, item, size);
 }
 
 static bool may_tell(const struct bulk *bulk)
@@ -149,9 +173,9 @@ bool bulk_pass(void *arg, const char *head, size_t len, uint64_t size)
 	struct bulk_message *message = &bulk->message;
 	message->receiving = false;
 	if (message->uid == 0 && may_tell(bulk)) {
-		size_t index = content_of(bulk, head, len, size);
-		if (index != NOT_ASKED) {
-			message->receiving = tell_begin(bulk, index, size) >= 0;
+		struct place place = content_of(bulk, head, len, size);
+		if (place.set) {
+			message->receiving = tell_begin(bulk, place, size) >= 0;
 			return true;
 		}
 	}
@@ -186,9 +210,15 @@ static uint32_t only_uid(const struct imap_tree *tree, const struct imap_fetch *
 	return fetch->uid;
 }
 
-/* The one content in a response that was understood to its end; NULL: there is none, or several, or something is amiss. */
+static bool is_body(const struct imap_node *item)
+{
+	return item->type == IMAP_NODE_ATOM && item->len >= 6 &&
+	       strncasecmp(item->data, "BODY[]", 6) == 0;
+}
+
+/* The one content, or piece of one, in a response that was understood to its end; NULL: there is none, or several, or something is amiss. */
 static const struct imap_node *only_content(
-	const struct bulk_set *set, const struct imap_tree *tree, const struct imap_fetch *fetch)
+	const struct imap_tree *tree, const struct imap_fetch *fetch)
 {
 	const struct imap_node *found = NULL;
 	if (fetch->damaged || imap_node_next(tree, imap_tree_top(tree)))
@@ -197,28 +227,25 @@ static const struct imap_node *only_content(
 		const struct imap_node *value = imap_fetch_value(tree, item, &next);
 		if (!value)
 			return NULL;
-		if (!is_content(set, item))
+		if (!is_body(item))
 			continue;
 		if (found || !imap_node_is_string(value))
 			return NULL;
-		found = value;
+		found = item;
 	}
 	return found;
 }
 
 /* A content that lies in the response. */
-static void tell_held(struct bulk *bulk, uint32_t uid, const struct imap_node *value)
+static void tell_held(struct bulk *bulk, uint32_t uid, const struct imap_node *item)
 {
-	struct bulk_set *set = bulk_oldest(bulk);
-	size_t index = uid != 0 ? set_find(set, uid) : NOT_ASKED;
 	struct str *text = &bulk->engine->scratch;
-	if (index == NOT_ASKED)
-		return;
 	str_reset(text);
-	imap_node_append(value, text);
-	if (str_error(text) < 0 || !size_fits(set, text->len))
+	imap_node_append(imap_node_next(&bulk->engine->tree, item), text);
+	if (str_error(text) < 0 || uid == 0)
 		return;
-	if (tell_begin(bulk, index, text->len) < 0)
+	struct place place = place_find(bulk, uid, item, text->len);
+	if (!place.set || tell_begin(bulk, place, text->len) < 0)
 		return;
 	for (size_t at = 0, n; at < text->len; at += n) {
 		n = text->len - at < CHUNK_BYTES ? text->len - at : CHUNK_BYTES;
@@ -234,10 +261,10 @@ void bulk_message_read(struct bulk *bulk, const struct imap_response *response)
 	struct bulk_message *message = &bulk->message;
 	if (!imap_fetch_parse(bulk->engine, response, &fetch))
 		return;
-	const struct imap_node *content = only_content(bulk_oldest(bulk), tree, &fetch);
+	const struct imap_node *content = only_content(tree, &fetch);
 	uint32_t uid = only_uid(tree, &fetch);
 	if (message->uid != 0)
-		tell_end(bulk, content && uid == message->uid);
+		tell_end(bulk, content && is_content(message->set, content) && uid == message->uid);
 	else if (content && !message->dropped && may_tell(bulk))
 		tell_held(bulk, uid, content);
 	if (fetch.damaged)

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -122,6 +123,7 @@ static void *script_main(void *arg)
 		return NULL;
 	}
 	set_timeout(script->fd, 10);
+	setsockopt(script->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	for (const char *const *step = script->steps; *step && !script->wrong[0]; step++)
 		do_step(script, *step);
 	if (!script->wrong[0]) {

@@ -223,11 +223,6 @@ static void test_twice(void **state)
 		SCRIPT(COMMAND(2, "5"), COMMAND(3, "5"),
 			">* 1 FETCH (UID 5 BODY[] {1}\r\na)\r\nC2 OK\r\n* 1 FETCH (UID 5 BODY[] {1}\r\nb)\r\nC3 OK\r\n"),
 		"[5@0+1 a]=0;[5@0+1 b]=0;");
-	/* one of the second set before its time is not taken for the first's */
-	expect_run(SETS(WHOLE(5), WHOLE(6)), 2,
-		SCRIPT(COMMAND(2, "5"), COMMAND(3, "6"),
-			">* 1 FETCH (UID 6 BODY[] {1}\r\nb)\r\nC2 OK\r\nC3 OK\r\n"),
-		"=0;=0;");
 }
 
 /* What its end contradicts does not count; the next message is as good as ever. */
