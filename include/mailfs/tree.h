@@ -100,7 +100,11 @@ struct tree_params {
 	 * the server's own name; NULL: all.
 	 */
 	const char *root_folder;
-	bool readonly;     /* files are 0400 */
+	/*
+	 * Files are 0400, and need not be opened by the kernel before it reads (tree_file_open_unsettled()): a size that nobody has told is shown
+	 * as a bound, not as 0.
+	 */
+	bool readonly;
 	bool views_listed; /* .parts appears in listings */
 	uid_t uid;         /* owner of everything */
 	gid_t gid;
@@ -130,6 +134,7 @@ int tree_resolve(struct tree *tree, const char *path, struct tree_place *ret);
 /* Calls fn for each folder of what is shown that is at, or below, path (""; all), in the order of paths. fn may not call the tree. */
 typedef int tree_folder_fn(void *arg, const char *path, struct sync_folder *folder);
 int tree_each_folder(struct tree *tree, const char *path, tree_folder_fn *fn, void *arg);
+bool tree_is_readonly(const struct tree *tree);
 /* The value of user.mailfs.control on the root, which no listing of attributes shows; copied. -ENOMEM. */
 int tree_set_control(struct tree *tree, const char *path);
 
@@ -214,6 +219,12 @@ int tree_dir_read(struct tree_dir *dir, uint64_t offset, bool references, tree_f
  * Blocks: disk.
  */
 int tree_file_open(
+	struct tree *tree, uint64_t node, struct tree_file **ret, struct tree_call *call);
+/*
+ * As above, for a tree that is read-only: settles nothing. What is read comes from its true bytes, and ends with them; the observer is told
+ * (attributes()) when there are more than were shown, before the read that finds it returns.
+ */
+int tree_file_open_unsettled(
 	struct tree *tree, uint64_t node, struct tree_file **ret, struct tree_call *call);
 void tree_file_close(struct tree_file *file);
 /* As tree_attributes() of its node, also when the message is gone. Blocks: never. */

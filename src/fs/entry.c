@@ -48,16 +48,24 @@ void fs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		op_start(op);
 }
 
+/* The number of what lies inside a message may be another's after that. */
+static void forget(struct fs *fs, uint64_t node, uint64_t count)
+{
+	if (fs->no_open && node & TREE_NODE_VIEW)
+		files_drop(fs, node);
+	tree_forget(fs->tree, node, count);
+}
+
 void fs_op_forget(fuse_req_t req, fuse_ino_t node, uint64_t count)
 {
-	tree_forget(fs_of(req)->tree, node, count);
+	forget(fs_of(req), node, count);
 	fuse_reply_none(req);
 }
 
 void fs_op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	for (size_t i = 0; i < count; i++)
-		tree_forget(fs_of(req)->tree, forgets[i].ino, forgets[i].nlookup);
+		forget(fs_of(req), forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 

@@ -34,7 +34,7 @@ static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
 
 static void fs_op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	(void)userdata;
+	struct fs *fs = userdata;
 	/*
 	 * Always: an entry costs us nothing more with its attributes, and saves a lookup each to
 	 * whoever reads names first and stats later.
@@ -45,6 +45,9 @@ static void fs_op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_ASYNC_READ, true);
 	want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
+	/* What nothing can be written to needs no open. Who opens to truncate is to hear that it can not be done. */
+	fs->no_open = tree_is_readonly(fs->tree) && conn->capable & FUSE_CAP_NO_OPEN_SUPPORT;
+	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, !fs->no_open);
 }
 
 static struct fuse_lowlevel_ops operations(void)
@@ -102,6 +105,9 @@ static void tree_entry_appeared(void *arg, uint64_t parent, const char *name, bo
 static void tree_entry_disappeared(
 	void *arg, uint64_t parent, const char *name, uint64_t node, bool directory)
 {
+	/* Who reads it from now on is told so. */
+	if (!directory)
+		files_drop(container_of(arg, struct fs, notify), node);
 	notify_event(arg,
 		&(struct herald_event){.kind = directory ? HERALD_DIRECTORY_GONE : HERALD_FILE_GONE,
 			.parent = parent,
@@ -168,7 +174,6 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 	fs->herald = params->herald;
 	fs->timeout_ms = params->timeout_ms;
 	pthread_mutex_init(&fs->open_lock, NULL);
-	list_init(&fs->open_files);
 	list_init(&fs->open_dirs);
 	capture_libfuse_log();
 	fs->session = session_create(fs, params);
@@ -176,10 +181,14 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 		str_append_cstr(why, "libfuse does not take the mount options");
 		return -EINVAL;
 	}
-	int r = notify_init(&fs->notify, fs->session, fs->herald);
+	int r = files_init(&fs->files, tree_is_readonly(fs->tree));
+	int told = notify_init(&fs->notify, fs->session, fs->herald);
 	fs->notify.account = fs->account;
+	if (r == 0)
+		r = told;
 	if (r < 0) {
 		notify_finish(&fs->notify);
+		files_finish(&fs->files);
 		str_printf(why, "no thread can be started: %s", strerror(-r));
 		return r;
 	}
@@ -260,7 +269,7 @@ void fs_destroy(struct fs *fs)
 		fuse_session_unmount(fs->session);
 		signals_finish();
 	}
-	files_close(fs);
+	files_finish(&fs->files);
 	dirs_close(fs);
 	fuse_session_destroy(fs->session);
 	pthread_mutex_destroy(&fs->open_lock);

@@ -14,6 +14,7 @@
 #include "mailfs/tree.h"
 #include "mailfs/util/list.h"
 
+#include "files.h"
 #include "herald.h"
 #include "notify.h"
 
@@ -29,8 +30,10 @@ struct fs {
 	struct fs_herald *herald; /* NULL: none */
 	int timeout_ms;
 	bool mounted;
+	bool no_open; /* the kernel need not open files to read them; set before the first of them */
+	struct files files;
 	pthread_mutex_t open_lock;
-	struct list_node open_files, open_dirs; /* guarded by open_lock */
+	struct list_node open_dirs; /* guarded by open_lock */
 };
 
 static inline struct fs *fs_of(fuse_req_t req)
@@ -70,12 +73,6 @@ void fs_op_readdirplus(
 	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi);
 void fs_op_releasedir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 /* --- file.c --- */
-/* As dirs_close(); all reads are answered. */
-void files_close(struct fs *fs);
-/* The attributes of a node that is open; false: it is not. */
-bool files_attributes(struct fs *fs, fuse_ino_t node, struct tree_entry *ret);
-/* What is open is what it was when it was opened. */
-void files_correct(struct fs *fs, struct tree_entry *entry);
 void fs_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void fs_op_read(
 	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi);

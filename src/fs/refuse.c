@@ -42,6 +42,8 @@ static void fs_op_create(
 static void fs_op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
 	off_t offset, struct fuse_file_info *fi)
 {
+	/* Where files are not opened here, a program can open one to write; what it wrote into the kernel's pages must not stay there. */
+	notify_inode(&fs_of(req)->notify, node);
 	fuse_reply_err(req, EROFS);
 }
 

@@ -55,6 +55,14 @@ void entry_folder(struct tree *tree, struct folder *folder, bool view, struct tr
 	pthread_mutex_unlock(&folder->lock);
 }
 
+/* Where a file is shown as empty nobody reads, and so nobody finds out that it is not. */
+uint64_t message_shown_bytes(const struct tree *tree, const struct index_entry *message)
+{
+	bool told = message->flags & INDEX_TRUE_SIZE ||
+	            (message->flags & INDEX_SIZED && message->size_bytes > 0);
+	return tree->readonly && !told ? MESSAGE_BYTES_BOUND : message->size_bytes;
+}
+
 void entry_message(const struct tree *tree, uint32_t number, const struct index_entry *message,
 	bool view, struct tree_entry *ret)
 {
@@ -63,8 +71,10 @@ void entry_message(const struct tree *tree, uint32_t number, const struct index_
 	if (view) {
 		attr_directory(tree, node, 1, message->date_s, &ret->attr);
 	} else {
-		attr_file(tree, node, message->size_bytes, message->date_s, &ret->attr);
-		ret->provisional = !(message->flags & INDEX_SIZED);
+		attr_file(tree, node, message_shown_bytes(tree, message), message->date_s,
+			&ret->attr);
+		/* A bound may be kept: the kernel corrects it itself, at the first read, unless it is told again meanwhile. */
+		ret->provisional = !tree->readonly && !(message->flags & INDEX_SIZED);
 	}
 }
 
@@ -77,6 +87,6 @@ void entry_inside(const struct tree *tree, const struct inside *inside, int64_t 
 		attr_directory(tree, ino, 1, date_s, &ret->attr);
 	} else {
 		attr_file(tree, ino, inside->size_bytes, date_s, &ret->attr);
-		ret->provisional = !inside->exact;
+		ret->provisional = !tree->readonly && !inside->exact;
 	}
 }

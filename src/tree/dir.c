@@ -332,7 +332,8 @@ static int fill_inside_entry(const struct tree_dir *dir, size_t place, struct fi
 	struct tree_entry entry;
 	struct inside inside;
 	int r = leaf ? inside_leaf(tree, dir->parts, leaf, &inside)
-	             : inside_header(tree, dir->parts, dir->message.size_bytes, &inside);
+	             : inside_header(
+			       tree, dir->parts, message_shown_bytes(tree, &dir->message), &inside);
 	if (r == 0 && fill->references)
 		r = inside_entry(tree, &inside, dir->message.date_s, &entry);
 	else if (r == 0)

@@ -149,6 +149,8 @@ static int row_update(struct folder *folder, size_t at, const struct index_entry
 	int r = row_rename(folder, at, name, ret);
 	ret->grown = fresh->size_bytes > entry->size_bytes;
 	entry->date_s = fresh->date_s;
+	if (fresh->size_bytes != entry->size_bytes)
+		entry->flags &= (uint16_t)~INDEX_TRUE_SIZE;
 	entry->size_bytes = fresh->size_bytes;
 	entry->flags |= fresh->flags;
 	return r;

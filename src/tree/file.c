@@ -3,8 +3,13 @@
  * Open files. A size that is not known is settled before open() returns where that is cheap (a
  * small message, one of unknown size, a header, all but large parts): no reader then sees a file that
  * is shorter than it is. A large part of unknown decoded size is opened with a bound; its reads end where it ends.
+ *
+ * In a mount that is read-only the kernel need not open anything: then it is opened at its first read, with nothing settled. What is
+ * shown as its size is a bound or what the server announced; reads end where it ends, and one that comes to where it was said to end
+ * finds out whether that is true.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,12 +19,14 @@
 
 struct tree_file {
 	struct tree *tree;
-	struct sync_body *body;
-	struct parts *parts; /* NULL, or what body's leaf belongs to */
+	_Atomic(struct sync_body *) body; /* NULL: nobody has read yet */
+	struct sync_folder *sync;         /* what it is in; NULL: nothing any more */
+	struct parts *parts;              /* NULL, or what body's leaf belongs to */
 	uint32_t folder, uid;
 	bool settle; /* the size is to be known before the file counts as open */
 	bool bound;
 	struct tree_entry entry; /* as it was when it was opened */
+	uint64_t size_bytes;     /* as the listing has it; UINT64_MAX: it does not know */
 	uint64_t shown_bytes;    /* where readers were told that it ends; UINT64_MAX: a bound */
 	char section[NODE_SECTION_MAX + 1];
 };
@@ -28,8 +35,9 @@ void tree_file_close(struct tree_file *file)
 {
 	if (!file)
 		return;
-	if (file->body)
-		sync_body_close(file->body);
+	struct sync_body *body = atomic_load(&file->body);
+	if (body)
+		sync_body_close(body);
 	parts_unref(file->tree, file->parts);
 	free(file);
 }
@@ -51,26 +59,53 @@ static struct tree_file *file_create(struct tree *tree, uint32_t number, uint32_
 }
 
 /*
- * Opens the body of a message that was found under number; the folder may have been listed anew
+ * Opens the body of a message that was found under file->folder; the folder may have been listed anew
  * since, and the UID be another's.
  */
-static int open_body(struct tree_file *file, struct folder *folder, const struct mime_leaf *leaf,
-	uint64_t size_bytes)
+static int open_body(
+	const struct tree_file *file, const struct mime_leaf *leaf, struct sync_body **ret)
 {
 	struct store_mailbox state;
-	struct sync_folder *sync = folder_messages(folder);
-	int r = sync ? sync_body_open(sync, file->uid, file->section, leaf, size_bytes, &file->body)
-	             : -ENOENT;
+	struct sync_body *body;
+	int r = file->sync ? sync_body_open(file->sync, file->uid, file->section, leaf,
+				     file->size_bytes, &body)
+	                   : -ENOENT;
 	if (r < 0)
 		return r;
-	sync_folder_state(sync, &state);
-	return state.folder == file->folder ? 0 : -ENOENT;
+	sync_folder_state(file->sync, &state);
+	if (state.folder != file->folder) {
+		sync_body_close(body);
+		return -ENOENT;
+	}
+	*ret = body;
+	return 0;
+}
+
+/*
+ * The body of a message, which is opened when it is first needed: most of what is opened again is read from the kernel's pages. Of two
+ * threads that do so at once, one is late.
+ */
+static int need_body(struct tree_file *file, struct sync_body **ret)
+{
+	struct sync_body *none = NULL, *body = atomic_load(&file->body);
+	if (!body) {
+		int r = open_body(file, NULL, &body);
+		if (r < 0)
+			return r;
+		if (!atomic_compare_exchange_strong(&file->body, &none, body)) {
+			sync_body_close(body);
+			body = none;
+		}
+	}
+	*ret = body;
+	return 0;
 }
 
 static int open_message(struct tree *tree, uint32_t number, uint32_t uid, struct tree_file **ret)
 {
 	struct index_entry message;
 	struct folder *folder;
+	struct sync_body *body;
 	int r = message_get(tree, number, uid, &folder, &message);
 	if (r < 0)
 		return r;
@@ -81,13 +116,15 @@ static int open_message(struct tree *tree, uint32_t number, uint32_t uid, struct
 	 * A small message is fetched whole in any case: then what fstat() says of it is true. A server that has told
 	 * wrong sizes is not believed about any.
 	 */
-	bool sized = message.flags & INDEX_SIZED;
-	file->settle = !sized || message.size_bytes <= SETTLE_MESSAGE_BYTES ||
-	               sync_account_sizes_distrusted(tree->account);
+	bool sized = message.flags & INDEX_SIZED, is_true = message.flags & INDEX_TRUE_SIZE;
+	file->settle = !is_true && (!sized || message.size_bytes <= SETTLE_MESSAGE_BYTES ||
+					   sync_account_sizes_distrusted(tree->account));
 	entry_message(tree, number, &message, false, &file->entry);
-	uint64_t size = sized ? message.size_bytes : UINT64_MAX;
-	file->shown_bytes = size;
-	r = open_body(file, folder, NULL, size);
+	file->sync = folder_messages(folder);
+	file->size_bytes = sized ? message.size_bytes : UINT64_MAX;
+	file->shown_bytes = tree->readonly ? message_shown_bytes(tree, &message) : file->size_bytes;
+	if (!is_true)
+		r = need_body(file, &body);
 	if (r == 0)
 		*ret = steal_ptr(file);
 	return r;
@@ -129,12 +166,16 @@ static int open_inside(struct tree *tree, const struct inside *inside, struct tr
 	file->settle = !inside->exact && (!leaf || leaf->part->size_bytes <= SETTLE_BYTES);
 	file->bound = !inside->exact && !file->settle;
 	entry_inside(tree, inside, message.date_s, &file->entry);
-	uint64_t size = inside->exact ? inside->size_bytes : UINT64_MAX;
-	file->shown_bytes = size;
-	r = open_body(file, folder, leaf, size);
-	if (r == 0)
-		*ret = steal_ptr(file);
-	return r;
+	file->size_bytes = inside->exact ? inside->size_bytes : UINT64_MAX;
+	file->shown_bytes = tree->readonly ? inside->size_bytes : file->size_bytes;
+	struct sync_body *body;
+	file->sync = folder_messages(folder);
+	r = open_body(file, leaf, &body);
+	if (r < 0)
+		return r;
+	atomic_store(&file->body, body);
+	*ret = steal_ptr(file);
+	return 0;
 }
 
 static int open_node(
@@ -152,7 +193,16 @@ static int open_node(
 	return inside.kind == INSIDE_MESSAGE ? -EISDIR : open_inside(tree, &inside, ret, call);
 }
 
-/* The size is there: later stats show it. */
+/* Later stats show it. */
+static void remember_size(const struct tree_file *file, uint64_t size_bytes)
+{
+	if (file->section[0])
+		inside_set_size(file->tree, file->folder, file->uid, file->section, size_bytes);
+	else
+		message_set_size(file->tree, file->folder, file->uid, size_bytes);
+}
+
+/* The size is there before the file counts as open. */
 static void settled(struct tree_file *file, uint64_t size_bytes)
 {
 	bool shrunk = file->shown_bytes != UINT64_MAX && size_bytes < file->shown_bytes;
@@ -160,12 +210,19 @@ static void settled(struct tree_file *file, uint64_t size_bytes)
 	file->shown_bytes = size_bytes;
 	attr_size(size_bytes, &file->entry.attr);
 	file->entry.provisional = false;
-	if (file->section[0])
-		inside_set_size(file->tree, file->folder, file->uid, file->section, size_bytes);
-	else
-		message_set_size(file->tree, file->folder, file->uid, size_bytes);
+	remember_size(file, size_bytes);
 	if (shrunk)
 		tell_attributes(file->tree, node_message(file->folder, file->uid, false));
+}
+
+int tree_file_open_unsettled(
+	struct tree *tree, uint64_t node, struct tree_file **ret, struct tree_call *call)
+{
+	int r = open_node(tree, node, ret, call);
+	if (r < 0)
+		return r;
+	(*ret)->entry.node = node;
+	return 0;
 }
 
 int tree_file_open(struct tree *tree, uint64_t node, struct tree_file **ret, struct tree_call *call)
@@ -177,7 +234,7 @@ int tree_file_open(struct tree *tree, uint64_t node, struct tree_file **ret, str
 	}
 	if (call->file->settle) {
 		uint64_t size;
-		int r = sync_body_size(call->file->body, &size, &call->waiter);
+		int r = sync_body_size(atomic_load(&call->file->body), &size, &call->waiter);
 		if (r < 0)
 			return r;
 		settled(call->file, size);
@@ -202,29 +259,37 @@ bool tree_file_size_is_bound(const struct tree_file *file)
 
 /*
  * The bytes of this read reach to where the file was said to end. Unless sync knows already that it
- * does, the true end is found before they are handed out: a reader takes the size for the end.
+ * does, the true end is found before they are handed out: a reader takes the size for the end. Where there is more the kernel is
+ * told, before its read is answered.
  */
-static int confirm_end(struct tree_file *file, struct tree_call *call)
+static int confirm_end(struct tree_file *file, struct sync_body *body, struct tree_call *call)
 {
-	uint64_t size;
+	uint64_t size = 0;
 	call->waited |= WAITED_END;
-	return (int)call_waits(call, WAITED_END, sync_body_size(file->body, &size, &call->waiter));
+	int r = (int)call_waits(call, WAITED_END, sync_body_size(body, &size, &call->waiter));
+	if (r == 0)
+		remember_size(file, size);
+	return r;
 }
 
 ssize_t tree_file_read(
 	struct tree_file *file, void *buf, size_t len, uint64_t offset, struct tree_call *call)
 {
+	struct sync_body *body;
 	if (call->waited & WAITED_END)
 		return call->bytes;
-	ssize_t n = call->result;
+	ssize_t n = need_body(file, &body);
+	if (n < 0)
+		return n;
+	n = call->result;
 	if (!(call->waited & WAITED_READ)) {
 		call->waited |= WAITED_READ;
-		n = call_waits(call, WAITED_READ,
-			sync_body_read(file->body, buf, len, offset, &call->waiter));
+		n = call_waits(
+			call, WAITED_READ, sync_body_read(body, buf, len, offset, &call->waiter));
 	}
 	if (n <= 0 || offset + (uint64_t)n < file->shown_bytes)
 		return n;
 	call->bytes = n;
-	int r = confirm_end(file, call);
+	int r = confirm_end(file, body, call);
 	return r < 0 ? r : n;
 }

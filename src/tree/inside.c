@@ -23,13 +23,15 @@ static int inside_init(
 	return len < 0 || (size_t)len >= sizeof(ret->section) ? -ENAMETOOLONG : 0;
 }
 
-/* The true size where it is known, else bound. */
+/* The true size where it is known, else bound; not 0, because nobody reads what is shown as empty. */
 static void settle(struct tree *tree, struct inside *inside, uint64_t bound)
 {
 	uint64_t size;
 	inside->exact = store_section_size_get(tree->store, inside->folder, inside->uid,
 				inside->section, &size) == 0;
-	inside->size_bytes = inside->exact ? size : bound;
+	if (!inside->exact)
+		size = bound || !tree->readonly ? bound : HEADERS_BYTES;
+	inside->size_bytes = size;
 }
 
 int inside_header(

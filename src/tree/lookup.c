@@ -92,7 +92,7 @@ static int lookup_in_parts(struct tree *tree, const struct parts *parts,
 	struct inside inside;
 	int r = -ENOENT;
 	if (strcmp(name, HEADERS_NAME) == 0)
-		r = inside_header(tree, parts, message->size_bytes, &inside);
+		r = inside_header(tree, parts, message_shown_bytes(tree, message), &inside);
 	for (size_t i = 0; i < parts->leaves.count && r == -ENOENT; i++)
 		if (strcmp(parts->leaves.items[i].name, name) == 0)
 			r = inside_leaf(tree, parts, &parts->leaves.items[i], &inside);

@@ -102,17 +102,18 @@ int message_find(
 	return find(tree, folder, name, false, 0, ret);
 }
 
-static bool set_size(struct folder *folder, uint32_t number, uint32_t uid, uint64_t size_bytes)
+static bool set_size(const struct tree *tree, struct folder *folder, uint32_t number, uint32_t uid,
+	uint64_t size_bytes)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
 	if (at < 0)
 		return false;
 	struct index_entry *entry = index_at(&folder->index, (size_t)at);
-	bool grown = size_bytes > entry->size_bytes;
+	bool grown = size_bytes > message_shown_bytes(tree, entry);
 	entry->size_bytes =
 		(size_bytes < INDEX_SIZE_MAX ? size_bytes : INDEX_SIZE_MAX) & INDEX_SIZE_MAX;
-	entry->flags |= INDEX_SIZED;
+	entry->flags |= INDEX_SIZED | INDEX_TRUE_SIZE;
 	return grown;
 }
 
@@ -130,6 +131,6 @@ void message_set_flags(struct tree *tree, uint32_t number, uint32_t uid, unsigne
 void message_set_size(struct tree *tree, uint32_t number, uint32_t uid, uint64_t size_bytes)
 {
 	struct folder *folder = folder_of_number(tree, number);
-	if (folder && set_size(folder, number, uid, size_bytes))
+	if (folder && set_size(tree, folder, number, uid, size_bytes))
 		tell_attributes(tree, node_message(number, uid, false));
 }

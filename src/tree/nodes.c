@@ -267,7 +267,7 @@ uint64_t nodes_set_size(struct nodes *nodes, uint32_t folder, uint32_t uid, cons
 	struct node *node = find_key(nodes, hash, folder, uid, section);
 	if (!node)
 		return 0;
-	bool grown = node->exact && size_bytes > node->size_bytes;
+	bool grown = size_bytes > node->size_bytes;
 	node_settle(node, size_bytes);
 	return grown ? TREE_NODE_VIEW | node->slot : 0;
 }

@@ -27,6 +27,8 @@
 #define SETTLE_MESSAGE_BYTES (128 * 1024)
 /* What headers.txt is said to hold before it was fetched. */
 #define HEADERS_BYTES (64 * 1024)
+/* … and a message whose size nobody has told, where its readers are to begin without knowing it. */
+#define MESSAGE_BYTES_BOUND (64 * 1024 * 1024)
 
 /* Where the messages begin among the offsets of a directory; what comes before has offsets of its own. */
 #define DIR_FIRST_MESSAGE (UINT64_C(1) << 20)
@@ -75,7 +77,8 @@ struct tree {
 	int (*decode_name)(const char *wire, struct str *out);
 	const struct mime_name_template *names;
 	bool views_listed;
-	bool drop; /* the account is a maildrop */
+	bool drop;     /* the account is a maildrop */
+	bool readonly; /* sizes that are not known are shown as bounds, as tree_params says */
 	uid_t uid;
 	gid_t gid;
 	mode_t file_mode, directory_mode;
@@ -198,6 +201,8 @@ void attr_directory(
 	const struct tree *tree, uint64_t ino, unsigned links, int64_t time_s, struct stat *ret);
 /* The entry of a folder, or of its view. */
 void entry_folder(struct tree *tree, struct folder *folder, bool view, struct tree_entry *ret);
+/* What a message is shown with. */
+uint64_t message_shown_bytes(const struct tree *tree, const struct index_entry *message);
 /* The entry of a message, or of its directory in the view. */
 void entry_message(const struct tree *tree, uint32_t number, const struct index_entry *message,
 	bool view, struct tree_entry *ret);

@@ -52,6 +52,7 @@ int tree_create(const struct tree_params *params, struct tree **ret)
 	tree->names = params->names;
 	tree->views_listed = params->views_listed;
 	tree->drop = sync_account_is_drop(params->account);
+	tree->readonly = params->readonly;
 	set_modes(tree, params);
 	pthread_rwlock_init(&tree->folders_lock, NULL);
 	pthread_rwlock_init(&tree->listener_lock, NULL);
@@ -75,6 +76,11 @@ void tree_destroy(struct tree *tree)
 void tree_set_observer(struct tree *tree, const struct tree_observer *observer)
 {
 	atomic_store(&tree->observer, observer);
+}
+
+bool tree_is_readonly(const struct tree *tree)
+{
+	return tree->readonly;
 }
 
 struct sync_account *tree_account(const struct tree *tree)

@@ -160,6 +160,8 @@ NEVER(int, tree_xattr_get, struct tree *t, uint64_t n, const char *a, struct str
 NEVER(int, tree_xattr_list, struct tree *t, uint64_t n, struct str *o)
 NEVER(int, tree_directory_path, struct tree *t, uint64_t n, struct str *o)
 NEVER(int, tree_file_open, struct tree *t, uint64_t n, struct tree_file **r, struct tree_call *c)
+NEVER(int, tree_file_open_unsettled, struct tree *t, uint64_t n, struct tree_file **r,
+	struct tree_call *c)
 NEVER(bool, tree_file_size_is_bound, const struct tree_file *f)
 NEVER(ssize_t, tree_file_read, struct tree_file *f, void *b, size_t l, uint64_t o,
 	struct tree_call *c)
@@ -208,8 +210,7 @@ static void begin(enum herald_kind kind)
 	herald.node = NODE;
 	strcpy(herald.name, "name");
 	fs.herald = &herald;
-	list_init(&fs.open_files);
-	pthread_mutex_init(&fs.open_lock, NULL);
+	files_init(&fs.files, false);
 	ctx.pid = HERALD;
 }
 
