@@ -58,7 +58,7 @@ void entry_folder(struct tree *tree, struct folder *folder, bool view, struct tr
 /* Where a file is shown as empty nobody reads, and so nobody finds out that it is not. */
 uint64_t message_shown_bytes(const struct tree *tree, const struct index_entry *message)
 {
-	bool told = message->flags & INDEX_TRUE_SIZE ||
+	bool told = tree->drop || message->flags & INDEX_TRUE_SIZE ||
 	            (message->flags & INDEX_SIZED && message->size_bytes > 0);
 	return tree->readonly && !told ? MESSAGE_BYTES_BOUND : message->size_bytes;
 }
