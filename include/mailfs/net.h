@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The connection: socket, TLS (OpenSSL), deadlines, cancel, and the one reader of the wire, which cuts
- * what arrives into complete responses within limits. The only user of OpenSSL.
+ * what arrives into complete responses within limits. The only user of OpenSSL and zlib.
  *
  * A net_context belongs to an account: it holds the trust settings and the TLS sessions for resumption,
  * may be used by several threads, and outlives its streams. A net_stream is one connection, used by one
- * thread at a time; only net_cancel(), net_poke() and net_traffic() may be called from another.
+ * thread at a time; only net_cancel(), net_poke(), net_traffic() and net_flow() may be called from another.
  */
 #ifndef MAILFS_NET_H
 #define MAILFS_NET_H
@@ -66,6 +66,11 @@ void net_established(struct net_stream *stream);
  * the clear by mistake. Else as net_connect(). Blocks: network, until the stream's deadline.
  */
 int net_start_tls(struct net_stream *stream, struct source_error *error);
+/*
+ * From now on what is sent and received is deflated (RFC 4978). Bytes that were received and not read yet are the beginning of that. The
+ * deadline and net_limits hold for what is inflated. Once for a stream, between two commands. -ENOMEM: the stream is dead. Blocks: never.
+ */
+int net_start_deflate(struct net_stream *stream);
 /* Frees the stream; TLS is shut down if that needs no waiting. NULL is allowed. */
 void net_close(struct net_stream *stream);
 
@@ -76,6 +81,8 @@ void net_cancel(struct net_stream *stream);
 bool net_secured(const struct net_stream *stream);
 /* Bytes received and sent on the socket, TLS included. Any thread. Blocks: never. */
 void net_traffic(const struct net_stream *stream, uint64_t *ret_in, uint64_t *ret_out);
+/* How the receiving goes. Any thread. Blocks: never. */
+void net_flow(const struct net_stream *stream, struct source_flow *ret);
 
 /*
  * Reads at least one byte, at most cap. The number read; -ECONNRESET when the peer closed (never 0),

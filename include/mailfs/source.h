@@ -127,6 +127,13 @@ struct source_quota {
 	uint64_t used_messages, limit_messages; /* MESSAGE; limit 0: none given */
 };
 
+/* How the receiving of a session goes, since it was connected. */
+struct source_flow {
+	uint64_t content_bytes; /* received, as the server meant them: without TLS, inflated */
+	uint64_t waited_us;     /* spent waiting for bytes that a call wanted */
+	bool deflated;          /* compress() was done */
+};
+
 /* A callback's return: 0 to go on; a negative errno ends the call with that error (the rest of the answer is drained). */
 typedef int source_mailbox_fn(void *arg, const struct source_mailbox *mailbox);
 typedef int source_row_fn(void *arg, const struct source_row *row);
@@ -307,6 +314,9 @@ struct source_ops {
 	void (*describe)(const struct source_session *session, struct str *out);
 	/* Bytes received and sent on the wire, TLS included. Any thread. Blocks: never. */
 	void (*traffic)(const struct source_session *session, uint64_t *ret_in, uint64_t *ret_out);
+
+	/* NULL: the source does not tell. Any thread. Blocks: never. */
+	void (*flow)(const struct source_session *session, struct source_flow *ret);
 
 	/* Frees the source; all sessions have ended. */
 	void (*destroy)(struct source *source);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mailfs/util/utf8.h"
+#include "deflate.h"
 #include "stream.h"
 #include "tls.h"
 
@@ -113,7 +114,10 @@ int net_fail(const struct net_stream *stream, int err, struct source_error *erro
 	struct meaning m = find_meaning(err);
 	const char *label = stream->context->label;
 	const char *reason = net_tls_reason(stream);
-	if (err == -EIO && reason)
+	const char *deflate = net_deflate_reason(stream);
+	if (deflate && (err == -EPROTO || err == -ECONNRESET))
+		source_fail(error, m.scope, m.retry, m.cause, m.file_err, "%s: %s", label, deflate);
+	else if (err == -EIO && reason)
 		source_fail(error, m.scope, SOURCE_RETRY_NOW, SOURCE_CAUSE_TLS, m.file_err,
 			"%s: TLS: %s", label, reason);
 	else

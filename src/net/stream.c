@@ -18,6 +18,7 @@
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
+#include "deflate.h"
 #include "tls.h"
 #include "trust.h"
 
@@ -44,6 +45,7 @@ void net_close(struct net_stream *stream)
 	if (!stream)
 		return;
 	net_tls_finish(stream);
+	net_deflate_finish(stream);
 	net_verdict_finish(&stream->verdict);
 	cleanup_close(&stream->fd);
 	cleanup_close(&stream->cancel_fd);
@@ -79,6 +81,13 @@ void net_traffic(const struct net_stream *stream, uint64_t *ret_in, uint64_t *re
 {
 	*ret_in = atomic_load_explicit(&stream->bytes_in, memory_order_relaxed);
 	*ret_out = atomic_load_explicit(&stream->bytes_out, memory_order_relaxed);
+}
+
+void net_flow(const struct net_stream *stream, struct source_flow *ret)
+{
+	ret->content_bytes = atomic_load_explicit(&stream->content_bytes, memory_order_relaxed);
+	ret->waited_us = atomic_load_explicit(&stream->waited_us, memory_order_relaxed);
+	ret->deflated = stream->deflated;
 }
 
 /* --- Waiting --- */
@@ -135,9 +144,9 @@ ssize_t net_stream_send(struct net_stream *stream, const void *data, size_t len)
 	return n;
 }
 
-/* --- The transport: the socket, or TLS on it --- */
+/* --- The wire: the socket, or TLS on it --- */
 
-static ssize_t transport_read(struct net_stream *stream, void *buf, size_t cap, short *ret_events)
+ssize_t net_stream_wire_read(struct net_stream *stream, void *buf, size_t cap, short *ret_events)
 {
 	if (stream->ssl)
 		return net_tls_read(stream, buf, cap, ret_events);
@@ -146,13 +155,35 @@ static ssize_t transport_read(struct net_stream *stream, void *buf, size_t cap, 
 	return n == 0 ? -ECONNRESET : n;
 }
 
-static ssize_t transport_write(
+static ssize_t wire_write(
 	struct net_stream *stream, const void *data, size_t len, short *ret_events)
 {
 	if (stream->ssl)
 		return net_tls_write(stream, data, len, ret_events);
 	*ret_events = POLLOUT;
 	return net_stream_send(stream, data, len);
+}
+
+/* --- The transport: the wire, or deflate on it --- */
+
+static ssize_t transport_read(struct net_stream *stream, void *buf, size_t cap, short *ret_events)
+{
+	ssize_t n = stream->deflate ? net_deflate_read(stream, buf, cap, ret_events)
+	                            : net_stream_wire_read(stream, buf, cap, ret_events);
+	if (n > 0)
+		atomic_fetch_add_explicit(
+			&stream->content_bytes, (uint64_t)n, memory_order_relaxed);
+	return n;
+}
+
+/* Waits for bytes to come, and counts for how long. */
+static int transport_wait(struct net_stream *stream, short events)
+{
+	int64_t began_us = clock_now_us();
+	int r = net_stream_wait(stream, stream->fd, events);
+	atomic_fetch_add_explicit(
+		&stream->waited_us, (uint64_t)(clock_now_us() - began_us), memory_order_relaxed);
+	return r;
 }
 
 /* At least one byte from the transport, past the buffer. */
@@ -170,7 +201,7 @@ static ssize_t transport_wait_read(struct net_stream *stream, void *buf, size_t 
 			return n;
 		if (n != -EAGAIN)
 			return stream->broken = (int)n;
-		r = net_stream_wait(stream, stream->fd, events);
+		r = events ? transport_wait(stream, events) : 0;
 		if (r < 0)
 			return r;
 	}
@@ -301,15 +332,12 @@ static ssize_t write_some(struct net_stream *stream, const void *data, size_t le
 	if (r < 0)
 		return r;
 	short events;
-	ssize_t n = transport_write(stream, data, len, &events);
+	ssize_t n = wire_write(stream, data, len, &events);
 	return n == -EAGAIN ? wait_to_write(stream, events) : n;
 }
 
-int net_write(struct net_stream *stream, const void *data, size_t len)
+int net_stream_wire_write(struct net_stream *stream, const void *data, size_t len)
 {
-	int r = stream->broken ? stream->broken : net_stream_check(stream);
-	if (r < 0)
-		return r;
 	const char *next = data;
 	while (len > 0) {
 		ssize_t n = write_some(stream, next, len);
@@ -320,6 +348,15 @@ int net_write(struct net_stream *stream, const void *data, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+int net_write(struct net_stream *stream, const void *data, size_t len)
+{
+	int r = stream->broken ? stream->broken : net_stream_check(stream);
+	if (r < 0)
+		return r;
+	return stream->deflate ? net_deflate_write(stream, data, len)
+	                       : net_stream_wire_write(stream, data, len);
 }
 
 /* --- Waiting for what the peer says by itself --- */
@@ -350,7 +387,7 @@ static int wait_news(struct net_stream *stream, short events, int64_t until_ms)
 	return 0;
 }
 
-/* TLS may hold bytes that no poll() on the socket tells of: it is asked first, always. */
+/* TLS and deflate may hold bytes that no poll() on the socket tells of: they are asked first, always. */
 int net_wait(struct net_stream *stream, int64_t until_ms)
 {
 	if (stream->out_of_step)
@@ -368,7 +405,7 @@ int net_wait(struct net_stream *stream, int64_t until_ms)
 			return stream->broken = r;
 		if (net_buffered(stream) > 0)
 			return 1;
-		r = wait_news(stream, events, until_ms);
+		r = events ? wait_news(stream, events, until_ms) : 0;
 		if (r < 0)
 			return r;
 	}

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a connection. Three layers: net_stream_recv()/net_stream_send() move bytes on the socket and
- * never wait; stream_pull()/net_write() go through TLS when there is one and wait by poll(); the buffer
- * holds what was received before a reader asked for it.
+ * The inside of a connection. Layers: net_stream_recv()/net_stream_send() move bytes on the socket and never wait; the wire is these, or TLS on
+ * them (tls.c); deflate (deflate.c), when it was agreed, lies on that; the buffer holds what was received before a reader asked for it.
  */
 #ifndef NET_STREAM_H
 #define NET_STREAM_H
@@ -41,12 +40,16 @@ struct net_stream {
 		tls_error; /* OpenSSL's code of what ended it; 0: nothing did, or the socket */
 	int socket_err;    /* negative errno of the socket's end, which OpenSSL does not hand on */
 
+	struct net_deflate *deflate; /* NULL: what is on the wire is not deflated */
+	atomic_bool deflated;        /* the same, for other threads */
+
 	int broken;       /* negative errno: the transport has ended with it */
 	bool out_of_step; /* a response was read in part: what follows can not be framed */
 
 	char *buffer;
 	size_t buffer_begin, buffer_end, buffer_cap;
 	_Atomic uint64_t bytes_in, bytes_out;
+	_Atomic uint64_t content_bytes, waited_us; /* see struct source_flow */
 };
 
 /* A stream on a connected non-blocking socket, which it owns from now on (also on failure); fd -1: set later. */
@@ -60,6 +63,13 @@ int net_stream_wait(struct net_stream *stream, int fd, short events);
 /* Bytes moved, 0 at the peer's end, -EAGAIN instead of waiting, another negative errno. Never SIGPIPE. */
 ssize_t net_stream_recv(struct net_stream *stream, void *buf, size_t cap);
 ssize_t net_stream_send(struct net_stream *stream, const void *data, size_t len);
+
+/*
+ * Bytes of the wire, which is the socket or TLS on it. read: as net_stream_recv(), never 0; -EAGAIN: *ret_events says what poll() is to wait
+ * for. write: all of it, waiting, as net_write().
+ */
+ssize_t net_stream_wire_read(struct net_stream *stream, void *buf, size_t cap, short *ret_events);
+int net_stream_wire_write(struct net_stream *stream, const void *data, size_t len);
 
 /* At least one received byte lies in the buffer afterwards: its place and their number. 0 or an error. */
 int net_stream_peek(struct net_stream *stream, const char **ret_data, size_t *ret_len);

@@ -9,6 +9,8 @@
 
 /* CLOCK_MONOTONIC in ms: deadlines and intervals; a jump of the wall clock does not move it. */
 int64_t clock_now_ms(void);
+/* The same clock in microseconds, for what is added up. */
+int64_t clock_now_us(void);
 /* Wall clock, seconds since the epoch. */
 int64_t clock_wall_s(void);
 /* Milliseconds left until deadline_ms, for poll(): 0 when it has passed, -1 for CLOCK_NEVER, at most INT_MAX. */
