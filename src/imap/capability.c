@@ -27,6 +27,7 @@ static const struct {
 	{"ESEARCH", IMAP_CAP_ESEARCH},
 	{"OBJECTID", IMAP_CAP_OBJECTID},
 	{"UNSELECT", IMAP_CAP_UNSELECT},
+	{"COMPRESS=DEFLATE", IMAP_CAP_COMPRESS},
 };
 
 static unsigned capability_find(struct imap_slice word)

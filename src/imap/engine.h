@@ -65,6 +65,7 @@ enum imap_capability {
 	IMAP_CAP_ESEARCH = 1 << 16,      /* RFC 4731 */
 	IMAP_CAP_OBJECTID = 1 << 17,     /* RFC 8474 */
 	IMAP_CAP_UNSELECT = 1 << 18,     /* RFC 3691 */
+	IMAP_CAP_COMPRESS = 1 << 19,     /* RFC 4978: COMPRESS=DEFLATE */
 };
 struct imap_capabilities {
 	bool known;                /* the server has told them since the last change of state */
@@ -111,6 +112,7 @@ struct imap_engine {
 	int timeout_ms;
 	unsigned refused;     /* enum imap_capability: announced, but the server does not do it */
 	bool qresync;         /* ENABLE QRESYNC was accepted */
+	bool compressed;      /* COMPRESS DEFLATE was */
 	struct str words;     /* the capabilities as the server wrote them */
 	struct str name;      /* what it says it is (ID) */
 	bool dead;            /* connection lost or out of step: nothing more is sent */

@@ -44,6 +44,7 @@ int imap_body(struct imap_engine *engine, uint32_t uid, const char *section, uin
 	uint64_t length, uint64_t limit_bytes, struct str *out, struct source_error *error);
 int imap_bulk(
 	struct imap_engine *engine, const struct source_bulk *calls, struct source_error *error);
+int imap_compress(struct imap_engine *engine, struct source_error *error);
 int imap_watch(struct imap_engine *engine, const char *mailbox, int64_t until_ms,
 	source_event_fn *fn, void *arg, struct source_error *error);
 

@@ -201,7 +201,8 @@ static unsigned source_abilities(const struct source_session *session)
 	return (set & IMAP_CAP_CONDSTORE ? SOURCE_CAN_CONDSTORE : 0U) |
 	       (set & IMAP_CAP_QRESYNC && engine->qresync ? SOURCE_CAN_QRESYNC : 0U) |
 	       (set & IMAP_CAP_IDLE ? SOURCE_CAN_IDLE : 0U) |
-	       (set & IMAP_CAP_NOTIFY ? SOURCE_CAN_NOTIFY : 0U);
+	       (set & IMAP_CAP_NOTIFY ? SOURCE_CAN_NOTIFY : 0U) |
+	       (set & IMAP_CAP_COMPRESS && !engine->compressed ? SOURCE_CAN_COMPRESS : 0U);
 }
 
 static void source_describe(const struct source_session *session, struct str *out)
@@ -216,6 +217,17 @@ static void source_traffic(
 	const struct source_session *session, uint64_t *ret_in, uint64_t *ret_out)
 {
 	net_traffic(((const struct imap_session *)session)->engine.stream, ret_in, ret_out);
+}
+
+static int source_compress(struct source_session *session, struct source_error *error)
+{
+	struct imap_engine *engine = engine_of(session, &error);
+	return imap_compress(engine, error);
+}
+
+static void source_flow(const struct source_session *session, struct source_flow *ret)
+{
+	net_flow(((const struct imap_session *)session)->engine.stream, ret);
 }
 
 static void source_destroy(struct source *base)
@@ -240,11 +252,13 @@ static const struct source_ops imap_ops = {
 	.structures = source_structures,
 	.body = source_body,
 	.bulk = source_bulk,
+	.compress = source_compress,
 	.watch = source_watch,
 	.poke = source_poke,
 	.abilities = source_abilities,
 	.describe = source_describe,
 	.traffic = source_traffic,
+	.flow = source_flow,
 	.destroy = source_destroy,
 };
 

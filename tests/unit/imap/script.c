@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The scripted server: one connection, one thread, blocking calls with a time limit. */
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -24,6 +26,8 @@ struct script {
 	uint16_t port;
 	pthread_t thread;
 	char wrong[1000]; /* "": nothing */
+	bool deflated;
+	z_stream out, in;
 };
 
 static void set_timeout(int fd, int seconds)
@@ -45,12 +49,65 @@ static bool send_all(int fd, const char *data, size_t len)
 	return true;
 }
 
+/* Sends plain as it is, and text behind it, deflated if that was begun. */
+static bool send_text(struct script *script, const char *plain, size_t plain_len, const char *text)
+{
+	unsigned char data[16384];
+	size_t len = strlen(text);
+	if (!script->deflated)
+		return send_all(script->fd, text, len);
+	assert(plain_len < 1000);
+	memcpy(data, plain, plain_len);
+	script->out.next_in = (unsigned char *)(uintptr_t)text;
+	script->out.avail_in = (unsigned)len;
+	do {
+		script->out.next_out = data + plain_len;
+		script->out.avail_out = (unsigned)(sizeof(data) - plain_len);
+		deflate(&script->out, Z_SYNC_FLUSH);
+		if (!send_all(script->fd, (char *)data, sizeof(data) - script->out.avail_out))
+			return false;
+		plain_len = 0;
+	} while (script->out.avail_out == 0);
+	return true;
+}
+
+static void do_deflate(struct script *script, const char *step)
+{
+	const char *text = strchr(step, '|');
+	assert(text && !script->deflated);
+	if (deflateInit2(&script->out, 6, Z_DEFLATED, -15, 8, 0) != Z_OK ||
+		inflateInit2(&script->in, -15) != Z_OK)
+		return;
+	script->deflated = true;
+	if (!text[1] ? !send_all(script->fd, step, (size_t)(text - step))
+		     : !send_text(script, step, (size_t)(text - step), text + 1))
+		snprintf(script->wrong, sizeof(script->wrong), "can not send '%.500s'", step);
+}
+
+static bool read_byte(struct script *script, char *ret)
+{
+	unsigned char byte;
+	if (!script->deflated)
+		return recv(script->fd, ret, 1, 0) == 1;
+	for (;;) {
+		script->in.next_out = (unsigned char *)ret;
+		script->in.avail_out = 1;
+		int r = inflate(&script->in, Z_SYNC_FLUSH);
+		if (script->in.avail_out == 0)
+			return true;
+		if ((r != Z_OK && r != Z_BUF_ERROR) || recv(script->fd, &byte, 1, 0) != 1)
+			return false;
+		script->in.next_in = &byte;
+		script->in.avail_in = 1;
+	}
+}
+
 static void do_expect(struct script *script, const char *want)
 {
 	char line[10000];
 	size_t len = 0;
 	while (len + 1 < sizeof(line) && (len < 2 || memcmp(line + len - 2, "\r\n", 2) != 0)) {
-		if (recv(script->fd, line + len, 1, 0) != 1) {
+		if (!read_byte(script, line + len)) {
 			snprintf(script->wrong, sizeof(script->wrong),
 				"waited for '%s', got '%.*s'", want, (int)len, line);
 			return;
@@ -90,7 +147,7 @@ static void do_step(struct script *script, const char *step)
 {
 	switch (step[0]) {
 	case '>':
-		if (!send_all(script->fd, step + 1, strlen(step + 1)))
+		if (!send_text(script, "", 0, step + 1))
 			snprintf(script->wrong, sizeof(script->wrong), "can not send '%.500s'",
 				step + 1);
 		break;
@@ -105,6 +162,9 @@ static void do_step(struct script *script, const char *step)
 		break;
 	case '#':
 		usleep((useconds_t)atoi(step + 1) * 1000);
+		break;
+	case 'z':
+		do_deflate(script, step + 1);
 		break;
 	case '!':
 		shutdown(script->fd, SHUT_RDWR);
@@ -132,6 +192,10 @@ static void *script_main(void *arg)
 			;
 	}
 	close(script->fd);
+	if (script->deflated) {
+		deflateEnd(&script->out);
+		inflateEnd(&script->in);
+	}
 	return NULL;
 }
 
