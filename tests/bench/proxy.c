@@ -37,7 +37,7 @@
 #define JOIN_US     100 /* what comes so soon after the last piece goes with it */
 #define TURN_BYTES                                                                                 \
 	8192 /* what a connection may read before the next one, on a line of limited bandwidth */
-#define BURST_US 5000 /* how long a line that was idle saves its bandwidth up */
+#define BURST_US 20000 /* what an idle line saves up; a loaded machine wakes us as late */
 
 struct piece {
 	struct piece *next;
