@@ -11,7 +11,6 @@ What is compared is measured in turn, in one run; the median of the rounds count
 
 import base64
 import os
-import re
 import shutil
 import signal
 import socket
@@ -31,6 +30,7 @@ import mails  # noqa: E402
 from bench import show  # noqa: E402
 from dovecot import HOST, PASSWORD, Dovecot, Settings  # noqa: E402
 from harness import Home, Mount, escape  # noqa: E402
+from limits import Line  # noqa: E402
 from maildir import Mail  # noqa: E402
 
 MESSAGES = 2000
@@ -38,29 +38,11 @@ RTT_MS = 50
 MANY, LARGE = "many", "large"
 
 
-class DelayProxy:
-    """The C proxy; round_trips() gives what it counted of the connections that ended."""
-
-    def __init__(self, target, rtt_ms):
-        self.process = subprocess.Popen([os.environ["PROXY"], str(target), str(rtt_ms)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-        self.port = int(self.process.stdout.readline())
-
-    def round_trips(self):
-        """Of the next connection that ends."""
-        return int(re.search(r"round_trips=(\d+)", self.process.stdout.readline()).group(1))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 class Bench:
-    def __init__(self, server, home, proxy):
-        self.server, self.home, self.proxy = server, home, proxy
+    """proxy: a Line before the server's port of POP3."""
+
+    def __init__(self, server, home, proxy, user=MANY, count=MESSAGES):
+        self.server, self.home, self.proxy, self.user, self.count = server, home, proxy, user, count
 
     def mount(self, user, *options, port=None):
         url = "pop3s://%s@%s:%d" % (user, HOST, port or self.proxy.port)
@@ -72,10 +54,10 @@ class Bench:
         context = ssl.create_default_context(cafile=self.server.ca)
         with context.wrap_socket(socket.create_connection((HOST, self.proxy.port)), server_hostname=HOST) as sock:
             sock.recv(4096)
-            login = base64.b64encode(("\0%s\0%s" % (MANY, PASSWORD)).encode()).decode()
+            login = base64.b64encode(("\0%s\0%s" % (self.user, PASSWORD)).encode()).decode()
             ask(sock, "AUTH PLAIN " + login)
             count = int(ask(sock, "STAT").split()[1])
-            assert count == MESSAGES
+            assert count == self.count
             sock.sendall(b"".join(b"RETR %d\r\n" % n for n in range(1, count + 1)))
             drain(sock, count)
             ask(sock, "QUIT")
@@ -92,12 +74,12 @@ class Bench:
         with open(config, "w", encoding="ascii") as file:
             file.write("account a\nhost %s\nport %d\nuser %s\npasswordeval cat %s\ntls on\ntls_starttls off\ntls_trust_file %s\n"
                        "auth plain\nkeep on\nuidls_file %s/uidls\ndelivery maildir %s/Maildir\n" % (
-                           HOST, self.proxy.port, MANY, self.home.password_file, self.server.ca, work, work))
+                           HOST, self.proxy.port, self.user, self.home.password_file, self.server.ca, work, work))
         os.chmod(config, 0o600)
         begin = time.perf_counter()
-        subprocess.run(["mpop", "-q", "-C", config, "a"], check=True)
+        subprocess.run(["mpop", "-q", "-C", config, "a"], check=True, timeout=900)
         elapsed = time.perf_counter() - begin
-        assert len(os.listdir(os.path.join(work, "Maildir", "new"))) == MESSAGES
+        assert len(os.listdir(os.path.join(work, "Maildir", "new"))) == self.count
         self.proxy.round_trips()
         return elapsed
 
@@ -175,7 +157,7 @@ def main():
                                               "%07d text\r\n" % n * 260)), 1600000000 + n * 60)
             for n in range(MESSAGES)])
         server.deliver(LARGE, "INBOX", [Mail(mails.to_bytes(mails.large(60)))])
-        with DelayProxy(server.port_pop3_tls, RTT_MS) as proxy:
+        with Line(os.environ["PROXY"], server.port_pop3_tls, RTT_MS) as proxy:
             bench = Bench(server, home, proxy)
             try:
                 bench.compare(rounds)
