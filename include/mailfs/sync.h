@@ -85,6 +85,9 @@ struct sync_events {
 	void (*link)(void *arg);
 };
 
+/* auto: where the line, as measured, is slower than deflate is. */
+enum sync_compress { SYNC_COMPRESS_AUTO, SYNC_COMPRESS_ON, SYNC_COMPRESS_OFF };
+
 struct sync_params {
 	struct source *source; /* borrowed */
 	struct store *store;   /* borrowed */
@@ -94,6 +97,7 @@ struct sync_params {
 	int timeout_ms;        /* of every operation */
 	int refresh_ms; /* how old a listing may be when a directory is opened and nobody watches it */
 	int watchdog_ms; /* a watching connection without a sign of life is dead after this; 0: 5 minutes */
+	enum sync_compress compress; /* whether connections are deflated (COMPRESS=DEFLATE) */
 	bool offline; /* start() succeeds without the server, where the store has the account */
 };
 
@@ -162,6 +166,8 @@ struct sync_status {
 	int64_t retry_s;              /* wall clock: the next attempt; 0: none is planned */
 	char trouble[400];            /* why not ONLINE; "" */
 	unsigned connections;         /* that are open now, the watching ones included */
+	unsigned compressed;          /* of these, with COMPRESS=DEFLATE */
+	uint64_t rate_bytes_s;        /* what the line gives, as measured last; 0: not known */
 	uint64_t bytes_in, bytes_out; /* on the wire, since the mount */
 	uint64_t reconnects;
 	unsigned demand, bulk, ahead, background; /* jobs that wait or run */

@@ -136,6 +136,9 @@ static void put_connection(const json_t *status, int64_t now_s, struct str *out)
 	}
 	str_append_cstr(out, ", ");
 	put_plural(number_of(connection, "connections"), "connection", out);
+	if (number_of(connection, "compressed") > 0)
+		str_printf(out, " (%llu compressed)",
+			(unsigned long long)number_of(connection, "compressed"));
 	if (number_of(connection, "reconnects") > 0) {
 		str_append_cstr(out, ", ");
 		put_plural(number_of(connection, "reconnects"), "reconnect", out);
@@ -229,7 +232,13 @@ static void put_traffic(const json_t *status, struct str *out)
 	ctl_text_size(number_of(traffic, "bytes_in"), out);
 	str_append_cstr(out, " received, ");
 	ctl_text_size(number_of(traffic, "bytes_out"), out);
-	str_append_cstr(out, " sent\n");
+	str_append_cstr(out, " sent");
+	if (number_of(traffic, "rate") > 0) {
+		str_append_cstr(out, "; the line gives ");
+		ctl_text_size(number_of(traffic, "rate"), out);
+		str_append_cstr(out, " a second");
+	}
+	str_putc(out, '\n');
 }
 
 /* What is on its way, if anything is. */

@@ -49,7 +49,7 @@ struct row {
 
 static setter_fn set_flag, set_text, set_path, set_number, set_choice, set_tls, set_after,
 	set_octal, set_fingerprint, set_user_id, set_group_id, set_nothing, set_size, set_offline,
-	refuse_password;
+	set_compress, refuse_password;
 
 static const struct choice views_choices[] = {{"hidden", false}, {"listed", true}, {0}};
 static const struct choice uidl_choices[] = {{"server", false}, {"hash", true}, {0}};
@@ -80,6 +80,7 @@ static const struct row rows[] = {
 	NUMBER("connections", connections, 1, 16, "N", "connections to the server at most (4)"),
 	NUMBER("watchdog", watchdog_s, 5, 3600, "SECONDS", "IMAP: after which a silent connection counts as dead (300)"),
 	OTHER("cache_size", set_size, "SIZE", "IMAP: how much mail is kept here, in bytes, K, M, G or T (10G)"),
+	OTHER("compress", set_compress, "auto|on|off", "IMAP: deflate what goes over the line: where it is slow (auto)"),
 	OTHER("offline", set_offline, "all|DAYSd|FOLDER,...", "IMAP: what is downloaded, to be read without the server"),
 	OTHER("after", set_after, "keep|delete[:DAYS]", "POP3: what becomes of downloaded mail on the server (keep)"),
 	FLAG("background", background, true, "POP3: return when the mail is listed, download then"),
@@ -115,7 +116,7 @@ static const struct row rows[] = {
 /* clang-format on */
 
 static const char *const pop3_only[] = {"after", "background", "poll", "uidl"};
-static const char *const imap_only[] = {"watchdog", "cache_size", "offline"};
+static const char *const imap_only[] = {"watchdog", "cache_size", "offline", "compress"};
 
 void options_init(struct options *options)
 {
@@ -286,6 +287,17 @@ static int set_tls(const struct row *row, const struct request *request)
 	if (!choice)
 		return -EINVAL;
 	request->options->tls = (enum option_tls)choice->value;
+	return 0;
+}
+
+static int set_compress(const struct row *row, const struct request *request)
+{
+	static const struct choice choices[] = {{"auto", SYNC_COMPRESS_AUTO},
+		{"on", SYNC_COMPRESS_ON}, {"off", SYNC_COMPRESS_OFF}, {0}};
+	const struct choice *choice = choose(choices, row, request);
+	if (!choice)
+		return -EINVAL;
+	request->options->compress = (enum sync_compress)choice->value;
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "mailfs/sync.h"
 #include "mailfs/util/str.h"
 
 enum option_tls { OPTION_TLS_SCHEME, OPTION_TLS_IMPLICIT, OPTION_TLS_STARTTLS, OPTION_TLS_NONE };
@@ -20,7 +21,8 @@ struct options {
 	char *names;
 	bool views_listed;
 	unsigned refresh_s, timeout_s, connections, watchdog_s;
-	uint64_t cache_bytes;   /* 0: no bodies are kept */
+	uint64_t cache_bytes; /* 0: no bodies are kept */
+	enum sync_compress compress;
 	bool offline_all;       /* offline=all */
 	unsigned offline_days;  /* 0: none was given */
 	char **offline_folders; /* as they were typed; offline_count of them */

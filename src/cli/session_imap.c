@@ -49,6 +49,7 @@ static int create_account(struct session *session)
 		.timeout_ms = (int)options->timeout_s * 1000,
 		.refresh_ms = (int)options->refresh_s * 1000,
 		.watchdog_ms = (int)options->watchdog_s * 1000,
+		.compress = options->compress,
 		.offline = true,
 	};
 

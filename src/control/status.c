@@ -147,10 +147,15 @@ static void put_connection(struct answer *answer, const struct sync_status *stat
 	answer_time(answer, object, "retry", status->retry_s);
 	answer_string(answer, object, "push", push_name(status->push));
 	answer_number(answer, object, "connections", status->connections);
+	answer_number(answer, object, "compressed", status->compressed);
 	answer_number(answer, object, "reconnects", status->reconnects);
 	object = answer_object(answer, answer->root, "traffic");
 	answer_number(answer, object, "bytes_in", status->bytes_in);
 	answer_number(answer, object, "bytes_out", status->bytes_out);
+	if (status->rate_bytes_s)
+		answer_number(answer, object, "rate", status->rate_bytes_s);
+	else
+		answer_put(answer, object, "rate", json_null());
 	object = answer_object(answer, answer->root, "jobs");
 	answer_number(answer, object, "demand", status->demand);
 	answer_number(answer, object, "bulk", status->bulk);

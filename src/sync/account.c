@@ -95,6 +95,7 @@ int sync_account_create(const struct sync_params *params, struct sync_account **
 	account->readonly = params->readonly;
 	account->refresh_ms = params->refresh_ms;
 	account->offline_allowed = params->offline;
+	account->rate.mode = params->compress;
 	account->watch.move_ms = MOVE_MS;
 	account->watch.renew_ms = CLOCK_NEVER;
 	account->watch.watchdog_ms = params->watchdog_ms ? params->watchdog_ms : WATCHDOG_MS;
@@ -168,7 +169,6 @@ static bool knows_folders(struct sync_account *account);
 /* Connects, and asks all that is asked before the workers start, as the first of them. */
 static int start_online(struct sync_account *account, bool hurry, struct source_error *error)
 {
-	const struct source_ops *ops = account->source->ops;
 	struct worker *worker = &account->workers[0];
 	struct source_session *session = NULL;
 	int limit_ms = account->timeout_ms;
@@ -176,10 +176,9 @@ static int start_online(struct sync_account *account, bool hurry, struct source_
 	if (hurry && limit_ms > START_MS)
 		limit_ms = START_MS;
 	*error = (struct source_error){.scope = SOURCE_SCOPE_ACCOUNT, .err = -EIO};
-	int err = ops->connect(account->source, clock_now_ms() + limit_ms, &session, error);
+	int err = rate_connect(account, clock_now_ms() + limit_ms, &session, error);
 	if (err < 0)
 		return err;
-	ops->set_timeout(session, account->timeout_ms);
 	session_give(worker, session);
 	err = roster_begin(account, worker, error);
 	if (err == 0)
@@ -237,6 +236,7 @@ int sync_account_start(struct sync_account *account, struct source_error *error)
 	if (account->drop)
 		return start_drop(account, error);
 	sizes_load(account);
+	rate_load(account);
 	bool known = account->offline_allowed && knows_folders(account);
 	int err = start_online(account, known, error);
 	if (err < 0 && known && is_away(error) && start_offline(account, error) == 0)
@@ -359,8 +359,12 @@ static void add_traffic(const struct sync_account *account, const struct source_
 	struct sync_status *status)
 {
 	uint64_t in, out;
+	struct source_flow flow = {0};
 	if (!session)
 		return;
+	if (account->source->ops->flow)
+		account->source->ops->flow(session, &flow);
+	status->compressed += flow.deflated;
 	link_traffic(account, session, &in, &out);
 	status->bytes_in += in;
 	status->bytes_out += out;
@@ -385,6 +389,7 @@ void sync_account_status(struct sync_account *account, struct sync_status *ret)
 		.bytes_in = link->bytes_in,
 		.bytes_out = link->bytes_out,
 		.reconnects = link->reconnects,
+		.rate_bytes_s = account->rate.meter.line_bytes_s,
 		.demand = count_jobs(account, JOB_DEMAND),
 		.bulk = count_jobs(account, JOB_BULK),
 		.ahead = count_jobs(account, JOB_AHEAD),
@@ -404,6 +409,7 @@ void sync_account_describe(struct sync_account *account, struct str *out, struct
 	bool heard = account->link.description;
 	bool notify_refused = account->watch.notify_refused;
 	bool idle_refused = account->watch.idle_refused;
+	bool compress_refused = account->rate.refused;
 	if (heard)
 		str_append_cstr(out, account->link.description);
 	pthread_mutex_unlock(&account->lock);
@@ -417,4 +423,6 @@ void sync_account_describe(struct sync_account *account, struct str *out, struct
 		str_append_cstr(quirks, "notify-refused\n");
 	if (idle_refused)
 		str_append_cstr(quirks, "idle-refused\n");
+	if (compress_refused)
+		str_append_cstr(quirks, "compress-refused\n");
 }

@@ -202,7 +202,10 @@ static void keep_description(struct sync_account *account, const struct source_s
 static unsigned abilities_of(
 	const struct sync_account *account, const struct source_session *session)
 {
-	return account->source->ops->abilities ? account->source->ops->abilities(session) : 0;
+	/* What matters to who watches; a session that is deflated can not be deflated, and is no other for that. */
+	return account->source->ops->abilities
+	               ? account->source->ops->abilities(session) & ~(unsigned)SOURCE_CAN_COMPRESS
+	               : 0;
 }
 
 void link_began(struct sync_account *account, struct source_session *session)
@@ -318,11 +321,7 @@ static int attempt(struct sync_account *account, struct source_session **ret,
 	int limit_ms = is_sure(account) ? account->timeout_ms : attempt_ms(account);
 	pthread_mutex_unlock(&account->lock);
 	*error = (struct source_error){.scope = SOURCE_SCOPE_ACCOUNT, .err = -EIO};
-	int err = account->source->ops->connect(
-		account->source, clock_now_ms() + limit_ms, ret, error);
-	if (err == 0)
-		account->source->ops->set_timeout(*ret, account->timeout_ms);
-	return err;
+	return rate_connect(account, clock_now_ms() + limit_ms, ret, error);
 }
 
 /* A session that the thread has made goes to whoever waits, else to a worker that has none. Lock held; false: nobody needs it. */
@@ -467,6 +466,7 @@ static int64_t hear(struct sync_account *account)
 	log_debug("%s: the network changed (%u)", account->name, events);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	doubt(account);
+	rate_forget(account);
 	if (events & (LINKWATCH_GAINED | LINKWATCH_RESUMED))
 		encourage(account, false);
 	return again_ms;

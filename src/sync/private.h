@@ -26,6 +26,7 @@
 #include "mailfs/sync.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/list.h"
+#include "rate.h"
 
 #define SYNC_CONNECTIONS_MAX 16
 /* A folder that was asked for less than this ago is one that somebody looks at. */
@@ -74,11 +75,14 @@ struct worker {
 	bool unreachable;             /* job: the last attempt to connect failed */
 	uint32_t uidvalidity;         /* job: of what is selected */
 	int64_t used_ms;              /* job: when the session last answered */
-	bool suspect;  /* lock: idle, and its session may be dead: no job before it was tried */
-	bool testing;  /* lock: that runs */
-	bool cut;      /* lock: the session was cancelled because it gave no sign of life */
-	bool watched;  /* lock: busy; if nothing comes until link.check_ms it is cut */
-	uint64_t mark; /* lock: bytes received when that began */
+	bool suspect;    /* lock: idle, and its session may be dead: no job before it was tried */
+	bool testing;    /* lock: that runs */
+	bool cut;        /* lock: the session was cancelled because it gave no sign of life */
+	bool watched;    /* lock: busy; if nothing comes until link.check_ms it is cut */
+	uint64_t mark;   /* lock: bytes received when that began */
+	int64_t call_ms; /* lock: since when a call of its session runs; 0: none does (rate.c) */
+	uint64_t call_bytes; /* lock: received when that began */
+	bool carries;        /* lock: the last call brought much */
 	/*
 	 * Waiters of its own thread, taken and to be woken. They are woken when the worker is free again, or
 	 * before the job goes on: what they ask for next then finds the worker that suits them, not one that
@@ -241,6 +245,7 @@ struct sync_account {
 	struct link link;
 	struct watch watch;
 	struct roster roster;
+	struct rate rate; /* lock */
 
 	pthread_mutex_t lock;
 	bool started, stopping;               /* lock */

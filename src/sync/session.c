@@ -211,6 +211,15 @@ static int attempt_once(
 	return attempt_call(worker, attempt, error);
 }
 
+static int attempt_measured(
+	struct worker *worker, const struct attempt *attempt, struct source_error *error)
+{
+	rate_call_begin(worker);
+	int err = attempt_once(worker, attempt, error);
+	rate_call_end(worker);
+	return err;
+}
+
 /* The connection was lost in the middle. Whether it was cut on purpose, because nothing came. */
 static bool was_cut(struct worker *worker)
 {
@@ -233,13 +242,18 @@ static int attempt_run(
 		return session_fail(error, SOURCE_SCOPE_MAILBOX, -ENOENT,
 			"%s: the server has this folder no more", attempt->folder->name);
 	for (int lost = 0;; lost++) {
+		if (rate_renews(worker))
+			session_drop(worker, true);
 		int err = session_connect(worker, error);
 		if (err < 0)
 			return err;
-		err = attempt_once(worker, attempt, error);
+		err = rate_tune(worker, error);
+		if (err == 0)
+			err = attempt_measured(worker, attempt, error);
 		if (err == 0 || error->scope < SOURCE_SCOPE_ACCOUNT)
 			return err;
 		bool cut = was_cut(worker);
+		rate_lost(worker, error);
 		session_drop(worker, false);
 		if (error->scope == SOURCE_SCOPE_CANCELLED && !cut)
 			return -EIO;

@@ -62,6 +62,7 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_null(options->token_command);
 	assert_null(options->pop3_only);
 	assert_null(options->imap_only);
+	assert_int_equal(options->compress, SYNC_COMPRESS_AUTO);
 	assert_int_equal(options->watchdog_s, 300);
 	assert_true(options->cache_bytes == UINT64_C(10) << 30);
 	assert_false(options->offline_all);
@@ -97,6 +98,20 @@ static void every_kind_is_set(void **state)
 	assert_null(options->pop3_only);
 	assert_string_equal(options->tls_ca, "/etc/ca.pem");
 	assert_string_equal(options->fsname, "m");
+}
+
+static void whether_it_compresses(void **state)
+{
+	struct options *options = *state;
+	assert_parses(options, "compress=on");
+	assert_int_equal(options->compress, SYNC_COMPRESS_ON);
+	assert_string_equal(options->imap_only, "compress");
+	assert_parses(options, "compress=off");
+	assert_int_equal(options->compress, SYNC_COMPRESS_OFF);
+	assert_parses(options, "compress=auto");
+	assert_int_equal(options->compress, SYNC_COMPRESS_AUTO);
+	assert_refused(options, "compress=yes", "auto|on|off");
+	assert_refused(options, "compress", "needs a value: compress=auto|on|off");
 }
 
 static void what_becomes_of_mail_on_the_server(void **state)
@@ -144,7 +159,8 @@ static void options_of_pop3_are_noted(void **state)
 
 static void options_of_imap_are_noted(void **state)
 {
-	static const char *const all[] = {"watchdog=5", "cache_size=0", "offline=all"};
+	static const char *const all[] = {
+		"watchdog=5", "cache_size=0", "offline=all", "compress=on"};
 	struct options *options = *state;
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
 		options->imap_only = NULL;
@@ -364,6 +380,7 @@ int main(void)
 		test(defaults_are_those_of_the_manual),
 		test(every_kind_is_set),
 		test(what_becomes_of_mail_on_the_server),
+		test(whether_it_compresses),
 		test(options_of_pop3_are_noted),
 		test(options_of_imap_are_noted),
 		test(a_size_may_have_a_unit),

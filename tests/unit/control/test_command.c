@@ -31,6 +31,8 @@ static void status_tells_of_the_account(void **state)
 		.since_s = 1795348801,
 		.trouble = "host:993: refused\x9b",
 		.connections = 2,
+		.compressed = 1,
+		.rate_bytes_s = 6000000,
 		.bytes_in = UINT64_MAX,
 		.background = 7};
 	fake.usage = (struct store_usage){
@@ -46,6 +48,8 @@ static void status_tells_of_the_account(void **state)
 	assert_string_equal(string_at(json, "connection", "push"), "idle");
 	assert_true(json_is_null(json_object_get(json_object_get(json, "connection"), "retry")));
 	assert_int_equal(number_at(json, "connection", "connections"), 2);
+	assert_int_equal(number_at(json, "connection", "compressed"), 1);
+	assert_int_equal(number_at(json, "traffic", "rate"), 6000000);
 	/* More than JSON's integers can hold. */
 	assert_true(number_at(json, "traffic", "bytes_in") == INT64_MAX);
 	assert_int_equal(number_at(json, "jobs", "background"), 7);
@@ -59,6 +63,7 @@ static void a_store_without_a_limit_has_none(void **state)
 	(void)state;
 	json_t *json = fake_ok("{\"command\":\"status\"}");
 	assert_true(json_is_null(json_object_get(json_object_get(json, "store"), "limit_bytes")));
+	assert_true(json_is_null(json_object_get(json_object_get(json, "traffic"), "rate")));
 	json_decref(json);
 }
 
