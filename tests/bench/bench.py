@@ -112,7 +112,7 @@ class Bench:
             with Mount(self.home, "imap://me@127.0.0.1:%d" % fake.port,
                        ["tls=none", "password_file=" + self.home.password_file]) as mount:
                 mount.names("INBOX")
-            (command,) = [c for c in fake.commands if "HEADER.FIELDS" in c]
+            command = next(c for c in fake.commands if "HEADER.FIELDS" in c)
         return "UID FETCH 1:* " + command.split(" ", 3)[3]
 
     def drain(self, command):

@@ -7,6 +7,7 @@ import pty
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -161,7 +162,6 @@ class SftpServer:
     """OpenSSH's, without ssh about it: each connection to the port gets one."""
 
     def __init__(self):
-        import socket  # pylint: disable=import-outside-toplevel
         self.program = next((path for path in SFTP_SERVERS if os.path.exists(path)), None)
         if self.program is None:
             raise Failed("sftp-server is not installed")
@@ -176,6 +176,7 @@ class SftpServer:
             except OSError:
                 return
             with sock:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 subprocess.Popen([self.program], stdin=sock, stdout=sock, stderr=subprocess.DEVNULL)
 
     def __enter__(self):

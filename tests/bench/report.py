@@ -28,6 +28,9 @@ class Results:
     def contestants(self, case):
         return list(dict.fromkeys(row["contestant"] for row in self.rows if row["case"] == case))
 
+    def failed(self, case):
+        return any(row["case"] == case and row["contestant"].startswith("mailfs") for row in self.errors())
+
     def errors(self):
         return [row for row in self.rows if "error" in row]
 
@@ -61,7 +64,7 @@ def compared(results):
         unit = units[figure.case]
         own = results.median(figure.case, figure.subject, add="mount_s" if figure.with_mount else None)
         other = results.median(figure.case, figure.reference) if figure.reference else None
-        if own is None and not any(row["case"] == figure.case for row in results.rows):
+        if not any(row["case"] == figure.case and row["contestant"] == figure.subject for row in results.rows) and not results.failed(figure.case):
             continue
         known = own is not None and (other is not None or not figure.reference)
         value = (own / other if figure.reference else own) if known else None
@@ -113,11 +116,18 @@ def table(head, rows):
     return "\n".join(lines) + "\n"
 
 
-def markdown(results, meta):
+def figures_markdown(results, meta):
+    """What the README shows."""
     out = ["Measured %s on Linux %s, %d CPUs (%s), Dovecot %s; medians of at most %d rounds.\n" % (
         meta["date"], meta["kernel"], meta["cpus"], meta["cpu"], meta["dovecot"], meta["rounds"])]
-    out += ["Small: %(small)s. Real: %(real)s. Lines: %(lines)s.\n" % meta["words"]]
+    out += ["Small: %s. Real: %s.\n" % tuple("%s (SHA-256 %s)" % (meta["mail"][name], meta["corpora"][name]["sha256"]) for name in ("small", "real"))]
+    out += ["The lines: %s.\n" % meta["lines"]]
     out.append(table(["work", "who", "took", "against", "ratio", "must", ""], list(figure_rows(results))))
+    return "\n".join(out)
+
+
+def markdown(results, meta):
+    out = [figures_markdown(results, meta)]
     out.append(table(["case", "who", "median", "range", "rounds", "mounting", "CPU", "peak RSS", "received", "sent", "round trips", ""],
                      list(detail_rows(results))))
     failed = ["- %s, %s, round %d: %s" % (row["case"], row["contestant"], row["round"], row["error"]) for row in results.errors()]
@@ -148,10 +158,15 @@ def bars(results, case, top):
     out = ['<text class="title" x="0" y="%d">%s</text>' % (top + 14, html.escape(case.title.replace("`", "")))]
     y = top + 24
     for name, value in found:
-        length = max(1.0, min(value, longest) / longest * (WIDTH - LEFT - 90))
+        mounting = results.median(case.name, name, "mount_s") or 0 if case.mount_apart else 0
+        length, more = (max(1.0, min(part, longest) / longest * (WIDTH - LEFT - 190)) for part in (value, mounting))
         out.append('<text x="%d" y="%d" text-anchor="end">%s</text>' % (LEFT - 8, y + 13, html.escape(name)))
         out.append('<rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/>' % (kind(name), LEFT, y, length, BAR))
         label = number(value, case.unit) + (" →" if value > longest else "")
+        if mounting:
+            out.append('<rect class="%s" opacity="0.4" x="%.1f" y="%d" width="%.1f" height="%d"/>' % (kind(name), LEFT + length, y, more, BAR))
+            label += " + %s mounting" % number(mounting)
+            length += more
         out.append('<text class="small" x="%.1f" y="%d">%s</text>' % (LEFT + length + 6, y + 13, label))
         y += BAR + GAP
     return out, y + 14 - top
@@ -159,7 +174,7 @@ def bars(results, case, top):
 
 def chart(results, meta):
     """SVG; None: nothing to show."""
-    parts, top = [], 30
+    parts, top = [], 44
     for case in CASES:
         if case.name in CHARTED and any(results.of(case.name, name) for name in results.contestants(case.name)):
             group, height = bars(results, case, top)
@@ -167,7 +182,7 @@ def chart(results, meta):
             top += height
     if not parts:
         return None
-    legend = '<text class="small" x="0" y="14">Seconds, less is better. Blue: mailfs; grey: the limits; orange: what people use instead. %s.</text>' % (
-        html.escape("%(small)s; %(real)s" % meta["words"]))
+    legend = ('<text class="small" x="0" y="12">Seconds, less is better; blue: mailfs, grey: the limits, orange: what people use instead.</text>\n'
+              '<text class="small" x="0" y="28">Small: %(small)s. Real: %(real)s, with attachments up to 30 MB.</text>' % meta["mail"])
     return '<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d">\n<style>%s</style>\n%s\n%s\n</svg>\n' % (
         WIDTH, top, WIDTH, top, STYLE, legend, "\n".join(parts))
