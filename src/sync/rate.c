@@ -142,14 +142,22 @@ static bool look(struct worker *worker, bool ends)
 	return news;
 }
 
+/* Lock held. */
+static void note_call(struct worker *worker)
+{
+	uint64_t in, out;
+	link_traffic(worker->account, worker->session, &in, &out);
+	worker->carries = in - worker->call_bytes >= CARRIES_BYTES;
+	if (worker->call_ms && in != worker->call_bytes)
+		rate_meter_trip(&worker->account->rate.meter, clock_now_ms() - worker->call_ms);
+}
+
 void rate_call_end(struct worker *worker)
 {
 	struct sync_account *account = worker->account;
-	uint64_t in, out;
 	pthread_mutex_lock(&account->lock);
+	note_call(worker);
 	bool news = look(worker, true);
-	link_traffic(account, worker->session, &in, &out);
-	worker->carries = in - worker->call_bytes >= CARRIES_BYTES;
 	pthread_mutex_unlock(&account->lock);
 	if (news)
 		keep(account);

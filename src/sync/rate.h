@@ -42,7 +42,8 @@ struct rate_meter {
 		deflate_bytes_s; /* content that came deflated while the line had room; 0: that was never so */
 	bool doubted;       /* it was found too low, and only plain sessions can show what it is */
 	int64_t doubted_ms; /* when that was last so; 0: never */
-	int64_t from_ms;    /* of the window that is open; 0: none is */
+	int64_t trip_ms; /* the shortest call, which is a round trip or little more; 0: none yet */
+	int64_t from_ms; /* of the window that is open; 0: none is */
 	struct rate_totals from;
 };
 
@@ -54,6 +55,8 @@ void rate_meter_open(struct rate_meter *meter, int64_t now_ms, const struct rate
  */
 bool rate_meter_look(struct rate_meter *meter, int64_t now_ms, const struct rate_totals *totals,
 	int64_t longest_ms, bool last);
+/* A call that brought something took so long. */
+void rate_meter_trip(struct rate_meter *meter, int64_t took_ms);
 /* What was known counts no more. */
 void rate_meter_forget(struct rate_meter *meter);
 /* Takes what an earlier mount found; 0: nothing. */

@@ -12,8 +12,12 @@
 #define WINDOW_MS     500
 #define WINDOW_MAX_MS 10000 /* one in which less than WINDOW_BYTES came says nothing */
 #define WINDOW_BYTES  (256 * 1024)
-#define SETTLED_MS    1000 /* a call that runs for so long has its slow start behind it */
-#define DOUBT_MS      60000
+#define LONG_MS       1000 /* of a window that is longer less is enough */
+#define LONG_BYTES    (64 * 1024)
+/* A call that runs for so many round trips, and not for less than that, has its slow start behind it. */
+#define SETTLED_TRIPS  8
+#define SETTLED_MIN_MS 300
+#define DOUBT_MS       60000
 /* What is above the limit by half is plain; in between things stay as they are. */
 #define ABOVE(bytes_s) ((bytes_s) + (bytes_s) / 2)
 
@@ -86,6 +90,13 @@ void rate_meter_open(struct rate_meter *meter, int64_t now_ms, const struct rate
 	meter->from = *totals;
 }
 
+/* How long a call must run before its window is the line's. */
+static int64_t settled_ms(const struct rate_meter *meter)
+{
+	int64_t ms = meter->trip_ms ? meter->trip_ms * SETTLED_TRIPS : LONG_MS;
+	return ms < SETTLED_MIN_MS ? SETTLED_MIN_MS : ms;
+}
+
 static uint64_t per_second(uint64_t bytes, int64_t elapsed_ms)
 {
 	return bytes * 1000 / (uint64_t)elapsed_ms;
@@ -102,13 +113,14 @@ static bool measure(const struct rate_meter *meter, int64_t now_ms,
 		totals->waited_us < from->waited_us)
 		return false;
 	uint64_t wire = totals->wire_bytes - from->wire_bytes;
-	if (wire < WINDOW_BYTES || elapsed_ms <= 0)
+	if (wire < (elapsed_ms >= LONG_MS ? LONG_BYTES : WINDOW_BYTES) || elapsed_ms <= 0)
 		return false;
 	uint64_t waited_ms = (totals->waited_us - from->waited_us) / 1000;
 	*ret = (struct sample){.wire_bytes_s = per_second(wire, elapsed_ms),
 		.content_bytes_s =
 			per_second(totals->content_bytes - from->content_bytes, elapsed_ms),
-		.firm = now_ms - longest_ms >= SETTLED_MS && waited_ms * 2 >= (uint64_t)elapsed_ms,
+		.firm = now_ms - longest_ms >= settled_ms(meter) &&
+	                waited_ms * 2 >= (uint64_t)elapsed_ms,
 		/* TLS alone makes the wire's bytes more than the content's. */
 		.deflated = totals->content_bytes - from->content_bytes > wire + wire / 16};
 	return true;
@@ -135,6 +147,14 @@ bool rate_meter_look(struct rate_meter *meter, int64_t now_ms, const struct rate
 	}
 	rate_meter_open(meter, last ? 0 : now_ms, totals);
 	return meter->verdict != verdict || meter->line_bytes_s != line;
+}
+
+void rate_meter_trip(struct rate_meter *meter, int64_t took_ms)
+{
+	if (took_ms < 1)
+		took_ms = 1;
+	if (meter->trip_ms == 0 || took_ms < meter->trip_ms)
+		meter->trip_ms = took_ms;
 }
 
 void rate_meter_forget(struct rate_meter *meter)

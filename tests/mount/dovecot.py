@@ -76,6 +76,7 @@ class Settings:
     pop3: tuple = ()                  # lines of the section of POP3
     uidl: str = "uid"                 # what a message's unique-id is made from: "uid" or "file"
     capability: str = ""              # replaces what the server would announce after login; "": its own
+    compress: bool = False            # COMPRESS=DEFLATE; Dovecot 2.4 has it always
     quota_mb: int = 1000
     quota_messages: int = 1000000
     rawlog: bool = True
@@ -149,10 +150,10 @@ disable_plaintext_auth = no
 ssl_cert = <{cert}
 ssl_key = <{key}
 mail_location = {location_old}
-mail_plugins = quota acl
+mail_plugins = quota acl{zlib}
 maildir_very_dirty_syncs = no
 protocol imap {{
-  mail_plugins = quota acl imap_quota
+  mail_plugins = quota acl imap_quota{imap_zlib}
   {rawlog}
 }}
 plugin {{
@@ -319,6 +320,8 @@ class Dovecot:
                   "uidl_format": UIDL_FORMATS[self.settings.uidl][recent],
                   "tokens_old": TOKENS_OLD.format(root=self.root) if tokens else "",
                   "tokens_new": TOKENS_NEW.format(root=self.root) if tokens else "",
+                  "zlib": " zlib" if self.settings.compress else "",
+                  "imap_zlib": " zlib imap_zlib" if self.settings.compress else "",
                   "capability": "imap_capability = " + self.settings.capability if self.settings.capability else "",
                   "reuse_login": "restart_request_count = unlimited" if recent else "service_count = 0"}
         first, rest = (NEW.split("\n", 2)[:2], NEW.split("\n", 2)[2]) if recent else ([], OLD)

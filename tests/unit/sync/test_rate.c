@@ -88,7 +88,7 @@ static void what_says_nothing(void **state)
 	begin(&line); /* the first second of a longer one */
 	assert_false(run(&line, 900, 3 * MB, 3 * MB, WAITING, true));
 	begin(&line); /* a trickle */
-	assert_false(run(&line, 60000, 2000, 2000, WAITING, true));
+	assert_false(run(&line, 60000, 1000, 1000, WAITING, true));
 	/* we are the slow ones */
 	plain(&line, 5, 5 * MB, BUSY);
 	assert_int_equal(line.meter.line_bytes_s, 0);
@@ -98,6 +98,32 @@ static void what_says_nothing(void **state)
 	assert_true(run(&line, 60, 100 * MB, 100 * MB, BUSY, true));
 	assert_int_equal(line.meter.verdict, RATE_PLAIN);
 	assert_about(line.meter.line_bytes_s, 100 * MB);
+}
+
+/* Where the way is short a call is settled soon; where it is long, later. */
+static void the_way_counts(void **state)
+{
+	static const struct {
+		int trip_ms, call_ms;
+		enum rate_verdict verdict;
+	} calls[] = {{0, 250, RATE_UNKNOWN}, {0, 350, RATE_DEFLATE}, {5, 350, RATE_DEFLATE},
+		{50, 350, RATE_UNKNOWN}, {50, 450, RATE_DEFLATE}, {200, 1500, RATE_UNKNOWN},
+		{200, 1700, RATE_DEFLATE}};
+	(void)state;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		struct line line = {0};
+		rate_meter_trip(&line.meter, 1000);
+		rate_meter_trip(&line.meter, calls[i].trip_ms);
+		rate_meter_trip(&line.meter, 700);
+		begin(&line);
+		run(&line, calls[i].call_ms, 2 * MB, 2 * MB, WAITING, true);
+		assert_int_equal(line.meter.verdict, calls[i].verdict);
+	}
+	/* a line so slow that a call brings little */
+	struct line line = {0};
+	begin(&line);
+	run(&line, 1500, 60000, 60000, WAITING, true);
+	assert_int_equal(line.meter.verdict, RATE_DEFLATE);
 }
 
 /* Nothing of what was moved between two calls, or by a session that has ended, is taken for the line's. */
@@ -221,6 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_long_call_says),
 		cmocka_unit_test(what_says_nothing),
+		cmocka_unit_test(the_way_counts),
 		cmocka_unit_test(what_is_no_window),
 		cmocka_unit_test(it_stays_as_it_is),
 		cmocka_unit_test(deflate_that_pays_stays),
