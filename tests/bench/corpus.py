@@ -19,6 +19,13 @@ from dataclasses import dataclass
 VERSION = 1  # of the bytes; another one, and a corpus on disk is written anew
 NEEDLE = "quinquereme"
 FIND_EVERY = 50
+# SHA-256 of all messages, their dates and flags. Another one means that this Python makes other mail.
+KNOWN = {
+    ("real", 500): "ca200df09def82d224bc68bbc9d59cd00db4e606cccfe6100bf3974097f6cc65",
+    ("real", 5000): "e56fa14279b085388650599575e9944fb6d5a6aa793a3692252444c83e2234d9",
+    ("small", 10000): "f534b7c52e1f501ba4c9e6c7a7a1004ad89f875f6af3cf156404324dce32b2eb",
+    ("small", 100000): "beb61224c26de7ec6e42df23676d3a9785536d22cc61dd5238e7e2092ee19df2",
+}
 LARGEST = 30_000_000
 FOLDER = "Mail"
 UIDVALIDITY = 1600000000
@@ -206,6 +213,10 @@ class Corpus:
     count: int
     bytes: int
     sha256: str
+
+    @property
+    def is_known(self):
+        return self.sha256 == KNOWN.get((self.name, self.count), self.sha256)
 
     @property
     def path(self):

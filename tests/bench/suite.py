@@ -74,6 +74,9 @@ class Suite:
         self.password_file = self.home("suite").password_file
         counts = QUICK if OPTIONS.quick else FULL
         self.corpora = {name: limits.make_corpus(server, OPTIONS.work, name, count, say) for name, count in counts.items()}
+        for mail in self.corpora.values():
+            say("corpus %s: %d messages, %d bytes, SHA-256 %s%s" % (
+                mail.name, mail.count, mail.bytes, mail.sha256, "" if mail.is_known else ": NOT that of other machines"))
         limits.pop3_home(server, OPTIONS.work, self.corpora["real"])
         server.start()
         self.lines = {name: stack.enter_context(limits.Line(self.program("proxy"), server.port_tls, *how)) for name, how in LINES.items()}
