@@ -4,6 +4,7 @@ What the benchmark measures against and through: the private Dovecot with the co
 bandwidth) and the raw limit (the C program that only drains a socket).
 """
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -89,20 +90,25 @@ class MailServer(Dovecot):
         self._give(path)
 
 
+def _write_corpus(server, home, name, count, mark):
+    subprocess.run(["rm", "-rf", home], check=True)
+    for sub in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(home, "mail", "INBOX", sub))
+    size, digest = corpus.write(os.path.join(home, "mail", corpus.FOLDER), name, count)
+    server.own(home)
+    with open(mark, "w", encoding="ascii") as out:
+        out.write("%d %s\n" % (size, digest))
+
+
 def make_corpus(server, work, name, count, say):
     """The corpus as the home of a user of that name; writes it if it is not there."""
     home = os.path.join(work, "corpus-%s-%d-v%d" % (name, count, corpus.VERSION))
     mark = os.path.join(home, "complete")
-    if not os.path.exists(mark):
-        say("writing the corpus %s, %d messages" % (name, count))
-        subprocess.run(["rm", "-rf", home], check=True)
-        os.makedirs(os.path.join(home, "mail", "INBOX", "cur"))
-        for sub in ("new", "tmp"):
-            os.mkdir(os.path.join(home, "mail", "INBOX", sub))
-        size, digest = corpus.write(os.path.join(home, "mail", corpus.FOLDER), name, count)
-        server.own(home)
-        with open(mark, "w", encoding="ascii") as out:
-            out.write("%d %s\n" % (size, digest))
+    with open(os.path.join(work, "lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # somebody else may be writing it
+        if not os.path.exists(mark):
+            say("writing the corpus %s, %d messages" % (name, count))
+            _write_corpus(server, home, name, count, mark)
     with open(mark, encoding="ascii") as text:
         size, digest = text.read().split()
     server.add_home(name, home)

@@ -203,7 +203,7 @@ def sshfs(suite, rtt_ms, folder):
 def sshfs_taken(suite, rtt_ms, folder, work, times=1, note=""):
     """work(path) returns seconds; `times` more for what was left out."""
     with sshfs(suite, rtt_ms, folder) as (path, line):
-        taken = through(line, lambda: work(path))
+        taken = through(line, lambda: work(path), alone=False)
     return Taken(taken.value * times, received=taken.received * times, sent=taken.sent * times,
                  round_trips=taken.round_trips * times, note=note)
 
@@ -220,4 +220,4 @@ def mpop(suite, line, mail):
 def pop3_raw(suite, line, mail):
     """A client that asks for everything at once and keeps nothing."""
     import pop3  # pylint: disable=import-outside-toplevel
-    return through(line, pop3.Bench(suite.server, suite.home("raw"), line, "pop3", mail.count).raw)
+    return through(line, pop3.Bench(suite.server, suite.home("raw"), line, "pop3", mail.count).raw, alone=False)

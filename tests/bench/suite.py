@@ -154,7 +154,7 @@ def measure(suite, results, case, name, number):
         return
     for title, one in (taken if isinstance(taken, dict) else {name: taken}).items():
         results.add(case.name, title, number, one)
-        say("  %s: %s%s" % (title, report.number(one.value, case.unit), "" if one.cpu_s is None else
+        say("  %s: %s%s" % (title, report.number(one.value, case.unit), "" if one.mount_s is None else
                             " (mounting %.3f s, CPU %.2f s, RSS %.1f MiB)" % (one.mount_s, one.cpu_s, one.rss_kib / 1024)))
 
 
@@ -178,6 +178,11 @@ def cpu_name():
         return next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), platform.machine())
 
 
+def commit():
+    done = subprocess.run(["git", "-C", TESTS, "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def meta_of(suite):
     program = suite.program("proxy")
     line = {"rtt_50_ms": limits.measured_rtt_ms(program, 50), "rtt_0_ms": limits.measured_rtt_ms(program, 0)}
@@ -186,7 +191,7 @@ def meta_of(suite):
     mail = {name: "{:,} messages, {:.0f} MB".format(mail.count, mail.bytes / 1e6) for name, mail in suite.corpora.items()}
     lines = "RTT %.1f ms for 50, %.2f ms for 0; %.1f Mbit/s for 50, %.0f without a limit (%.2f s of the proxy's CPU for 300 MB)" % tuple(line.values())
     return {"date": time.strftime("%Y-%m-%d %H:%M"), "kernel": platform.release(), "cpus": os.cpu_count(), "cpu": cpu_name(),
-            "dovecot": "%d.%d" % dovecot.version(), "rounds": OPTIONS.rounds, "binary": EXE, "listing": suite.listing, "lines": lines, "line": line, "mail": mail,
+            "dovecot": "%d.%d" % dovecot.version(), "rounds": OPTIONS.rounds, "binary": EXE, "commit": commit(), "listing": suite.listing, "lines": lines, "line": line, "mail": mail,
             "load": os.getloadavg(), "corpora": {name: vars(mail) for name, mail in suite.corpora.items()}}
 
 

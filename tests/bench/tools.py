@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import corpus
 from dovecot import die_with_parent
 from harness import Mount, escape, is_mounted
-from limits import Count, cpu_s
+from limits import cpu_s
 
 PATIENCE_S = 600
 ENV = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
@@ -125,9 +125,14 @@ class Mailfs(Mount):
             raise Failed("mailfs did not end well: %s" % error) from None
 
 
-def through(line, work):
-    """What a peer took that is one program, its traffic included. work() returns seconds."""
-    before = line.total() if line else Count()
+def children_s():
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def through(line, work, alone=True):
+    """What work(), which returns seconds, took, with its traffic; alone: the peer is the one program that it runs, whose CPU time counts."""
+    before, used = line.total(), children_s()
     seconds = work()
-    count = (line.total() if line else Count()) - before
-    return Taken(seconds, received=count.received, sent=count.sent, round_trips=count.round_trips)
+    used, count = children_s() - used, line.total() - before
+    return Taken(seconds, None, used if alone else None, None, count.received, count.sent, count.round_trips)
