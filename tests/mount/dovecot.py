@@ -51,15 +51,21 @@ HOST = _host()  # a bare container may have no /etc/hosts
 
 
 def die_with_parent():
-    """For preexec_fn: no test run, however it ends, leaves the program behind, nor what it ignores (nohup) to the program."""
+    """For preexec_fn: no test run, however it ends, leaves the program behind, nor what it ignores (nohup; a job in the background) to the program."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+def children_of(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as pids:
+        return [int(pid) for pid in pids.read().split()]
 
 
 def version():
@@ -366,7 +372,7 @@ class Dovecot:
     def stop(self):
         """Ends the server with all its children and removes its folder."""
         if self._process:
-            children = self._children()
+            children = children_of(self._process.pid)
             self._process.terminate()
             try:
                 self._process.wait(5)
@@ -378,10 +384,6 @@ class Dovecot:
             self._process.stderr.close()
             self._process = None
         shutil.rmtree(self.root, ignore_errors=True)
-
-    def _children(self):
-        with open("/proc/%d/task/%d/children" % (self._process.pid, self._process.pid), encoding="ascii") as pids:
-            return [int(pid) for pid in pids.read().split()]
 
     def __enter__(self):
         try:

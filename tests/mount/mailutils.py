@@ -18,7 +18,7 @@ import time
 
 import maildir
 import pki
-from dovecot import die_with_parent, free_port
+from dovecot import children_of, die_with_parent, free_port
 
 BINARY = shutil.which("pop3d", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 DOMAIN = "example.org"
@@ -92,6 +92,13 @@ class Mailutils:
     def log(self):
         with open(os.path.join(self.root, "log"), encoding="utf-8", errors="replace") as text:
             return text.read()
+
+    def wait_idle(self):
+        """Until no session is there: each is a process, which holds the maildrop and may write to it until its end."""
+        end = time.monotonic() + 20
+        while children_of(self._process.pid):
+            assert time.monotonic() < end, "a session does not end: " + self.log()
+            time.sleep(0.01)
 
     def __enter__(self):
         config = os.path.join(self.root, "conf")

@@ -26,17 +26,26 @@ def gnu():
         yield server
 
 
+class GnuDrop(Drop):
+    """One session at a time, and mailfs does not wait for the answer to its QUIT: who comes next waits until the last one has ended."""
+
+    def mount(self, *options, **more):
+        self.server.wait_idle()
+        return super().mount(*options, **more)
+
+
 @pytest.fixture
 def gnu_drop(gnu, home):
     """An account there with the sample mail, and those bytes as that server serves them: with an X-UIDL field."""
     home.write("password", mailutils.PASSWORD + "\n")
     user = gnu.add_user("user%d" % next(_users), [mails.to_bytes(make()) for make in (
         mails.plain, mails.html, mails.attachments, mails.japanese, mails.nested)] + [one.data for one in messages(10, filling=3000)])
-    return Drop(home, gnu, user, fake=False, host=HOST)
+    return GnuDrop(home, gnu, user, fake=False, host=HOST)
 
 
 def served(drop):
     """What an ordinary client gets: {unique-id: bytes}."""
+    drop.server.wait_idle()
     with pop3_client.Client(drop.server.port_pop3_tls, pop3_client.trusting(drop.server.ca)) as client:
         client.login(drop.user, mailutils.PASSWORD)
         found = {uidl: client.retr(number) for uidl, number in client.uidls().items()}
@@ -138,6 +147,7 @@ def test_round_trips_of_a_mount_with_nothing_new(new_account, home, scheme, most
         with Proxy(dovecot.port_pop3_tls if scheme == "pop3s" else dovecot.port_pop3) as proxy:
             proxy.delay_s = 0.03
             drop.mount(port=proxy.port, scheme=scheme).stop()
+            proxy.wait_idle()
             proxy.reset_counts()
             with drop.mount(port=proxy.port, scheme=scheme) as mount:
                 assert len(mount.names()) == 50
@@ -152,6 +162,7 @@ def test_nothing_is_sent_between_looks(drop):
     drop.account.deliver("INBOX", [one.data for one in messages(3)])
     with Proxy(drop.server.port_pop3_tls) as proxy:
         with drop.mount(port=proxy.port) as mount:
+            proxy.wait_idle()
             proxy.reset_counts()
             for name in mount.names():
                 mount.read(name)
