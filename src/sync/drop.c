@@ -25,22 +25,6 @@
 
 /* --- What look.c asks for --- */
 
-static struct timespec timespec_of(int64_t ms)
-{
-	return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-}
-
-bool intake_pause(struct intake *intake, int64_t ms)
-{
-	pthread_mutex_t *mutex = &intake->drop->account->lock;
-	struct timespec end = timespec_of(clock_now_ms() + ms);
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(mutex);
-	int err = 0;
-	while (!intake->stopping && err != ETIMEDOUT)
-		err = pthread_cond_timedwait(&intake->changed, mutex, &end);
-	return intake->stopping;
-}
-
 bool intake_use_session(struct intake *intake, struct maildrop_session *session)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&intake->drop->account->lock);

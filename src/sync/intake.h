@@ -6,6 +6,7 @@
  *   look.c      one look: connections, and what is done on each in which order
  *   intake.c    what arrives, message by message; the sink of retrieve()
  *   commit.c    makes it durable, in groups, on a thread of its own
+ *   pause.c     waits
  *   sweep.c     what is deleted on the server
  *   plan.c      what a listing means
  *

@@ -71,6 +71,14 @@ static void wait_for(struct fixture *f, unsigned count)
 	fail_msg("%u messages did not come", count);
 }
 
+/* Until so many connections were tried. */
+static void wait_connects(struct fixture *f, unsigned count)
+{
+	for (int i = 0; i < 10000 && server_counts(&f->server).connects < count; i++)
+		usleep(1000);
+	assert_true(server_counts(&f->server).connects >= count);
+}
+
 /* --- In the background --- */
 
 static void test_background(void **state)
@@ -161,9 +169,8 @@ static void test_poll(void **state)
 	f->params.poll_s = 1;
 	assert_int_equal(fixture_start(f), 0);
 	SERVER_SET(&f->server, sessions_left, 0);
-	usleep(3500 * 1000);
 	/* Said once, though it failed more than once. */
-	assert_true(server_counts(&f->server).connects >= 3);
+	wait_connects(f, 4);
 	assert_int_equal(warnings(f), 1);
 	pthread_mutex_lock(&f->server.lock);
 	letters_add(f, 10, 2);
@@ -172,8 +179,8 @@ static void test_poll(void **state)
 	wait_for(f, 5);
 	spool_check(f, false);
 	SERVER_SET(&f->server, sessions_left, 0);
-	usleep(1500 * 1000);
 	/* It worked in between. */
+	wait_connects(f, server_counts(&f->server).connects + 3);
 	assert_int_equal(warnings(f), 2);
 	int64_t begin = clock_now_ms();
 	sync_account_stop(f->account);
@@ -203,7 +210,8 @@ static void test_login_delay(void **state)
 	f->params.poll_s = 1;
 	f->server.abilities.login_delay_s = 100;
 	assert_int_equal(fixture_start(f), 0);
-	usleep(2500 * 1000);
+	/* Five times as long as poll wants it to be; and a tenth of the server's delay. */
+	usleep(500 * 1000);
 	assert_int_equal(server_counts(&f->server).connects, 1);
 }
 
