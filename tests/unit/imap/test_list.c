@@ -356,7 +356,7 @@ static void test_long_listing(void **state)
 	session_begin(&peer, SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"", row, "#250", row, "#250",
 				     row, "#250", row, "#250", row, "#250", row, "#250",
 				     ">* LIST () \"/\" INBOX\r\nC1 OK\r\n"));
-	peer.source->ops->set_timeout(peer.session, 700);
+	peer.source->ops->set_timeout(peer.session, 1000);
 	assert_int_equal(peer.source->ops->list(peer.session, note_mailbox, &got, &peer.error), 0);
 	str_finish(&got);
 	peer_finish(&peer);
