@@ -78,7 +78,9 @@ static inline void expect_fail(unsigned poke_at, const char *mailbox, const char
 {
 	struct watcher watcher;
 	watcher_begin(&watcher, poke_at, steps);
-	watcher.peer.source->ops->set_timeout(watcher.peer.session, 150);
+	/* Short only where it is to pass: a busy machine may take as long for an answer. */
+	if (err == -ETIMEDOUT)
+		watcher.peer.source->ops->set_timeout(watcher.peer.session, 150);
 	int r = watch(&watcher, mailbox, LONG_MS);
 	if (r != err || watcher.peer.error.scope != scope || watcher.peer.error.err != err)
 		fail_msg("%d, scope %d: %s", r, watcher.peer.error.scope, watcher.peer.error.text);
