@@ -16,6 +16,8 @@
 #include "mailfs/util/log.h"
 
 #define FACT "link.rate"
+/* Bytes a second; what is more was not written by us. */
+#define RATE_MAX UINT64_C(1000000000000)
 /* A session unused for longer may be dead: what tries it has a time-out for that, and it is not this. */
 #define FRESH_MS 60000
 /* A call that brought so much is one of somebody who takes much. */
@@ -30,6 +32,8 @@ void rate_load(struct sync_account *account)
 	if (store_fact_get(account->store, FACT, &text) < 0)
 		return;
 	uint64_t bytes_s = strtoull(str_cstr(&text), NULL, 10);
+	if (bytes_s > RATE_MAX)
+		return;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	account->rate.kept_bytes_s = bytes_s;
 	rate_meter_begin(&account->rate.meter, bytes_s);

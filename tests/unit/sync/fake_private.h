@@ -19,6 +19,8 @@ struct source_session {
 	size_t event_at;  /* the first event that it has not been told */
 	uint64_t received;
 	unsigned unable; /* enum source_ability that it has lost */
+	bool deflated;   /* of test_compress.c, as the next */
+	uint64_t waited_us;
 };
 
 /* Begins a call: takes the lock. A negative errno: the call is over, and the lock is not held. */
