@@ -176,7 +176,7 @@ static int run_handshake(struct net_stream *stream)
 		r = SSL_connect(stream->ssl);
 		if (r == 1)
 			return net_trust_check_peer(stream) ? 0 : -EPROTO;
-		short events;
+		short events = 0;
 		ssize_t n = tls_result(stream, r, &events);
 		if (n != -EAGAIN)
 			return (int)n;
