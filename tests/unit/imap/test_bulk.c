@@ -98,6 +98,38 @@ static void test_pipeline(void **state)
 		"[5@0+1 a]=0;[6@0+1 b][7@0+1 c]=0;[5@2+4 defg]=0;[5@6+2 hi]=0;");
 }
 
+/* As Dovecot does it: the answer to a set comes behind the messages of the next one. The line is kept full all the same. */
+static void test_late_answers(void **state)
+{
+	(void)state;
+	const struct source_bulk_set sets[] = {
+		WHOLE(1), WHOLE(2), WHOLE(3, 30), WHOLE(4), WHOLE(5), WHOLE(6), WHOLE(7)};
+	expect_run(sets, 7,
+		SCRIPT(COMMAND(2, "1"), COMMAND(3, "2"), ">* 1 FETCH (UID 1 BODY[] {1}\r\na)\r\n",
+			COMMAND(4, "3,30"), ">* 2 FETCH (UID 2 BODY[] {1}\r\nb)\r\n",
+			COMMAND(5, "4"),
+			">* 3 FETCH (UID 3 BODY[] {1}\r\nc)\r\n* 30 FETCH (UID 30 BODY[] {1}\r\nd)\r\n",
+			COMMAND(6, "5"),
+			">* 4 FETCH (UID 4 BODY[] {1}\r\ne)\r\n* 5 FETCH (UID 5 BODY[] {1}\r\nf)\r\n",
+			/* five wait for their answers */
+			"#20", ">C2 OK\r\n", COMMAND(7, "6"), ">C3 OK\r\n", COMMAND(8, "7"),
+			">C4 OK\r\nC5 OK\r\nC6 OK\r\nC7 OK\r\nC8 NO [LIMIT] x\r\n"),
+		"[1@0+1 a][2@0+1 b][3@0+1 c][30@0+1 d][4@0+1 e][5@0+1 f]=0;=0;=0;=0;=0;=0;=EIO;");
+	/* by turns; the same message twice; a piece of the second before one of the first */
+	const struct source_bulk_set turns[] = {WHOLE(5, 6), WHOLE(5, 7)};
+	expect_run(turns, 2,
+		SCRIPT(COMMAND(2, "5:6"), COMMAND(3, "5,7"),
+			">* 7 FETCH (UID 7 BODY[] {1}\r\na)\r\n* 1 FETCH (UID 5 BODY[] {1}\r\nb)\r\n"
+			"* 2 FETCH (BODY[] {1}\r\nc UID 6)\r\n* 1 FETCH (UID 5 BODY[] \"d\")\r\n* 1 FETCH (UID 5 BODY[] \"e\")\r\n"
+			"C2 OK\r\nC3 OK\r\n"),
+		"[7@0+1 a][5@0+1 b][6@0+1 c][5@0+1 d]=0;=0;");
+	expect_run(SETS(PIECE(5, 10, 3), PIECE(5, 13, 3)), 2,
+		SCRIPT(PART(2, "5", "10.3"), PART(3, "5", "13.3"),
+			">* 1 FETCH (UID 5 BODY[]<13> {1}\r\na)\r\n* 1 FETCH (BODY[]<10> {1}\r\nb UID 5)\r\n"
+			"* 1 FETCH (UID 5 BODY[]<13> {1}\r\nc)\r\nC2 OK\r\nC3 OK\r\n"),
+		"[5@13+1 a][5@10+1 b]=0;=0;");
+}
+
 /* Who has nothing at the start is asked again after each message and each answer. */
 static void test_asked_again(void **state)
 {
@@ -510,6 +542,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_pipeline),
+		cmocka_unit_test(test_late_answers),
 		cmocka_unit_test(test_asked_again),
 		cmocka_unit_test(test_session_goes_on),
 		cmocka_unit_test(test_long_set),

@@ -407,6 +407,119 @@ static void spilling_can_fail(void **state)
 	wire_close(&wire);
 }
 
+/* --- Literals that are handed on --- */
+
+struct taker {
+	struct str heads, bytes;
+	uint64_t size; /* literals of this size are taken; 0: all */
+};
+
+static bool take(void *arg, const char *head, size_t len, uint64_t size)
+{
+	struct taker *taker = arg;
+	str_append(&taker->heads, head, len);
+	str_printf(&taker->heads, "|%llu;", (unsigned long long)size);
+	return taker->size == 0 || taker->size == size;
+}
+
+static void take_bytes(void *arg, const char *data, size_t len)
+{
+	struct taker *taker = arg;
+	assert_true(len > 0 && len <= STREAM_BUFFER_BYTES);
+	str_append(&taker->bytes, data, len);
+}
+
+static struct net_limits taker_limits(struct taker *taker)
+{
+	struct net_limits limits = small;
+	limits.pass = take;
+	limits.passed = take_bytes;
+	limits.pass_arg = taker;
+	return limits;
+}
+
+static void taker_finish(struct taker *taker)
+{
+	str_finish(&taker->heads);
+	str_finish(&taker->bytes);
+}
+
+/* An empty literal stands where one was, and what is behind it is framed as ever; cut at every place. */
+static void literals_are_handed_on(void **state)
+{
+	static const char wire_text[] = "* A {5}\r\nab{3} B {2+}\nxy C\r\n";
+	struct wire wire;
+	(void)state;
+	wire_open(&wire);
+	for (size_t cut = 0; cut < sizeof(wire_text); cut++) {
+		struct taker taker = {.size = cut % 2 ? 0 : 5};
+		struct net_limits limits = taker_limits(&taker);
+		_cleanup_str_ struct str out = STR_INIT;
+		wire_put(&wire, wire_text, cut);
+		wire_put(&wire, wire_text + cut, sizeof(wire_text) - 1 - cut);
+		wire_put(&wire, after, sizeof(after) - 1);
+		assert_int_equal(read_response(&wire, &limits, &out), 0);
+		assert_string_equal(str_cstr(&taker.heads), "* A |5;* A {0}\r\n B |2;");
+		assert_string_equal(str_cstr(&taker.bytes), taker.size ? "ab{3}" : "ab{3}xy");
+		assert_string_equal(str_cstr(&out),
+			taker.size ? "* A {0}\r\n B {2+}\nxy C" : "* A {0}\r\n B {0}\n C");
+		expect_response(&wire, after, sizeof(after) - 3);
+		taker_finish(&taker);
+	}
+	wire_close(&wire);
+}
+
+static void handed_on_counts(void **state)
+{
+	static const struct refusal cases[] = {
+		{"* {101}\r\n", -EMSGSIZE},
+		{"* {1}\r\na{1}\r\na{1}\r\n", -EMSGSIZE},
+		{"* {100}\r\n"
+		 "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+		 " {48}\r\n",
+			-EMSGSIZE},
+		{"* {5}\r\nab", -ETIMEDOUT},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct wire wire;
+		struct taker taker = {0};
+		struct net_limits limits = taker_limits(&taker);
+		_cleanup_str_ struct str out = STR_INIT;
+		wire_open(&wire);
+		wire_put(&wire, cases[i].wire, strlen(cases[i].wire));
+		assert_int_equal(read_response(&wire, &limits, &out), cases[i].err);
+		assert_int_equal(read_response(&wire, &limits, &out), -EPROTO);
+		wire_close(&wire);
+		taker_finish(&taker);
+	}
+}
+
+/* Whatever its size, only its line takes memory. */
+static void what_is_handed_on_is_not_held(void **state)
+{
+	struct wire wire;
+	struct taker taker = {.size = 2000000};
+	struct net_limits limits = taker_limits(&taker);
+	char piece[100000];
+	_cleanup_str_ struct str out = STR_INIT;
+	(void)state;
+	limits.literal_bytes = limits.response_bytes = 10000000;
+	memset(piece, 'x', sizeof(piece));
+	wire_open(&wire);
+	WIRE_PUT(&wire, "* {2000000}\r\n");
+	for (int i = 0; i < 20; i++)
+		wire_put(&wire, piece, sizeof(piece) / 2);
+	for (int i = 0; i < 20; i++)
+		wire_put(&wire, piece, sizeof(piece) / 2);
+	WIRE_PUT(&wire, "\r\n");
+	assert_int_equal(read_response(&wire, &limits, &out), 0);
+	assert_int_equal(taker.bytes.len, 2000000);
+	assert_true(out.cap < 10000);
+	wire_close(&wire);
+	taker_finish(&taker);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -420,6 +533,9 @@ int main(void)
 		cmocka_unit_test(the_end_at_every_place),
 		cmocka_unit_test(long_lists_are_spilled),
 		cmocka_unit_test(spilling_can_fail),
+		cmocka_unit_test(literals_are_handed_on),
+		cmocka_unit_test(handed_on_counts),
+		cmocka_unit_test(what_is_handed_on_is_not_held),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
