@@ -188,9 +188,9 @@ struct source_bulk_set {
 struct source_bulk {
 	void *arg;
 	/*
-	 * What to ask for next. Called whenever a command can be sent without waiting for the one before: as long as fewer than two sets lack
-	 * messages (and fewer than five wait for their answers), at the start, after each message and each answer. false: nothing now. Once it
-	 * gives nothing and all is answered, bulk() returns.
+	 * What to ask for next. Called whenever a command can be sent without waiting for the one before, at the start, after each message and
+	 * each answer: as long as fewer than two sets lack messages, or fewer than four short ones, and fewer than eight wait for their
+	 * answers. false: nothing now. Once it gives nothing and all is answered, bulk() returns.
 	 */
 	bool (*next)(void *arg, struct source_bulk_set *ret);
 	/*

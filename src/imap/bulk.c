@@ -89,6 +89,7 @@ static int set_send(struct bulk *bulk, struct bulk_set *set, struct source_error
 		if (r < 0)
 			return r;
 		set->commands++;
+		set->bytes += command.text.len;
 	}
 	log_debug("imap: UID FETCH of %zu messages from %u, %llu+%llu", set->count,
 		set->count > 0 ? set->uids[0] : 0, (unsigned long long)set->offset,
@@ -116,10 +117,16 @@ static void note_stop(struct bulk *bulk)
 static bool may_ask(struct bulk *bulk)
 {
 	unsigned lacking = 0;
+	size_t unread = 0;
 	note_stop(bulk);
-	for (unsigned i = 0; i < bulk->count; i++)
-		lacking += bulk_set_at(bulk, i)->missing > 0;
-	return bulk->stop == 0 && bulk->count < BULK_SETS && lacking < BULK_LACKING;
+	for (unsigned i = 0; i < bulk->count; i++) {
+		const struct bulk_set *set = bulk_set_at(bulk, i);
+		lacking += set->missing > 0;
+		unread += set->missing > 0 ? set->bytes : 0;
+	}
+	if (bulk->stop < 0 || bulk->count == BULK_SETS || lacking >= BULK_LACKING_MAX)
+		return false;
+	return lacking < BULK_LACKING_MIN || unread < BULK_UNREAD_BYTES;
 }
 
 /* What our own side takes its time for is not the server's. */

@@ -6,13 +6,15 @@
 #include "private.h"
 
 /*
- * So many sets lack messages at a time: two keep the line full, for the server has the next command when it is done with one. And what
- * they take as commands, 8 KiB for each 700 UIDs, always fits into what the two sockets hold, so that no write waits for a server that is itself
- * waiting to write.
+ * So many sets lack messages at a time, so that the line stays full while the server goes from one to the next, also where all of their messages
+ * take less time than a round trip. More than BULK_LACKING_MIN only as long as their commands are short: a write must never wait for a server
+ * that is itself waiting to write, so what may be unread by the server (a set has 16 KiB at most) must fit into what two sockets hold.
  */
-#define BULK_LACKING 2
-/* So many wait for their answers: Dovecot may hold that of a set back until it is done with the next one. */
-#define BULK_SETS 5
+#define BULK_LACKING_MIN  2
+#define BULK_LACKING_MAX  4
+#define BULK_UNREAD_BYTES ((size_t)12 << 10)
+/* So many wait for their answers: Dovecot may hold that of a set back until it is done with the next ones. */
+#define BULK_SETS 8
 
 struct bulk_set {
 	uint32_t uids[SOURCE_BULK_UIDS];
@@ -21,6 +23,7 @@ struct bulk_set {
 	uint64_t offset, length;     /* length 0: whole messages */
 	uint64_t limit_bytes;
 	unsigned commands; /* that are not answered */
+	size_t bytes;      /* of its commands */
 	int err;           /* of the first that was refused, or why none was sent */
 };
 

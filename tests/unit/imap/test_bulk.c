@@ -83,38 +83,38 @@ static void test_messages(void **state)
 	expect_run(NULL, 0, SCRIPT("#0"), "");
 }
 
-/* The second command goes out before the first is answered, the third when the first is. */
+/* Four go out before the first is answered, the fifth when the first has come. */
 static void test_pipeline(void **state)
 {
 	(void)state;
 	const struct source_bulk_set sets[] = {
-		WHOLE(5), WHOLE(6, 7), PIECE(5, 2, 4), PIECE(5, 6, 4)};
-	expect_run(sets, 4,
-		SCRIPT(COMMAND(2, "5"), COMMAND(3, "6:7"),
-			">* 1 FETCH (UID 5 BODY[] {1}\r\na)\r\nC2 OK\r\n", PART(4, "5", "2.4"),
-			">* 2 FETCH (UID 6 BODY[] {1}\r\nb)\r\n* 3 FETCH (UID 7 BODY[] {1}\r\nc)\r\nC3 OK\r\n",
-			PART(5, "5", "6.4"),
-			">* 1 FETCH (UID 5 BODY[]<2> {4}\r\ndefg)\r\nC4 OK\r\n* 1 FETCH (UID 5 BODY[]<6> {2}\r\nhi)\r\nC5 OK\r\n"),
-		"[5@0+1 a]=0;[6@0+1 b][7@0+1 c]=0;[5@2+4 defg]=0;[5@6+2 hi]=0;");
+		WHOLE(5), WHOLE(6, 7), PIECE(5, 2, 4), PIECE(5, 6, 4), WHOLE(8)};
+	expect_run(sets, 5,
+		SCRIPT(COMMAND(2, "5"), COMMAND(3, "6:7"), PART(4, "5", "2.4"), PART(5, "5", "6.4"),
+			">* 1 FETCH (UID 5 BODY[] {1}\r\na)\r\n", COMMAND(6, "8"),
+			">C2 OK\r\n* 2 FETCH (UID 6 BODY[] {1}\r\nb)\r\n* 3 FETCH (UID 7 BODY[] {1}\r\nc)\r\nC3 OK\r\n"
+			"* 1 FETCH (UID 5 BODY[]<2> {4}\r\ndefg)\r\nC4 OK\r\n* 1 FETCH (UID 5 BODY[]<6> {2}\r\nhi)\r\nC5 OK\r\n"
+			"C6 OK\r\n"),
+		"[5@0+1 a]=0;[6@0+1 b][7@0+1 c]=0;[5@2+4 defg]=0;[5@6+2 hi]=0;=0;");
 }
 
 /* As Dovecot does it: the answer to a set comes behind the messages of the next one. The line is kept full all the same. */
 static void test_late_answers(void **state)
 {
 	(void)state;
-	const struct source_bulk_set sets[] = {
-		WHOLE(1), WHOLE(2), WHOLE(3, 30), WHOLE(4), WHOLE(5), WHOLE(6), WHOLE(7)};
-	expect_run(sets, 7,
-		SCRIPT(COMMAND(2, "1"), COMMAND(3, "2"), ">* 1 FETCH (UID 1 BODY[] {1}\r\na)\r\n",
-			COMMAND(4, "3,30"), ">* 2 FETCH (UID 2 BODY[] {1}\r\nb)\r\n",
-			COMMAND(5, "4"),
+	const struct source_bulk_set sets[] = {WHOLE(1), WHOLE(2), WHOLE(3, 30), WHOLE(4), WHOLE(5),
+		WHOLE(6), WHOLE(7), WHOLE(8), WHOLE(9)};
+	expect_run(sets, 9,
+		SCRIPT(COMMAND(2, "1"), COMMAND(3, "2"), COMMAND(4, "3,30"), COMMAND(5, "4"),
+			">* 1 FETCH (UID 1 BODY[] {1}\r\na)\r\n", COMMAND(6, "5"),
+			">* 2 FETCH (UID 2 BODY[] {1}\r\nb)\r\n", COMMAND(7, "6"),
 			">* 3 FETCH (UID 3 BODY[] {1}\r\nc)\r\n* 30 FETCH (UID 30 BODY[] {1}\r\nd)\r\n",
-			COMMAND(6, "5"),
-			">* 4 FETCH (UID 4 BODY[] {1}\r\ne)\r\n* 5 FETCH (UID 5 BODY[] {1}\r\nf)\r\n",
-			/* five wait for their answers */
-			"#20", ">C2 OK\r\n", COMMAND(7, "6"), ">C3 OK\r\n", COMMAND(8, "7"),
-			">C4 OK\r\nC5 OK\r\nC6 OK\r\nC7 OK\r\nC8 NO [LIMIT] x\r\n"),
-		"[1@0+1 a][2@0+1 b][3@0+1 c][30@0+1 d][4@0+1 e][5@0+1 f]=0;=0;=0;=0;=0;=0;=EIO;");
+			COMMAND(8, "7"), ">* 4 FETCH (UID 4 BODY[] {1}\r\ne)\r\n", COMMAND(9, "8"),
+			/* eight wait for their answers */
+			">* 5 FETCH (UID 5 BODY[] {1}\r\nf)\r\n", "#20", ">C2 OK\r\n",
+			COMMAND(10, "9"),
+			">C3 OK\r\nC4 OK\r\nC5 OK\r\nC6 OK\r\nC7 OK\r\nC8 OK\r\nC9 OK\r\nC10 NO [LIMIT] x\r\n"),
+		"[1@0+1 a][2@0+1 b][3@0+1 c][30@0+1 d][4@0+1 e][5@0+1 f]=0;=0;=0;=0;=0;=0;=0;=0;=EIO;");
 	/* by turns; the same message twice; a piece of the second before one of the first */
 	const struct source_bulk_set turns[] = {WHOLE(5, 6), WHOLE(5, 7)};
 	expect_run(turns, 2,
@@ -134,13 +134,13 @@ static void test_late_answers(void **state)
 static void test_asked_again(void **state)
 {
 	(void)state;
-	/* 5:6, and nothing; after 5, 7; after 6 two are under way; after C2 nothing, after 7 nothing; after C3, 8 */
+	/* 5:6, and nothing; after 5, 7, and nothing; after 6 nothing; after C2, 8, and nothing more */
 	const struct source_bulk_set sets[] = {WHOLE(5, 6), {0}, WHOLE(7), {0}, {0}, WHOLE(8)};
 	expect_run(sets, 6,
 		SCRIPT(COMMAND(2, "5:6"), ">* 1 FETCH (UID 5 BODY[] {1}\r\na)\r\n", COMMAND(3, "7"),
-			">* 2 FETCH (UID 6 BODY[] {1}\r\nb)\r\nC2 OK\r\n",
-			">* 3 FETCH (UID 7 BODY[] {1}\r\nc)\r\nC3 OK\r\n", COMMAND(4, "8"),
-			">C4 OK\r\n"),
+			">* 2 FETCH (UID 6 BODY[] {1}\r\nb)\r\n", "#20", ">C2 OK\r\n",
+			COMMAND(4, "8"),
+			">* 3 FETCH (UID 7 BODY[] {1}\r\nc)\r\nC3 OK\r\nC4 OK\r\n"),
 		"[5@0+1 a][6@0+1 b]=0;[7@0+1 c]=0;=0;");
 }
 
