@@ -494,10 +494,10 @@ static void test_cancel(void **state)
 
 /* --- Time --- */
 
-static void use_short_timeout(struct bulker *bulker)
+static void take_long(struct bulker *bulker)
 {
 	(void)bulker;
-	usleep(600000);
+	usleep(550000);
 }
 
 static int run_timed(struct bulker *bulker, int timeout_ms, const char *const *steps)
@@ -524,16 +524,16 @@ static void test_time(void **state)
 		-ETIMEDOUT);
 	bulker = (struct bulker){.sets = &set, .set_count = 1};
 	assert_int_equal(
-		run_timed(&bulker, 200,
+		run_timed(&bulker, 700,
 			SCRIPT(GREETING(""), OPEN, COMMAND(2, "5"),
-				">* 1 FETCH (UID 5 BODY[] {4000}\r\n", "*1000 a", "#130", "*1000 a",
-				"#130", "*1000 a", "#130", "*1000 a", "#130", ">)\r\nC2 OK\r\n")),
+				">* 1 FETCH (UID 5 BODY[] {4000}\r\n", "*1000 a", "#200", "*1000 a",
+				"#200", "*1000 a", "#200", "*1000 a", "#200", ">)\r\nC2 OK\r\n")),
 		0);
-	bulker = (struct bulker){.sets = &set, .set_count = 1, .at_data = use_short_timeout};
+	bulker = (struct bulker){.sets = &set, .set_count = 1, .at_data = take_long};
 	assert_int_equal(
-		run_timed(&bulker, 400,
+		run_timed(&bulker, 500,
 			SCRIPT(GREETING(""), OPEN, COMMAND(2, "5"),
-				">* 1 FETCH (UID 5 BODY[] {1}\r\na", "#700", ">)\r\nC2 OK\r\n")),
+				">* 1 FETCH (UID 5 BODY[] {1}\r\na", "#600", ">)\r\nC2 OK\r\n")),
 		0);
 }
 
