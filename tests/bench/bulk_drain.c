@@ -170,7 +170,7 @@ static void use_source(const struct config *config)
 {
 	struct source_error error;
 	struct net_context *net;
-	struct source *source;
+	struct source *source = NULL;
 	struct net_params params = {.host = config->host,
 		.port = (uint16_t)atoi(config->port),
 		.tls = config->ca ? NET_TLS_IMPLICIT : NET_TLS_NONE,

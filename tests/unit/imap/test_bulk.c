@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -322,10 +323,18 @@ static void test_pieces(void **state)
 
 /* --- Limits --- */
 
+static long peak_kib(void)
+{
+	struct rusage use;
+	getrusage(RUSAGE_SELF, &use);
+	return use.ru_maxrss;
+}
+
 /* 100 MB of a message pass through, told in pieces, held in none; and so do those that nobody asked for. */
 static void test_large(void **state)
 {
 	(void)state;
+	long before_kib = peak_kib();
 	struct bulker bulker = {.quiet = true};
 	struct source_error error;
 	const struct source_bulk_set sets[] = {
@@ -340,7 +349,9 @@ static void test_large(void **state)
 		&error);
 	assert_int_equal(r, 0);
 	assert_int_equal(bulker.messages, 2);
+	assert_int_equal(bulker.told_bytes, 16);
 	assert_string_equal(str_cstr(&bulker.log), "=0;");
+	assert_true(peak_kib() - before_kib < 16384);
 	assert_true(bulker.largest > 4096);
 	str_finish(&bulker.log);
 }
