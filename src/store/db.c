@@ -230,6 +230,12 @@ static int begin_fresh(struct db *db, const struct db_params *params, struct str
 	return rc;
 }
 
+/* Nobody asks how much memory SQLite has, and to count it takes a lock for each allocation. After its first use SQLite refuses, which is as well. */
+static void configure(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int db_open(struct db *db, const struct db_params *params, int alone_err, struct str *why)
 {
 	*db = (struct db){.directory = params->directory,
@@ -237,6 +243,8 @@ int db_open(struct db *db, const struct db_params *params, int alone_err, struct
 		.on_damage = params->on_damage,
 		.on_lost = params->on_lost,
 		.arg = params->arg};
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, configure);
 	int version = 0;
 	int rc = start_spill(db, alone_err, why);
 	if (rc == 0)

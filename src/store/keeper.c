@@ -99,7 +99,9 @@ void keeper_stop(struct store *store)
 	pthread_join(keeper->thread, NULL);
 	pthread_cond_destroy(&keeper->wake);
 	keeper->started = false;
+	pthread_mutex_lock(&store->lock);
 	usage_write_touched(store);
+	pthread_mutex_unlock(&store->lock);
 	leave_clean(store);
 }
 

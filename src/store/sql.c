@@ -14,6 +14,7 @@
 /*
  * NORMAL with WAL: a commit survives the death of the process, not always that of the machine, which is right for what
  * can be had from the server again; db_begin_durable() is for the rest. Checkpoints are made by checkpoint.c. No mmap_size: an I/O error would be a SIGBUS.
+ * A cache of 16 MiB takes 13 MiB more memory and is no faster where rows are put and bodies are read and written in order; one of 1 MiB saves 3.
  */
 const char *const sql_pragmas = "PRAGMA journal_mode=WAL;"
 				"PRAGMA synchronous=NORMAL;"
