@@ -99,6 +99,7 @@ static bool readdir_fill(void *arg, const char *name, const struct tree_entry *e
 	size_t room = op->size - op->used, need;
 	if (op->plus) {
 		struct fuse_entry_param param = entry_param(entry);
+		files_told(op->fs, param.ino, (uint64_t)param.attr.st_size);
 		need = fuse_add_direntry_plus(
 			op->req, op->buf + op->used, room, name, &param, (off_t)next);
 	} else {

@@ -27,6 +27,7 @@ static int lookup_run(struct fs_op *op)
 static void lookup_reply(struct fs_op *op)
 {
 	struct fuse_entry_param entry = entry_param(&op->entry);
+	files_told(op->fs, entry.ino, (uint64_t)entry.attr.st_size);
 	if (fuse_reply_entry(op->req, &entry) < 0)
 		tree_forget(op->fs->tree, op->entry.node, 1);
 }
@@ -77,10 +78,12 @@ void fs_op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	/* A message that is gone: who has it open reads on, and the kernel asks where it ends. */
 	if (r == -ENOENT && files_attributes(fs_of(req), node, &entry))
 		r = 0;
-	if (r < 0)
+	if (r < 0) {
 		fuse_reply_err(req, -r);
-	else
-		fuse_reply_attr(req, &entry.attr, attr_timeout(&entry));
+		return;
+	}
+	files_told(fs_of(req), node, (uint64_t)entry.attr.st_size);
+	fuse_reply_attr(req, &entry.attr, attr_timeout(&entry));
 }
 
 void fs_op_statfs(fuse_req_t req, fuse_ino_t node)

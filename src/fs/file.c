@@ -93,8 +93,31 @@ static bool earlier_runs(const struct fs_file *file, uint64_t offset)
 
 static void read_begin(struct fs_op *op)
 {
+	atomic_fetch_add(&op->fs->files.reading, 1);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&op->file->lock);
 	list_push(&op->file->running, &op->order);
+}
+
+void file_told(struct fs_file *file, uint64_t size_bytes)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&file->lock);
+	const struct list_node *pos;
+	for (pos = file->running.next; pos != &file->running; pos = pos->next) {
+		struct fs_op *op = container_of(pos, struct fs_op, order);
+		op->told_bytes = size_bytes > op->told_bytes ? size_bytes : op->told_bytes;
+	}
+}
+
+/*
+ * Whether the kernel would not believe a short answer, because it was told attributes since it asked: it would fill up with zeros to the
+ * size that it was told. It asks again after an error, page by page, without a word to the reader; then it believes.
+ */
+static bool is_overtaken(struct fs_op *op)
+{
+	if (op->used == op->size || tree_file_size_is_bound(atomic_load(&op->file->file)))
+		return false;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&op->file->lock);
+	return op->offset + op->used < op->told_bytes;
 }
 
 /*
@@ -147,7 +170,11 @@ static bool read_keep(struct fs_op *op)
 
 static void read_reply(struct fs_op *op)
 {
-	if (!read_keep(op))
+	if (read_keep(op))
+		return;
+	if (is_overtaken(op))
+		fuse_reply_err(op->req, EIO);
+	else
 		fuse_reply_buf(op->req, op->buf, op->used);
 }
 
@@ -176,9 +203,9 @@ static void read_failed(struct fs_op *op)
 static void read_end(struct fs_op *op)
 {
 	struct list_node free_ones, *node;
+	atomic_fetch_sub(&op->fs->files.reading, 1);
 	if (op->kept)
 		return;
-	read_failed(op);
 	list_init(&free_ones);
 	read_leave(op, &free_ones);
 	while ((node = list_pop(&free_ones))) {

@@ -223,19 +223,47 @@ void files_finish(struct files *files)
 
 /* --- Attributes --- */
 
-bool files_attributes(struct fs *fs, uint64_t node, struct tree_entry *ret)
+void files_told(struct fs *fs, uint64_t node, uint64_t size_bytes)
 {
+	if (atomic_load(&fs->files.reading) == 0)
+		return;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&fs->files.lock);
 	const struct list_node *bucket = bucket_of(&fs->files, node), *pos;
 	for (pos = bucket->next; pos != bucket; pos = pos->next) {
-		struct fs_file *handle = container_of(pos, struct fs_file, bucket);
-		struct tree_file *file = atomic_load(&handle->file);
-		if (handle->inode != node || !file)
-			continue;
-		tree_file_attributes(fs->tree, file, ret);
-		return true;
+		struct fs_file *file = container_of(pos, struct fs_file, bucket);
+		if (file->inode == node)
+			file_told(file, size_bytes);
 	}
-	return false;
+}
+
+/* An opened file of the node, with a reference. NULL: there is none. */
+static struct fs_file *find_opened(struct files *files, uint64_t node)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&files->lock);
+	const struct list_node *bucket = bucket_of(files, node), *pos;
+	for (pos = bucket->next; pos != bucket; pos = pos->next) {
+		struct fs_file *file = container_of(pos, struct fs_file, bucket);
+		/* One without references is on its way out. */
+		unsigned references = atomic_load(&file->references);
+		if (file->inode != node || !atomic_load(&file->file))
+			continue;
+		while (references > 0)
+			if (atomic_compare_exchange_weak(
+				    &file->references, &references, references + 1))
+				return file;
+	}
+	return NULL;
+}
+
+/* Not under the lock: a directory that is being read holds that of its folder, and tells of files. */
+bool files_attributes(struct fs *fs, uint64_t node, struct tree_entry *ret)
+{
+	struct fs_file *file = find_opened(&fs->files, node);
+	if (!file)
+		return false;
+	tree_file_attributes(fs->tree, atomic_load(&file->file), ret);
+	files_unref(file);
+	return true;
 }
 
 void files_correct(struct fs *fs, struct tree_entry *entry)

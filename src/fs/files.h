@@ -40,6 +40,7 @@ struct files {
 	struct list_node buckets[FILES_BUCKETS];
 	struct list_node kept; /* those by node, the one that was read longest ago first */
 	size_t kept_count;
+	atomic_uint reading; /* reads that are not answered */
 	pthread_cond_t changed;
 	pthread_t thread;
 	bool running, ending;
@@ -59,6 +60,9 @@ void files_drop(struct fs *fs, uint64_t inode);
 void files_unref(struct fs_file *file);
 /* Closes what was not read for a while, or is too much. */
 void files_trim(struct files *files);
+
+/* The kernel is about to be told that the file has so many bytes. */
+void files_told(struct fs *fs, uint64_t node, uint64_t size_bytes);
 
 /* The attributes of a node that is open; false: it is not. */
 bool files_attributes(struct fs *fs, uint64_t node, struct tree_entry *ret);

@@ -73,6 +73,8 @@ void fs_op_readdirplus(
 	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi);
 void fs_op_releasedir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 /* --- file.c --- */
+/* The reads of file, which are not answered, are told of a size. */
+void file_told(struct fs_file *file, uint64_t size_bytes);
 void fs_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void fs_op_read(
 	fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi);

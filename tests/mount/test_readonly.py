@@ -136,6 +136,40 @@ def test_wrong_sizes_in_an_archive(home, options):
         assert options or wrong <= 8
 
 
+@pytest.mark.parametrize("options, length", [(["ro"], 5000), (["ro"], 300_000), ([], 300_000)], ids=["ro", "ro-large", "rw-large"])
+def test_told_again_while_it_is_read(home, options, length):
+    """The kernel does not cut a size that it was told again after it asked for the bytes: no reader may get zeros for that."""
+    datas = {1: body(length)}
+    messages = [Message(uid, data, size=len(data) + 200_000) for uid, data in datas.items()]
+    with Server({"INBOX": Box(messages)}, PUSHING) as fake, fake_mount(home, fake, *options) as mount:
+        paths, got = mount.by_uid("INBOX"), {}
+        reached, go = threading.Semaphore(0), threading.Event()
+
+        def wait(_session, _message, row):
+            if b"BODY[]" in row:
+                reached.release()
+                go.wait(20)
+            return row
+
+        def work(uid):
+            got[uid] = read(paths[uid])
+
+        fake.row = wait
+        readers = [threading.Thread(target=work, args=(uid,)) for uid in datas]
+        for reader in readers:
+            reader.start()
+        assert reached.acquire(timeout=10)
+        time.sleep(0.2)
+        fake.add("INBOX", Message(9, SMALL))
+        eventually(lambda: len(os.listdir(mount.sub("INBOX"))) == len(datas) + 1, 20)
+        subprocess.run(["ls", "-l", mount.sub("INBOX")], check=True, capture_output=True)
+        go.set()
+        for reader in readers:
+            reader.join()
+        assert {uid: len(data) for uid, data in got.items()} == {uid: len(data) for uid, data in datas.items()}
+        assert got == datas
+
+
 def archive(home, path):
     target = os.path.join(home.path, "a.tar")
     done = subprocess.run(["tar", "-cf", target, "-C", os.path.dirname(path), os.path.basename(path)], capture_output=True, check=False)

@@ -237,6 +237,127 @@ static void test_gone_while_it_is_open(void **state)
 	fake_finish();
 }
 
+/* --- Read without being opened: a tree that is read-only --- */
+
+static void begin_readonly(void)
+{
+	struct tree_params params;
+	fake_reset();
+	box = fake_folder("Box", '/', 0);
+	params = fake_params();
+	params.readonly = true;
+	assert_int_equal(fake_tree_params(&params), 0);
+	fake_listed(box, 5, 1);
+	str_reset(&fake.told);
+}
+
+static uint64_t shown(uint64_t node)
+{
+	struct tree_entry entry;
+	assert_int_equal(tree_attributes(fake.tree, node, &entry), 0);
+	assert_false(entry.provisional);
+	return (uint64_t)entry.attr.st_size;
+}
+
+static void test_nothing_is_settled(void **state)
+{
+	const struct source_row row = {.uid = 2, .have = SOURCE_ROW_SIZE, .size_bytes = 100};
+	struct tree_file *file;
+	struct tree_entry entry;
+	char buf[10];
+	(void)state;
+	begin_readonly();
+	fake_row(box, &row);
+	fake.distrusted = true;
+	assert_int_equal(tree_file_open_unsettled(fake.tree, MESSAGE(2), &file, fake_call()), 0);
+	assert_int_equal(fake.opened_size, 100);
+	tree_file_attributes(fake.tree, file, &entry);
+	assert_int_equal(entry.attr.st_size, 100);
+	assert_int_equal(entry.node, MESSAGE(2));
+	fake.read_result = 7; /* not to its end */
+	assert_int_equal(tree_file_read(file, buf, 10, 0, fake_call()), 7);
+	tree_file_close(file);
+	assert_int_equal(
+		tree_file_open_unsettled(fake.tree, MESSAGE(3), &file, fake_call()), -ENOENT);
+	assert_int_equal(
+		tree_file_open_unsettled(fake.tree, TREE_NODE_ROOT, &file, fake_call()), -EISDIR);
+	fake_finish();
+}
+
+/* The reader is to ask for the rest: told before the read is answered. */
+static void test_a_size_too_small_is_corrected(void **state)
+{
+	const struct source_row row = {.uid = 2, .have = SOURCE_ROW_SIZE, .size_bytes = 100};
+	struct tree_file *file;
+	char buf[4096];
+	(void)state;
+	begin_readonly();
+	fake_row(box, &row);
+	assert_int_equal(tree_file_open_unsettled(fake.tree, MESSAGE(2), &file, fake_call()), 0);
+	fake.read_result = 4096;
+	struct tree_call *call = fake_call();
+	assert_int_equal(tree_file_read(file, buf, 4096, 0, call), -EINPROGRESS);
+	assert_string_equal(str_cstr(&fake.told), "");
+	fake.events.size(fake.events.arg, box, 2, 5000);
+	assert_string_equal(str_cstr(&fake.told), "attributes 0x500000002\n");
+	fake_wake(0);
+	assert_int_equal(tree_file_read(file, buf, 4096, 0, call), 4096);
+	assert_int_equal(shown(MESSAGE(2)), 5000);
+
+	/* sync knows it already, and nobody has told */
+	str_reset(&fake.told);
+	fake.size_settled = true;
+	fake.true_size = 6000;
+	assert_int_equal(tree_file_read(file, buf, 4096, 0, fake_call()), 4096);
+	assert_string_equal(str_cstr(&fake.told), "attributes 0x500000002\n");
+	assert_int_equal(shown(MESSAGE(2)), 6000);
+	tree_file_close(file);
+	fake_finish();
+}
+
+/* What is told while a read is on its way keeps the kernel from cutting. */
+static void test_a_size_too_large_is_not_told(void **state)
+{
+	const struct source_row row = {.uid = 2, .have = SOURCE_ROW_SIZE, .size_bytes = 9000};
+	struct tree_file *file;
+	char buf[4096];
+	(void)state;
+	begin_readonly();
+	fake_row(box, &row);
+	assert_int_equal(tree_file_open_unsettled(fake.tree, MESSAGE(2), &file, fake_call()), 0);
+	fake.events.size(fake.events.arg, box, 2, 4000);
+	fake.read_result = 4000;
+	assert_int_equal(tree_file_read(file, buf, 4096, 0, fake_call()), 4000);
+	assert_string_equal(str_cstr(&fake.told), "");
+	assert_int_equal(shown(MESSAGE(2)), 4000);
+	tree_file_close(file);
+	fake_finish();
+}
+
+/* Not told, or told to be nothing: nobody would read a file that is shown as empty. */
+static void test_an_unknown_size_is_shown_as_a_bound(void **state)
+{
+	const struct source_row unknown = {.uid = 2}, nothing = {.uid = 3, .have = SOURCE_ROW_SIZE};
+	struct tree_file *file;
+	(void)state;
+	begin_readonly();
+	fake_row(box, &unknown);
+	fake_row(box, &nothing);
+	assert_true(shown(MESSAGE(2)) >= 1 << 20);
+	assert_true(shown(MESSAGE(3)) >= 1 << 20);
+	assert_int_equal(tree_file_open_unsettled(fake.tree, MESSAGE(2), &file, fake_call()), 0);
+	assert_int_equal(fake.opened_size, UINT64_MAX);
+	tree_file_close(file);
+	fake.events.size(fake.events.arg, box, 2, 12);
+	fake.events.size(fake.events.arg, box, 3, 0);
+	assert_string_equal(str_cstr(&fake.told), "");
+	assert_int_equal(shown(MESSAGE(2)), 12);
+	assert_int_equal(shown(MESSAGE(3)), 0);
+	fake.events.size(fake.events.arg, box, 2, 1 << 27);
+	assert_string_equal(str_cstr(&fake.told), "attributes 0x500000002\n");
+	fake_finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +370,10 @@ int main(void)
 		cmocka_unit_test(test_the_end_is_confirmed),
 		cmocka_unit_test(test_a_server_that_is_not_believed),
 		cmocka_unit_test(test_gone_while_it_is_open),
+		cmocka_unit_test(test_nothing_is_settled),
+		cmocka_unit_test(test_a_size_too_small_is_corrected),
+		cmocka_unit_test(test_a_size_too_large_is_not_told),
+		cmocka_unit_test(test_an_unknown_size_is_shown_as_a_bound),
 	};
 	return cmocka_run_group_tests_name("tree/file", tests, NULL, NULL);
 }
