@@ -191,7 +191,7 @@ def test_sizes_that_nobody_has_told(home):
 
 def test_parts(account):
     """Of parts there is a bound at first, and the kernel's pages in between."""
-    sample = [mail.data for mail in mails.sample()["INBOX"]] + [mails.to_bytes(mails.large(text="word " * 2047 + "\r\n"))]
+    sample = [mail.data for mail in mails.sample()["INBOX"]] + [mails.to_bytes(mails.large(megabytes=1))]
     account.deliver("INBOX", sample)
     bodies = account.server.bodies(account.name)
     for _ in range(2):
