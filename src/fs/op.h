@@ -60,7 +60,8 @@ struct fs_op {
 
 	struct list_node order; /* among the reads of file; guarded by its lock */
 	bool kept;              /* the answer was kept back */
-	uint64_t told_bytes;    /* the size that the kernel was told since it asked; guarded likewise */
+	uint64_t
+		told_bytes; /* the size that the kernel was told since it asked; guarded likewise */
 
 	char name[]; /* the last argument */
 };
