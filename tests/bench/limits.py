@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 import corpus
-from dovecot import PASSWORD, Dovecot, Settings, die_with_parent, free_port, version
+from dovecot import PASSWORD, Dovecot, Settings, die_with_parent, free_port
 
 
 @dataclass
@@ -76,11 +76,7 @@ class MailServer(Dovecot):
     """Its users' homes are kept from run to run, with the indexes that Dovecot made; it offers COMPRESS."""
 
     def __init__(self):
-        super().__init__(Settings(rawlog=False))
-
-    def _config(self):
-        plugin = "imap_quota" if version() >= (2, 4) else "imap_quota imap_zlib"
-        return super()._config().replace("acl imap_quota", "acl " + plugin)
+        super().__init__(Settings(rawlog=False, compress=True))
 
     def add_home(self, user, home):
         os.symlink(home, os.path.join(self.root, "home", user))
