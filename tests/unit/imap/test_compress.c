@@ -60,9 +60,9 @@ static void test_goes_on_deflated(void **state)
 	int head = sprintf(answer, ">* 1 FETCH (UID 4 BODY[]<0> {50000}\r\n");
 	memmove(answer + head, text, 50000);
 	strcpy(answer + head + 50000, ")\r\nC3 OK\r\n");
-	session_begin(
-		&peer, SCRIPT(OFFER, "<C1 COMPRESS DEFLATE", "z* 9 EXISTS\r\nC1 OK begin\r\n|",
-			       EXAMINE("2"), "<C3 UID FETCH 4 (UID BODY.PEEK[]<0.100001>)", answer));
+	session_begin(&peer,
+		SCRIPT(OFFER, "<C1 COMPRESS DEFLATE", "z* 9 EXISTS\r\nC1 OK begin\r\n|",
+			EXAMINE("2"), "<C3 UID FETCH 4 (UID BODY.PEEK[]<0.100001>)", answer));
 	assert_true(can_compress(&peer));
 	assert_false(is_deflated(&peer));
 	assert_int_equal(compress_session(&peer), 0);
