@@ -2,14 +2,13 @@
 /*
  * Commands and answers on one connection. At most one command runs at a time, so everything between its
  * first byte and its tagged answer belongs to it. Only FETCHes of bulk.c form a pipeline: their answers are demanded in
- * the order of the commands, so that what comes belongs to the oldest.
+ * the order of the commands, so that what comes belongs to the oldest; and small commands go together (errands.c).
  *
  * Invariants: after a failure of the connection, a wrong tag, or a line that no server may send, `dead` is
  * set and nothing more goes out. A malformed untagged response in intact framing is the handler's business
  * and ends nothing. No exchange is endless: its responses are counted, and its time is limited.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +37,7 @@ void imap_engine_finish(struct imap_engine *engine)
 	str_finish(&engine->name);
 	free(engine->watched);
 	engine->watched = NULL;
+	imap_namespaces_finish(&engine->spaces);
 	imap_tree_finish(&engine->tree);
 }
 
@@ -178,10 +178,12 @@ static void engine_note(struct imap_engine *engine, const struct imap_response *
 /* The tag of the command that is answered next. */
 static bool is_running_tag(const struct imap_engine *engine, struct imap_slice tag)
 {
-	char text[16];
+	uint64_t number;
 	int behind = engine->waiting > 0 ? (int)engine->waiting - 1 : 0;
-	int len = snprintf(text, sizeof(text), "C%d", engine->tag - behind);
-	return tag.len == (size_t)len && memcmp(tag.data, text, tag.len) == 0;
+	int last = engine->tag - behind;
+	return tag.len > 1 && tag.data[0] == 'C' && tag.data[1] != '0' &&
+	       imap_number_parse(tag.data + 1, tag.len - 1, INT32_MAX, &number) &&
+	       (int)number <= last && (int)number >= last - engine->companions;
 }
 
 /* A stray blank line is no response; servers have been seen to send one behind a literal. */
@@ -221,13 +223,13 @@ int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exc
 	return 0;
 }
 
-static int handler_fail(int err, struct source_error *error)
+int imap_engine_stopped(int err, struct source_error *error)
 {
 	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER, err,
 		"stopped: %s", strerror(-err));
 }
 
-static uint64_t responses_max(
+uint64_t imap_engine_responses_max(
 	const struct imap_engine *engine, const struct imap_exchange *exchange)
 {
 	uint64_t most = exchange->responses_max ? exchange->responses_max : RESPONSES_MAX;
@@ -243,8 +245,8 @@ int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exc
 		if (r < 0)
 			return r;
 		if (ret->kind != IMAP_UNTAGGED)
-			return stopped < 0 ? handler_fail(stopped, error) : 0;
-		if (seen >= responses_max(engine, exchange))
+			return stopped < 0 ? imap_engine_stopped(stopped, error) : 0;
+		if (seen >= imap_engine_responses_max(engine, exchange))
 			return imap_engine_broken(
 				engine, "more responses than there can be", error);
 		if (stopped == 0 && exchange->untagged)

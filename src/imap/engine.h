@@ -96,6 +96,22 @@ void imap_answer_read(struct imap_answer *answer, const struct imap_response *re
 int imap_answer_fail(const struct imap_answer *answer, enum source_scope scope, const char *what,
 	struct source_error *error);
 
+/* --- namespace.c (RFC 2342) --- */
+
+#define IMAP_NAMESPACES_MAX 64
+
+struct imap_namespace {
+	char *prefix;
+	char delimiter; /* 0: none */
+	unsigned flag;  /* SOURCE_MAILBOX_PERSONAL, _OTHER or _SHARED */
+};
+struct imap_namespaces {
+	struct imap_namespace items[IMAP_NAMESPACES_MAX];
+	size_t count;
+};
+
+void imap_namespaces_finish(struct imap_namespaces *spaces);
+
 /* --- engine.c --- */
 
 #define IMAP_TIMEOUT_MS 30000 /* of an operation, until set_timeout() */
@@ -109,23 +125,29 @@ struct imap_engine {
 	struct str scratch;        /* likewise */
 	int tag;                   /* number of the last command; its tag is C and the number */
 	unsigned waiting; /* commands of a pipeline that are not answered; 0: there is none */
+	int companions;   /* so many before it were sent with it (imap_engine_run_all) */
 	int timeout_ms;
-	unsigned refused;     /* enum imap_capability: announced, but the server does not do it */
-	bool qresync;         /* ENABLE QRESYNC was accepted */
-	bool compressed;      /* COMPRESS DEFLATE was */
-	struct str words;     /* the capabilities as the server wrote them */
-	struct str name;      /* what it says it is (ID) */
-	bool dead;            /* connection lost or out of step: nothing more is sent */
-	int dead_err;         /* the network's error, if that was it */
-	unsigned alerts;      /* ALERTs so far */
-	bool leaving;         /* LOGOUT was sent: BYE is no failure */
-	bool selected;        /* by the last select(), and still the same */
-	bool opened;          /* the server may have a mailbox open, whatever we think of it */
-	bool notifying;       /* the server tells of other mailboxes (NOTIFY) */
-	int watch_tag;        /* the last command of the last watch; 0: there was none */
-	char *watched;        /* the mailbox of that watch; NULL: all */
-	uint32_t uidvalidity; /* of the selected mailbox; 0: not known yet */
-	uint32_t messages;    /* the last EXISTS */
+	unsigned refused; /* enum imap_capability: announced, but the server does not do it */
+	bool qresync;     /* ENABLE QRESYNC was accepted */
+	bool compressed;  /* COMPRESS DEFLATE was */
+	struct str words; /* the capabilities as the server wrote them */
+	struct str name;  /* what it says it is (ID) */
+	bool opening;     /* the source's first session: its LIST and its quota will be asked for */
+	bool has_spaces;  /* spaces is what the server said */
+	struct imap_namespaces spaces;
+	bool has_quota; /* likewise, for the first who asks */
+	struct source_quota quota;
+	bool dead;                /* connection lost or out of step: nothing more is sent */
+	int dead_err;             /* the network's error, if that was it */
+	unsigned alerts;          /* ALERTs so far */
+	bool leaving;             /* LOGOUT was sent: BYE is no failure */
+	bool selected;            /* by the last select(), and still the same */
+	bool opened;              /* the server may have a mailbox open, whatever we think of it */
+	bool notifying;           /* the server tells of other mailboxes (NOTIFY) */
+	int watch_tag;            /* the last command of the last watch; 0: there was none */
+	char *watched;            /* the mailbox of that watch; NULL: all */
+	uint32_t uidvalidity;     /* of the selected mailbox; 0: not known yet */
+	uint32_t messages;        /* the last EXISTS */
 	bool uidvalidity_changed; /* the server changed it under us */
 	int64_t deadline_ms;      /* of a call that imap_engine_begin() began */
 	int64_t window_ms;        /* since when window_bytes are counted (see imap_engine_begin) */
@@ -186,6 +208,19 @@ void imap_command_string(
 int imap_engine_run(struct imap_engine *engine, struct imap_command *command,
 	const struct imap_exchange *exchange, struct source_error *error);
 
+/* One of several commands that are sent together. */
+struct imap_errand {
+	struct imap_command command;
+	struct imap_answer answer; /* status IMAP_NONE: not yet */
+};
+/*
+ * As imap_engine_run(), for commands that were begun one right after the other, none of which depends on the answer to another: they take one round
+ * trip. 0: each has its answer, whatever it is. Untagged responses, whosever they are, go to exchange->untagged.
+ */
+int imap_engine_run_all(struct imap_engine *engine, struct imap_errand *errands, size_t count,
+	const struct imap_exchange *exchange, struct source_error *error);
+void imap_errands_finish(struct imap_errand *errands, size_t count);
+
 /* The steps of it, for commands with a dialogue of their own. */
 int imap_engine_send(
 	struct imap_engine *engine, const void *data, size_t len, struct source_error *error);
@@ -195,6 +230,11 @@ int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exc
 /* Reads up to the next continuation or tagged answer (engine->answer). *ret is valid until the next read. */
 int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exchange,
 	struct imap_response *ret, struct source_error *error);
+/* How many untagged responses an exchange may have. */
+uint64_t imap_engine_responses_max(
+	const struct imap_engine *engine, const struct imap_exchange *exchange);
+/* A handler ended an exchange with err. Returns it. */
+int imap_engine_stopped(int err, struct source_error *error);
 /* In the middle of a response of a streaming exchange: so many bytes of it have come (see imap_engine_begin()). */
 void imap_engine_progress(struct imap_engine *engine, size_t bytes);
 /* Our own side took so long that the server could not send, or was not read: that is no fault of its. */

@@ -10,7 +10,7 @@
  * left unread can get into the next one; if it wants more than the answer, the connection is given up.
  *
  * NAMESPACE is not among its commands: its parser reads before the start of an empty prefix, leaks on a
- * refusal, and stops at the extension data in RFC 2342's own example.
+ * refusal, and stops at the extension data in RFC 2342's own example. Nor is what is said in a flight of several (opening.c).
  */
 #include <errno.h>
 #include <libetpan/mailimap.h>
@@ -149,9 +149,9 @@ static mailstream *stream_create(struct etpan *etpan)
 }
 
 /* Makes a session and replays a greeting for it; it goes on with the engine's tags. */
-static int etpan_open(struct etpan *etpan, bool authenticated)
+static int etpan_open(struct etpan *etpan)
 {
-	const char *greeting = authenticated ? "* PREAUTH mailfs" : "* OK mailfs";
+	static const char greeting[] = "* OK mailfs";
 	etpan->imap = mailimap_new(0, NULL);
 	mailstream *stream = etpan->imap ? stream_create(etpan) : NULL;
 	if (!stream)
@@ -163,7 +163,7 @@ static int etpan_open(struct etpan *etpan, bool authenticated)
 	                                       : mailimap_connect(etpan->imap, stream);
 	if (!etpan->imap->imap_stream)
 		mailstream_close(stream);
-	if (r != MAILIMAP_NO_ERROR_AUTHENTICATED && r != MAILIMAP_NO_ERROR_NON_AUTHENTICATED)
+	if (r != MAILIMAP_NO_ERROR_NON_AUTHENTICATED)
 		return no_memory(etpan->error);
 	return 0;
 }
@@ -189,7 +189,7 @@ int imap_etpan_capability(struct imap_engine *engine, struct source_error *error
 	log_debug("imap: CAPABILITY");
 	engine->answer = (struct imap_answer){0};
 	engine->caps = (struct imap_capabilities){0};
-	int r = etpan_open(&etpan, false);
+	int r = etpan_open(&etpan);
 	if (r == 0) {
 		/* What it could parse is not asked for: a doubled blank is enough for it to give up on the list,
 		 * which imap_engine_read() has noted when it came by. */
@@ -222,64 +222,11 @@ int imap_etpan_login(struct imap_engine *engine, const char *user, const char *p
 		return -EINVAL;
 	log_debug("imap: LOGIN");
 	engine->answer = (struct imap_answer){0};
-	int r = etpan_open(&etpan, false);
+	int r = etpan_open(&etpan);
 	if (r == 0) {
 		mailimap_login(etpan.imap, user, password);
 		r = etpan_settle(&etpan);
 	}
-	etpan_close(&etpan);
-	return r;
-}
-
-/* A string as libetpan's types own them: only those made like this are freed with what holds them. */
-static char *etpan_string(const char *text)
-{
-	MMAPString *string = mmap_string_new(text);
-	if (string && mmap_string_ref(string) < 0) {
-		mmap_string_free(string);
-		string = NULL;
-	}
-	return string ? string->str : NULL;
-}
-
-static int id_add(struct mailimap_id_params_list *list, const char *name, const char *value)
-{
-	char *own_name = etpan_string(name), *own_value = etpan_string(value);
-	if (own_name && own_value &&
-		mailimap_id_params_list_add_name_value(list, own_name, own_value) == 0)
-		return 0;
-	mmap_string_unref(own_name);
-	mmap_string_unref(own_value);
-	return -ENOMEM;
-}
-
-static struct mailimap_id_params_list *id_create(void)
-{
-	struct mailimap_id_params_list *list = mailimap_id_params_list_new_empty();
-	if (list && (id_add(list, "name", "mailfs") < 0 ||
-			    id_add(list, "version", MAILFS_VERSION) < 0)) {
-		mailimap_id_params_list_free(list);
-		list = NULL;
-	}
-	return list;
-}
-
-int imap_etpan_id(struct imap_engine *engine, struct source_error *error)
-{
-	struct etpan etpan = {.engine = engine, .error = error};
-	struct mailimap_id_params_list *theirs = NULL, *ours = id_create();
-	if (!ours)
-		return no_memory(error);
-	log_debug("imap: ID");
-	engine->answer = (struct imap_answer){0};
-	int r = etpan_open(&etpan, true);
-	if (r == 0) {
-		mailimap_id(etpan.imap, ours, &theirs);
-		r = etpan_settle(&etpan);
-	}
-	if (theirs)
-		mailimap_id_params_list_free(theirs);
-	mailimap_id_params_list_free(ours);
 	etpan_close(&etpan);
 	return r;
 }

@@ -13,7 +13,5 @@ int imap_etpan_capability(struct imap_engine *engine, struct source_error *error
  */
 int imap_etpan_login(struct imap_engine *engine, const char *user, const char *password,
 	struct source_error *error);
-/* ID, after the login; a refusal is no error. Blocks: network. */
-int imap_etpan_id(struct imap_engine *engine, struct source_error *error);
 
 #endif

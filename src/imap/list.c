@@ -33,7 +33,8 @@ struct entry {
 };
 
 struct listing {
-	struct imap_namespaces spaces;
+	struct imap_namespaces *spaces; /* the engine's */
+	struct source_quota *quota;     /* likewise; NULL: it is not asked for */
 	struct entry *entries;
 	size_t count, cap;
 	struct str bytes; /* NUL-terminated names; offset 0 is never one */
@@ -43,7 +44,6 @@ struct listing {
 
 static void listing_finish(struct listing *listing)
 {
-	imap_namespaces_finish(&listing->spaces);
 	free(listing->entries);
 	str_finish(&listing->bytes);
 }
@@ -128,7 +128,6 @@ static int entry_add(struct listing *listing, const struct imap_tree *tree)
 	if (entry.name == 0)
 		return -EMSGSIZE;
 	const char *text = listing->bytes.data + entry.name;
-	entry.flags |= imap_namespaces_flag(&listing->spaces, text);
 	listing->has_inbox |= strcasecmp(text, "INBOX") == 0;
 	listing->entries[listing->count++] = entry;
 	return 0;
@@ -164,75 +163,159 @@ static const char *return_options(const struct imap_engine *engine)
 	                                               : " RETURN (SUBSCRIBED)";
 }
 
-static int list_run(struct imap_engine *engine, struct listing *listing, const char *prefix,
-	const char *pattern, const char *options, struct source_error *error)
-{
-	struct imap_exchange exchange = {.what = "the folders can not be listed",
-		.scope = SOURCE_SCOPE_ACCOUNT,
-		.untagged = list_untagged,
-		.arg = listing,
-		.responses_max = RESPONSES_MAX,
-		.streaming = true};
-	_cleanup_command_ struct imap_command command;
-	struct str text = STR_INIT;
-	str_printf(&text, "%s%s", prefix, pattern);
-	imap_command_init(&command, engine, "LIST \"\" ");
-	imap_command_string(&command, engine, str_cstr(&text));
-	str_append_cstr(&command.text, options);
-	command.text.failed |= text.failed;
-	log_debug("imap: LIST \"\" \"%s\"%s", str_cstr(&text), options);
-	str_finish(&text);
-	return imap_engine_run(engine, &command, &exchange, error);
-}
+/* At most the INBOX or all, each namespace, and two questions that go with them. */
+#define ERRANDS_MAX (IMAP_NAMESPACES_MAX + 3)
 
-/* A server that announces extended LIST and does not know it is asked the plain way. */
-static int list_pattern(struct imap_engine *engine, struct listing *listing, const char *prefix,
-	const char *pattern, struct source_error *error)
+struct flight {
+	struct imap_errand errands[ERRANDS_MAX];
+	const char *prefixes
+		[ERRANDS_MAX]; /* of a namespace of others that may be closed; NULL: it must be listed */
+	bool lists[ERRANDS_MAX];
+	size_t count;
+};
+
+static int flight_untagged(
+	struct imap_engine *engine, const struct imap_response *response, void *arg)
 {
-	const char *options = return_options(engine);
-	int r = list_run(engine, listing, prefix, pattern, options, error);
-	if (r < 0 && !engine->dead && engine->answer.status == IMAP_BAD && options[0]) {
-		engine->caps.set &= ~(unsigned)IMAP_CAP_LIST_EXTENDED;
-		r = list_run(engine, listing, prefix, pattern, "", error);
-	}
+	struct listing *listing = arg;
+	int r = list_untagged(engine, response, arg);
+	if (r == 0 && !engine->has_spaces)
+		r = imap_namespaces_untagged(engine, response, listing->spaces);
+	if (r == 0 && listing->quota)
+		r = imap_quota_untagged(engine, response, listing->quota);
 	return r;
 }
 
-/* Whether the server will never list a namespace of others; a passing refusal must fail, not leave folders out. */
-static bool is_closed(const struct imap_engine *engine, int err)
+static int flight_run(struct imap_engine *engine, struct listing *listing, struct flight *flight,
+	struct source_error *error)
 {
-	if (engine->dead)
-		return false;
-	return err == -EINVAL || err == -EACCES || err == -ENOENT ||
-	       engine->answer.status == IMAP_BAD;
+	struct imap_exchange exchange = {.what = "the folders can not be listed",
+		.scope = SOURCE_SCOPE_ACCOUNT,
+		.untagged = flight_untagged,
+		.arg = listing,
+		.responses_max = RESPONSES_MAX,
+		.streaming = true};
+	return imap_engine_run_all(engine, flight->errands, flight->count, &exchange, error);
 }
 
-static int list_spaces(
-	struct imap_engine *engine, struct listing *listing, struct source_error *error)
+static void list_command(struct imap_engine *engine, const char *prefix, const char *pattern,
+	const char *options, struct imap_command *command)
 {
-	for (size_t i = 0; i < listing->spaces.count; i++) {
-		const struct imap_namespace *space = &listing->spaces.items[i];
-		if (space->prefix[0] == 0)
-			continue;
-		int r = list_pattern(engine, listing, space->prefix, "*", error);
-		if (r < 0 && !is_closed(engine, r))
-			return r;
-		if (r < 0)
-			log_warning("namespace %s: %s", space->prefix, error->text);
-	}
+	struct str text = STR_INIT;
+	str_printf(&text, "%s%s", prefix, pattern);
+	imap_command_init(command, engine, "LIST \"\" ");
+	imap_command_string(command, engine, str_cstr(&text));
+	str_append_cstr(&command->text, options);
+	command->text.failed |= text.failed;
+	log_debug("imap: LIST \"\" \"%s\"%s", str_cstr(&text), options);
+	str_finish(&text);
+}
+
+static void flight_list(
+	struct flight *flight, struct imap_engine *engine, const char *prefix, const char *pattern)
+{
+	bool all = prefix[0] == 0;
+	flight->prefixes[flight->count] = all ? NULL : prefix;
+	flight->lists[flight->count] = true;
+	list_command(engine, prefix, pattern, return_options(engine),
+		&flight->errands[flight->count++].command);
+}
+
+static void flight_spaces(
+	struct flight *flight, struct imap_engine *engine, const struct imap_namespaces *spaces)
+{
+	for (size_t i = 0; i < spaces->count; i++)
+		if (spaces->items[i].prefix[0])
+			flight_list(flight, engine, spaces->items[i].prefix, "*");
+}
+
+/* The quota goes with the first list, because both are asked for before anything is shown. */
+static void flight_quota(struct flight *flight, struct imap_engine *engine, struct listing *listing)
+{
+	if (!engine->opening || engine->has_quota || !(engine->caps.set & IMAP_CAP_QUOTA))
+		return;
+	engine->quota = (struct source_quota){0};
+	listing->quota = &engine->quota;
+	imap_command_init(&flight->errands[flight->count++].command, engine, IMAP_QUOTA_COMMAND);
+	log_debug("imap: GETQUOTAROOT");
+}
+
+/* Whether the server will never list a namespace of others; a passing refusal must fail, not leave folders out. */
+static bool is_closed(const struct imap_answer *answer)
+{
+	return answer->err == -EINVAL || answer->err == -EACCES || answer->err == -ENOENT ||
+	       answer->status == IMAP_BAD;
+}
+
+/* A server that announces extended LIST and does not know it is asked the plain way. */
+static int list_plainly(struct imap_engine *engine, struct listing *listing, const char *prefix,
+	struct imap_answer *answer, struct source_error *error)
+{
+	struct flight flight = {.count = 1};
+	engine->caps.set &= ~(unsigned)IMAP_CAP_LIST_EXTENDED;
+	list_command(engine, prefix, "*", "", &flight.errands[0].command);
+	int r = flight_run(engine, listing, &flight, error);
+	*answer = flight.errands[0].answer;
+	imap_errands_finish(flight.errands, flight.count);
+	return r;
+}
+
+static int list_answered(struct imap_engine *engine, struct listing *listing,
+	const struct flight *flight, size_t at, bool extended, struct source_error *error)
+{
+	const char *prefix = flight->prefixes[at];
+	struct imap_answer answer = flight->errands[at].answer;
+	int r = 0;
+	if (answer.status == IMAP_BAD && extended)
+		r = list_plainly(engine, listing, prefix ? prefix : "", &answer, error);
+	if (r < 0 || answer.status == IMAP_OK)
+		return r;
+	r = imap_answer_fail(&answer, SOURCE_SCOPE_ACCOUNT, "the folders can not be listed", error);
+	if (!prefix || !is_closed(&answer))
+		return r;
+	log_warning("namespace %s: %s", prefix, error->text);
 	return 0;
 }
 
+/* Sends what has been put together, and sees what was answered. */
+static int flight_go(struct imap_engine *engine, struct listing *listing, struct flight *flight,
+	struct source_error *error)
+{
+	bool extended = return_options(engine)[0];
+	int r = flight_run(engine, listing, flight, error);
+	for (size_t i = 0; r == 0 && i < flight->count; i++)
+		if (flight->lists[i])
+			r = list_answered(engine, listing, flight, i, extended, error);
+	engine->has_quota |= r == 0 && listing->quota;
+	listing->quota = NULL;
+	imap_errands_finish(flight->errands, flight->count);
+	*flight = (struct flight){.count = 0};
+	return r;
+}
+
+/* Where the namespaces are known already, all goes at once; they are asked for anew the next time. */
 static int list_all(struct imap_engine *engine, struct listing *listing, struct source_error *error)
 {
+	struct flight flight = {.count = 0};
+	bool known = engine->has_spaces || !(engine->caps.set & IMAP_CAP_NAMESPACE);
 	str_putc(&listing->bytes, 0);
-	int r = imap_namespaces_ask(engine, &listing->spaces, error);
-	if (r == 0)
-		r = list_pattern(engine, listing, "", "*", error);
-	if (r == 0)
-		r = list_spaces(engine, listing, error);
+	if (!known) {
+		imap_namespaces_finish(&engine->spaces);
+		imap_command_init(&flight.errands[flight.count++].command, engine, "NAMESPACE");
+		log_debug("imap: NAMESPACE");
+	}
+	flight_list(&flight, engine, "", "*");
+	if (known)
+		flight_spaces(&flight, engine, &engine->spaces);
+	flight_quota(&flight, engine, listing);
+	int r = flight_go(engine, listing, &flight, error);
+	if (r == 0 && !known)
+		flight_spaces(&flight, engine, &engine->spaces);
 	if (r == 0 && !listing->has_inbox)
-		r = list_pattern(engine, listing, "INBOX", "", error);
+		flight_list(&flight, engine, "", "INBOX");
+	if (r == 0 && flight.count > 0)
+		r = flight_go(engine, listing, &flight, error);
+	engine->has_spaces = false;
 	return r;
 }
 
@@ -283,7 +366,8 @@ static int hand_out(const struct listing *listing, source_mailbox_fn *fn, void *
 		const char *bytes = listing->bytes.data;
 		struct source_mailbox mailbox = {.name = bytes + entry->name,
 			.delimiter = entry->delimiter,
-			.flags = entry->flags,
+			.flags = entry->flags |
+		                 imap_namespaces_flag(listing->spaces, bytes + entry->name),
 			.special_use = entry->special_use ? bytes + entry->special_use : NULL};
 		if (!entry->again)
 			r = fn(arg, &mailbox);
@@ -304,7 +388,7 @@ static int listing_fail(struct imap_engine *engine, int err, struct source_error
 int imap_list(
 	struct imap_engine *engine, source_mailbox_fn *fn, void *arg, struct source_error *error)
 {
-	struct listing listing = {0};
+	struct listing listing = {.spaces = &engine->spaces};
 	imap_engine_begin(engine);
 	int r = list_all(engine, &listing, error);
 	if (r < 0) {

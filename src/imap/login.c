@@ -334,8 +334,5 @@ int imap_login(struct imap_engine *engine, const struct imap_login_params *param
 	}
 	if (r == 0)
 		r = capabilities_ask(engine, error);
-	/* Some servers let nobody in who has not introduced himself. Others refuse it: no harm. */
-	if (r == 0 && (engine->caps.set & IMAP_CAP_ID))
-		r = imap_etpan_id(engine, error);
-	return r < 0 ? r : imap_enable(engine, error);
+	return r < 0 ? r : imap_open(engine, error);
 }

@@ -48,7 +48,7 @@ static void spaces_add(struct imap_namespaces *spaces, const struct imap_tree *t
 	}
 }
 
-static int namespace_untagged(
+int imap_namespaces_untagged(
 	struct imap_engine *engine, const struct imap_response *response, void *arg)
 {
 	struct imap_namespaces *spaces = arg;
@@ -73,9 +73,15 @@ int imap_namespaces_ask(
 {
 	struct imap_exchange exchange = {.what = "NAMESPACE",
 		.scope = SOURCE_SCOPE_ACCOUNT,
-		.untagged = namespace_untagged,
+		.untagged = imap_namespaces_untagged,
 		.arg = ret};
 	_cleanup_command_ struct imap_command command = {0};
+	if (engine->has_spaces) {
+		*ret = engine->spaces;
+		engine->spaces.count = 0;
+		engine->has_spaces = false;
+		return 0;
+	}
 	if (!(engine->caps.set & IMAP_CAP_NAMESPACE))
 		return 0;
 	imap_command_init(&command, engine, "NAMESPACE");

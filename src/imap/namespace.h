@@ -5,25 +5,15 @@
 
 #include "engine.h"
 
-#define IMAP_NAMESPACES_MAX 64
-
-struct imap_namespace {
-	char *prefix;
-	char delimiter; /* 0: none */
-	unsigned flag;  /* SOURCE_MAILBOX_PERSONAL, _OTHER or _SHARED */
-};
-struct imap_namespaces {
-	struct imap_namespace items[IMAP_NAMESPACES_MAX];
-	size_t count;
-};
-
+/* For exchanges that NAMESPACE is a part of; arg: the struct imap_namespaces. */
+int imap_namespaces_untagged(
+	struct imap_engine *engine, const struct imap_response *response, void *arg);
 /*
  * Asks for the namespaces, where the server has the command. A refusal or an answer that can not be understood: none. 0, or
  * the connection is lost. Blocks: network.
  */
 int imap_namespaces_ask(
 	struct imap_engine *engine, struct imap_namespaces *ret, struct source_error *error);
-void imap_namespaces_finish(struct imap_namespaces *spaces);
 /* The kind of namespace that a mailbox name lies in: that of the longest prefix; personal if there is none. */
 unsigned imap_namespaces_flag(const struct imap_namespaces *spaces, const char *name);
 

@@ -112,8 +112,26 @@ void imap_set_limits(struct imap_set *set, struct imap_engine *engine, struct ne
 
 /* The hash of an OBJECTID (RFC 8474), "(ID)" or "ID"; 0: it is none. */
 uint64_t imap_mailbox_id(struct imap_slice id);
-/* ENABLE of what the server announces and the session will use (RFC 5161). 0, also when it is refused; or the connection is lost. */
-int imap_enable(struct imap_engine *engine, struct source_error *error);
+/* ENABLE of what the server announces and the session will use (RFC 5161). false: nothing. */
+bool imap_enable_command(struct imap_engine *engine, struct imap_command *command);
+int imap_enable_untagged(
+	struct imap_engine *engine, const struct imap_response *response, void *arg);
+void imap_enable_answered(struct imap_engine *engine, const struct imap_answer *answer);
+
+/* --- quota.c --- */
+
+#define IMAP_QUOTA_COMMAND "GETQUOTAROOT \"INBOX\""
+/* arg: a struct source_quota, zeroed. */
+int imap_quota_untagged(
+	struct imap_engine *engine, const struct imap_response *response, void *arg);
+
+/* --- opening.c --- */
+
+/*
+ * What is said at once when a session is logged in: who we are, what of the server's we use, and in the first session of a source the question for
+ * its namespaces. Refusals are no errors. Blocks: network, one round trip.
+ */
+int imap_open(struct imap_engine *engine, struct source_error *error);
 
 /* --- watch.c, notify.c --- */
 

@@ -47,8 +47,7 @@ static void read_resources(
 	}
 }
 
-static int quota_untagged(
-	struct imap_engine *engine, const struct imap_response *response, void *arg)
+int imap_quota_untagged(struct imap_engine *engine, const struct imap_response *response, void *arg)
 {
 	struct source_quota *best = arg, quota = {.known = true};
 	if (response->numbered || !imap_slice_is(response->name, "QUOTA"))
@@ -69,15 +68,17 @@ int imap_quota(struct imap_engine *engine, struct source_quota *ret, struct sour
 	struct source_quota quota = {0};
 	struct imap_exchange exchange = {.what = "the quota",
 		.scope = SOURCE_SCOPE_MAILBOX,
-		.untagged = quota_untagged,
+		.untagged = imap_quota_untagged,
 		.arg = &quota};
 	_cleanup_command_ struct imap_command command = {0};
-	if (!(engine->caps.set & IMAP_CAP_QUOTA)) {
-		*ret = quota;
+	if (engine->has_quota || !(engine->caps.set & IMAP_CAP_QUOTA)) {
+		*ret = engine->quota;
+		engine->has_quota = false;
+		engine->quota = quota;
 		return 0;
 	}
 	imap_engine_begin(engine);
-	imap_command_init(&command, engine, "GETQUOTAROOT \"INBOX\"");
+	imap_command_init(&command, engine, IMAP_QUOTA_COMMAND);
 	log_debug("imap: GETQUOTAROOT");
 	int r = imap_engine_run(engine, &command, &exchange, error);
 	if (r < 0 && (engine->dead || engine->answer.status == IMAP_NONE))

@@ -27,7 +27,7 @@ struct selecting {
 
 /* --- ENABLE --- */
 
-static int enable_untagged(
+int imap_enable_untagged(
 	struct imap_engine *engine, const struct imap_response *response, void *arg)
 {
 	struct imap_slice words = response->args, word;
@@ -39,23 +39,22 @@ static int enable_untagged(
 	return 0;
 }
 
-int imap_enable(struct imap_engine *engine, struct source_error *error)
+bool imap_enable_command(struct imap_engine *engine, struct imap_command *command)
 {
-	static const struct imap_exchange exchange = {
-		.what = "ENABLE", .scope = SOURCE_SCOPE_ACCOUNT, .untagged = enable_untagged};
-	_cleanup_command_ struct imap_command command = {0};
-	bool qresync = engine->caps.set & IMAP_CAP_QRESYNC;
+	const char *what = engine->caps.set & IMAP_CAP_QRESYNC ? "QRESYNC" : "CONDSTORE";
 	if (!(engine->caps.set & IMAP_CAP_ENABLE) || !(engine->caps.set & IMAP_CAP_CONDSTORE))
-		return 0;
-	imap_command_init(&command, engine, "ENABLE %s", qresync ? "QRESYNC" : "CONDSTORE");
-	log_debug("imap: ENABLE %s", qresync ? "QRESYNC" : "CONDSTORE");
-	int r = imap_engine_run(engine, &command, &exchange, error);
-	if (r < 0 && (engine->dead || engine->answer.status == IMAP_NONE))
-		return r;
+		return false;
+	imap_command_init(command, engine, "ENABLE %s", what);
+	log_debug("imap: ENABLE %s", what);
+	return true;
+}
+
+void imap_enable_answered(struct imap_engine *engine, const struct imap_answer *answer)
+{
 	/* CONDSTORE needs no ENABLE: SELECT asks for it too. */
-	if (qresync && !engine->qresync)
+	engine->answer = *answer;
+	if (engine->caps.set & IMAP_CAP_QRESYNC && !engine->qresync)
 		imap_engine_refuse(engine, IMAP_CAP_QRESYNC, "QRESYNC");
-	return 0;
 }
 
 /* --- Response codes --- */

@@ -4,6 +4,7 @@
  * source_error, one is put in its place, so that the files below need not ask.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ struct imap_source {
 	char *user;
 	const struct secret *password;
 	bool token;
+	atomic_bool opened; /* there was a session */
 };
 
 /* What a struct source_session is here. */
@@ -68,12 +70,14 @@ static int source_connect(struct source *base, int64_t deadline_ms, struct sourc
 		return error->err;
 	imap_engine_init(&session->engine, stream);
 	net_set_deadline(stream, deadline_ms);
+	session->engine.opening = !atomic_load(&source->opened);
 	int r = source_login(source, &session->engine, error);
 	if (r < 0) {
 		imap_engine_finish(&session->engine);
 		return r;
 	}
 	net_established(stream);
+	atomic_store(&source->opened, true);
 	*ret = (struct source_session *)steal_ptr(session);
 	return 0;
 }
