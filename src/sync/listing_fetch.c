@@ -4,8 +4,8 @@
  * a UID is announced once in a run; and every UID that the server has told of is announced, with all its facts,
  * or after asking again with those that could be had.
  *
- * A slice is one command: it is small enough for the time-out on a slow line, and a connection that drops in
- * the middle is retried from the highest UID that came.
+ * A slice is one command. It is large, because between two of them the line is empty for a round trip; on a slow line the deadline moves on with
+ * what comes, and a connection that drops in the middle is retried from the highest UID that came, as often as much came before.
  */
 #include "listing.h"
 
@@ -16,9 +16,6 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
-#define SLICE_MESSAGES 10000
-/* Of what is asked for few of them at most, or costs little for each. */
-#define SPARSE_SLICE_MESSAGES 100000
 /* What may come on top of EXISTS: mail that arrives meanwhile, rows that come twice. More is an attack. */
 #define EXTRA_ROWS   100000
 #define FIRST_ROWS   100
@@ -29,6 +26,8 @@
 #define SUSPECTS_MAX 100
 #define RANGES_MAX   100
 #define NEEDED       (SOURCE_ROW_DATE | SOURCE_ROW_SIZE)
+
+uint32_t listing_slice_messages = 150000;
 
 static bool lacks_facts(const struct source_row *row)
 {
@@ -216,25 +215,24 @@ static int call_slice(struct listing *listing, uint32_t first, uint32_t last, se
 	listing->cursor = 0;
 	listing->unordered = false;
 	listing->callback_err = 0;
-	int err = session_call(listing->worker, listing->folder, listing->known.uidvalidity, fn,
-		listing, &listing->error);
+	int err = session_call_long(listing->worker, listing->folder, listing->known.uidvalidity,
+		fn, listing, &listing->row_count, &listing->error);
 	return listing->callback_err < 0 ? listing->callback_err : err;
 }
 
-/* How many UIDs hold about so many messages. */
-static uint64_t slice_span(const struct source_state *state, uint64_t messages)
+/* How many UIDs hold about as many messages as a slice. */
+static uint64_t slice_span(const struct source_state *state)
 {
-	if (state->messages <= messages || state->uidnext == 0)
+	if (state->messages <= listing_slice_messages || state->uidnext == 0)
 		return UINT32_MAX;
-	uint64_t span = (uint64_t)state->uidnext * messages / state->messages;
-	return span > messages ? span : messages;
+	uint64_t span = (uint64_t)state->uidnext * listing_slice_messages / state->messages;
+	return span > listing_slice_messages ? span : listing_slice_messages;
 }
 
-static int call_slices(struct listing *listing, uint32_t first, uint32_t last,
-	uint64_t slice_messages, session_fn *fn)
+static int call_slices(struct listing *listing, uint32_t first, uint32_t last, session_fn *fn)
 {
 	uint64_t uidnext = listing->state.uidnext;
-	uint64_t span = slice_span(&listing->state, slice_messages);
+	uint64_t span = slice_span(&listing->state);
 	listing->row_count = 0;
 	for (uint64_t from = first, to; from <= last; from = to + 1) {
 		to = from + span - 1;
@@ -252,7 +250,7 @@ int listing_rows(
 {
 	listing->columns = columns;
 	listing->changed_since = 0;
-	return call_slices(listing, first, last, SLICE_MESSAGES, call_rows);
+	return call_slices(listing, first, last, call_rows);
 }
 
 int listing_scan(struct listing *listing, uint32_t first, uint32_t last,
@@ -272,7 +270,7 @@ int listing_changed(struct listing *listing, uint32_t last)
 	listing->skipped = 0;
 	listing->into = &listing->told;
 	listing->changed_since = listing->known.modseq;
-	int err = call_slices(listing, 1, last, SPARSE_SLICE_MESSAGES, call_rows);
+	int err = call_slices(listing, 1, last, call_rows);
 	listing->into = NULL;
 	return err < 0 ? err : diff_rows_sort(&listing->told);
 }
@@ -280,7 +278,7 @@ int listing_changed(struct listing *listing, uint32_t last)
 int listing_uids(struct listing *listing, uint32_t last)
 {
 	listing->exist.count = 0;
-	int err = call_slices(listing, 1, last, SPARSE_SLICE_MESSAGES, call_uids);
+	int err = call_slices(listing, 1, last, call_uids);
 	if (err == 0)
 		uid_ranges_sort(&listing->exist);
 	return err;

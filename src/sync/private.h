@@ -142,6 +142,9 @@ int session_select(struct worker *worker, struct sync_folder *folder, struct ses
  */
 int session_call(struct worker *worker, struct sync_folder *folder, uint32_t uidvalidity,
 	session_fn *fn, void *arg, struct source_error *error);
+/* The same for what may take minutes: once more after each loss before which *progress, which fn counts up, has grown by much. */
+int session_call_long(struct worker *worker, struct sync_folder *folder, uint32_t uidvalidity,
+	session_fn *fn, void *arg, const uint64_t *progress, struct source_error *error);
 /* As session_call(), of the account as a whole: nothing is selected for it. Blocks: network. */
 int session_ask(struct worker *worker, session_fn *fn, void *arg, struct source_error *error);
 /* Gives a session that was connected by the thread that starts the account to a worker. */
@@ -329,6 +332,8 @@ void sizes_wrong(struct sync_account *account, uint32_t folder, uint32_t uid);
 /* As sync_structure(), in the background, for all of the folder that is pinned and not here. structure.c */
 int structure_download(struct sync_folder *folder, uint32_t uid, struct sync_waiter *waiter);
 
+/* About so many messages are asked for by one command; a variable for the tests. */
+extern uint32_t listing_slice_messages;
 /* Prepare the jobs of a folder: listing.c, structure.c. */
 void listing_job_init(struct sync_folder *folder);
 void structure_job_init(struct sync_folder *folder);

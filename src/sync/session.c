@@ -20,6 +20,8 @@
 #define RESTING_MS 30000
 /* How long watchers may take to give up their connection; who waits for that is woken. */
 #define YIELDING_MS 3000
+/* A call that brought so much before its connection was lost has earned another attempt. */
+#define PROGRESS_MIN 10000
 /* A session unused for so long may be dead without a sign: it is tried with a part of the time first. */
 #define IDLE_MS (5 * 60 * 1000)
 
@@ -162,6 +164,7 @@ struct attempt {
 	uint32_t uidvalidity;
 	session_fn *fn;
 	void *arg;
+	const uint64_t *progress; /* how much has come; NULL: it is not counted */
 };
 
 /* Sees to it that the folder is selected under the UIDVALIDITY that the job knows. *fresh: just now. */
@@ -247,6 +250,7 @@ static int attempt_run(
 		int err = session_connect(worker, error);
 		if (err < 0)
 			return err;
+		uint64_t before = attempt->progress ? *attempt->progress : 0;
 		err = rate_tune(worker, error);
 		if (err == 0)
 			err = attempt_measured(worker, attempt, error);
@@ -257,6 +261,8 @@ static int attempt_run(
 		session_drop(worker, false);
 		if (error->scope == SOURCE_SCOPE_CANCELLED && !cut)
 			return -EIO;
+		if (attempt->progress && *attempt->progress - before >= PROGRESS_MIN)
+			lost = 0;
 		/* A second time-out would come after those who wait have given up. */
 		bool again = !lost && error->err != -ETIMEDOUT;
 		link_lost(worker->account, error, again);
@@ -282,6 +288,17 @@ int session_call(struct worker *worker, struct sync_folder *folder, uint32_t uid
 {
 	struct attempt attempt = {
 		.folder = folder, .uidvalidity = uidvalidity, .fn = fn, .arg = arg};
+	return attempt_run(worker, &attempt, error);
+}
+
+int session_call_long(struct worker *worker, struct sync_folder *folder, uint32_t uidvalidity,
+	session_fn *fn, void *arg, const uint64_t *progress, struct source_error *error)
+{
+	struct attempt attempt = {.folder = folder,
+		.uidvalidity = uidvalidity,
+		.fn = fn,
+		.arg = arg,
+		.progress = progress};
 	return attempt_run(worker, &attempt, error);
 }
 

@@ -9,6 +9,8 @@
 
 static const char small[] = "Subject: hello\r\n\r\nbody\r\n";
 
+extern uint32_t listing_slice_messages;
+
 static struct fake_mailbox *inbox_with(struct fixture *f, uint32_t count)
 {
 	struct fake_mailbox *inbox = fake_mailbox_add(&f->fake, "INBOX", 77);
@@ -507,11 +509,21 @@ static void test_no_uidnext(void **state)
 	assert_in_step(f, folder);
 }
 
+static void drop_again(struct fake_source *fake)
+{
+	if (fake->row_ranges[1][0] && !fake->row_ranges[2][0] && fake->drop_rows == 0) {
+		fake->drop_rows = 1;
+		fake->drop_rows_after = 12000;
+	}
+}
+
 static void test_slices(void **state)
 {
 	struct fixture *f = *state;
+	const uint32_t slice = listing_slice_messages;
+	listing_slice_messages = 1000;
 	struct fake_mailbox *inbox = fake_mailbox_add(&f->fake, "INBOX", 77);
-	for (uint32_t i = 1; i <= 19000; i++)
+	for (uint32_t i = 1; i <= 1900; i++)
 		fake_message_add(inbox, i * 10, small, sizeof(small) - 1);
 	fixture_start(f);
 	struct sync_folder *folder = fixture_folder(f, "INBOX");
@@ -520,6 +532,26 @@ static void test_slices(void **state)
 	assert_int_equal(fake_counts(&f->fake).rows[SOURCE_COLUMNS_ALL], 2);
 	assert_int_equal(f->fake.row_ranges[1][0], f->fake.row_ranges[0][1] + 1);
 	assert_int_equal(f->fake.row_ranges[1][1], UINT32_MAX);
+	listing_slice_messages = slice;
+}
+
+/* A connection that is lost again, but after it has brought much: the one command goes on where it was cut off. */
+static void test_cut_off_often(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = inbox_with(f, 0);
+	for (uint32_t i = 1; i <= 15000; i++)
+		fake_message_add(inbox, i, small, sizeof(small) - 1);
+	f->fake.drop_rows = 1;
+	f->fake.drop_rows_after = 150;
+	f->fake.on_rows = drop_again;
+	fixture_start(f);
+	struct sync_folder *folder = fixture_folder(f, "INBOX");
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f, folder);
+	assert_int_equal(fake_counts(&f->fake).rows[SOURCE_COLUMNS_ALL], 3);
+	assert_int_equal(f->fake.row_ranges[1][0], 151);
+	assert_int_equal(f->fake.row_ranges[2][0], 151 + 12000);
 }
 
 static int wait_for_news(struct sync_folder *folder, uint64_t seen)
@@ -662,6 +694,7 @@ int main(void)
 		TEST(test_select_refused),
 		TEST(test_no_uidnext),
 		TEST(test_slices),
+		TEST(test_cut_off_often),
 		TEST(test_wait_sees_rows_as_they_come),
 		TEST(test_wait_starts_and_fails),
 		TEST(test_many_refresh_once),
