@@ -160,22 +160,30 @@ static bool takes_section(const char *data, size_t len)
 	return word_is(data, len, "BODY");
 }
 
+/* Blanks, controls, parentheses, quotes: most characters are told by the first comparison. */
 static bool ends_atom(char c)
 {
 	unsigned char u = (unsigned char)c;
-	return u <= ' ' || u == '(' || u == ')' || u == '"' || u == 0x7f;
+	return u > ')' ? u == 0x7f : u <= ' ' || u == '"' || u >= '(';
+}
+
+/* The end of a section that begins at p; NULL: it has none. */
+static const char *skip_section(const char *p, const char *end)
+{
+	while (p < end && *p != ']' && *p != '\r' && *p != '\n' && *p != 0)
+		p++;
+	return p < end && *p == ']' ? p : NULL;
 }
 
 static int parse_atom(struct sexp_parser *parser)
 {
 	const char *start = parser->pos, *p = start;
-	while (p < parser->end && !ends_atom(*p)) {
-		if (*p == '[' && takes_section(start, (size_t)(p - start)))
-			while (p < parser->end && *p != ']' && *p != '\r' && *p != '\n' && *p != 0)
-				p++;
-		if (p == parser->end || *p == '\r' || *p == '\n' || *p == 0)
+	for (; p < parser->end && !ends_atom(*p); p++) {
+		if (*p != '[' || !takes_section(start, (size_t)(p - start)))
+			continue;
+		p = skip_section(p, parser->end);
+		if (!p)
 			return -EPROTO;
-		p++;
 	}
 	if (p == start)
 		return -EPROTO;
@@ -243,11 +251,6 @@ const struct imap_node *imap_node_child(const struct imap_tree *tree, const stru
 const struct imap_node *imap_node_next(const struct imap_tree *tree, const struct imap_node *node)
 {
 	return node ? node_at(tree, node->next) : NULL;
-}
-
-bool imap_node_is(const struct imap_node *node, const char *word)
-{
-	return node && node->type == IMAP_NODE_ATOM && word_is(node->data, node->len, word);
 }
 
 bool imap_node_is_nil(const struct imap_node *node)

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 #include "mailfs/mime.h"
 #include "mailfs/util/str.h"
@@ -44,8 +46,12 @@ const struct imap_node *imap_tree_top(const struct imap_tree *tree);
 const struct imap_node *imap_node_child(const struct imap_tree *tree, const struct imap_node *node);
 const struct imap_node *imap_node_next(const struct imap_tree *tree, const struct imap_node *node);
 
-/* An atom that is this word, in any case. These take NULL for a node that is not there. */
-bool imap_node_is(const struct imap_node *node, const char *word);
+/* An atom that is this word, in any case: asked several times for each item of a listing. These take NULL for a node that is not there. */
+static inline bool imap_node_is(const struct imap_node *node, const char *word)
+{
+	return node && node->type == IMAP_NODE_ATOM && node->len == strlen(word) &&
+	       strncasecmp(node->data, word, node->len) == 0;
+}
 bool imap_node_is_nil(const struct imap_node *node);
 bool imap_node_is_list(const struct imap_node *node);
 /* A quoted string or a literal. */

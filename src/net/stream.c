@@ -265,9 +265,12 @@ static int buffer_fill(struct net_stream *stream)
 	return 0;
 }
 
+/* What is in the buffer has come in time, and is read without the clock: a listing asks three times for each of its rows. */
 int net_stream_peek(struct net_stream *stream, const char **ret_data, size_t *ret_len)
 {
-	int r = net_buffered(stream) ? net_stream_check(stream) : buffer_fill(stream);
+	int r = stream->cancelled ? -ECANCELED : 0;
+	if (r == 0 && net_buffered(stream) == 0)
+		r = buffer_fill(stream);
 	if (r < 0)
 		return r;
 	*ret_data = stream->buffer + stream->buffer_begin;

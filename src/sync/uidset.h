@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A set of UIDs: a hash table with a seed of its own, because it is a server that chooses the UIDs. */
+/*
+ * A set of UIDs: ranges for those that come in ascending order, as nearly all do, and for the others a hash table with a seed of its own,
+ * because it is a server that chooses the UIDs.
+ */
 #ifndef SYNC_UIDSET_H
 #define SYNC_UIDSET_H
 
@@ -7,10 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct uid_run {
+	uint32_t first, last;
+};
+
 struct uid_set {
-	uint32_t *slots; /* 0: empty */
-	size_t cap;      /* a power of two */
 	size_t count;
+	struct uid_run *ranges; /* ascending, with gaps between them */
+	size_t range_count, range_cap;
+	uint32_t *slots; /* 0: empty; none of what lies in a range */
+	size_t cap;      /* a power of two */
+	size_t slot_count;
 	uint64_t seed;
 };
 

@@ -133,6 +133,30 @@ static void test_uid_set(void **state)
 	assert_false(uid_set_has(&set, 4096));
 }
 
+/* In any order: each once, whether it lies in a run, in a gap, or before all. */
+static void test_uid_set_unordered(void **state)
+{
+	static const uint32_t uids[] = {50, 51, 52, 60, 55, 49, 1, 53, 61, UINT32_MAX, 62, 60, 51};
+	struct uid_set set = {0};
+	(void)state;
+	for (size_t i = 0; i < 11; i++)
+		assert_int_equal(uid_set_add(&set, uids[i]), 1);
+	for (size_t i = 0; i < 13; i++)
+		assert_int_equal(uid_set_add(&set, uids[i]), 0);
+	assert_int_equal(set.count, 11);
+	for (size_t i = 0; i < 13; i++)
+		assert_true(uid_set_has(&set, uids[i]));
+	assert_false(uid_set_has(&set, 54));
+	assert_false(uid_set_has(&set, 48));
+	assert_false(uid_set_has(&set, 63));
+	for (uint32_t uid = 3000; uid > 1000; uid--)
+		assert_int_equal(uid_set_add(&set, uid), 1);
+	for (uint32_t uid = 3000; uid > 1000; uid--)
+		assert_int_equal(uid_set_add(&set, uid), 0);
+	assert_int_equal(set.count, 2011);
+	uid_set_finish(&set);
+}
+
 static void test_batch_copies(void **state)
 {
 	struct row_batch batch = {0};
@@ -174,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_sort_keeps_known_flags),
 		cmocka_unit_test(test_flag_table),
 		cmocka_unit_test(test_uid_set),
+		cmocka_unit_test(test_uid_set_unordered),
 		cmocka_unit_test(test_batch_copies),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
