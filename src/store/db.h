@@ -15,6 +15,10 @@
 #include "mailfs/util/str.h"
 #include "spill.h"
 
+/* How many rows of messages DB_ROWS_PUT takes; each has its members one after the other. */
+#define DB_ROWS_PUT_COUNT   32
+#define DB_ROWS_PUT_MEMBERS 7
+
 enum db_statement {
 	DB_BEGIN,
 	DB_BEGIN_READ,
@@ -26,6 +30,7 @@ enum db_statement {
 	DB_MAILBOX_GET,
 	DB_MAILBOX_PUT,
 	DB_ROW_PUT,
+	DB_ROWS_PUT,
 	DB_ROWS_LOAD,
 	DB_FLAGS_PUT,
 	DB_SIZE_PUT,

@@ -46,35 +46,55 @@ static bool flags_seen(const char *flags)
 	return false;
 }
 
+/* Binds the members of a row, the first of them at `at`. */
+static void row_bind(struct db *db, sqlite3_stmt *statement, int at, uint32_t folder,
+	const struct source_row *row)
+{
+	const char *flags = row->have & SOURCE_ROW_FLAGS && row->flags ? row->flags : "";
+	bind_id(statement, at, store_id(folder, row->uid));
+	if (row->have & SOURCE_ROW_SIZE)
+		sqlite3_bind_int64(statement, at + 1, (sqlite3_int64)row->size_bytes);
+	if (row->have & SOURCE_ROW_DATE)
+		sqlite3_bind_int64(statement, at + 2, row->date_s);
+	sqlite3_bind_int(statement, at + 3, flags_seen(flags));
+	if (row->have & SOURCE_ROW_FLAGS)
+		db_bind_text(db, statement, at + 4, flags);
+	if (row->have & SOURCE_ROW_LABELS)
+		db_bind_text(db, statement, at + 5, row->labels ? row->labels : "");
+	if (row->have & SOURCE_ROW_HEADER)
+		db_bind_blob(db, statement, at + 6, row->header, row->header ? row->header_len : 0);
+}
+
 int row_put(struct store *store, uint32_t folder, const struct source_row *row)
 {
 	struct db *db = &store->db;
 	_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, DB_ROW_PUT);
-	const char *flags = row->have & SOURCE_ROW_FLAGS && row->flags ? row->flags : "";
-	bind_id(statement, 1, store_id(folder, row->uid));
-	if (row->have & SOURCE_ROW_SIZE)
-		sqlite3_bind_int64(statement, 2, (sqlite3_int64)row->size_bytes);
-	if (row->have & SOURCE_ROW_DATE)
-		sqlite3_bind_int64(statement, 3, row->date_s);
-	sqlite3_bind_int(statement, 4, flags_seen(flags));
-	if (row->have & SOURCE_ROW_FLAGS)
-		db_bind_text(db, statement, 5, flags);
-	if (row->have & SOURCE_ROW_LABELS)
-		db_bind_text(db, statement, 6, row->labels ? row->labels : "");
-	if (row->have & SOURCE_ROW_HEADER)
-		db_bind_blob(db, statement, 7, row->header, row->header ? row->header_len : 0);
+	row_bind(db, statement, 1, folder, row);
+	return db_run(db, statement);
+}
+
+/* DB_ROWS_PUT_COUNT rows by one statement. */
+static int rows_put(struct store *store, uint32_t folder, const struct source_row *rows)
+{
+	struct db *db = &store->db;
+	_cleanup_statement_ sqlite3_stmt *statement = db_statement(db, DB_ROWS_PUT);
+	for (int i = 0; i < DB_ROWS_PUT_COUNT; i++)
+		row_bind(db, statement, 1 + i * DB_ROWS_PUT_MEMBERS, folder, &rows[i]);
 	return db_run(db, statement);
 }
 
 int store_rows_put(
 	struct store *store, uint32_t folder, const struct source_row *rows, size_t count)
 {
+	size_t done = 0;
 	if (count == 0)
 		return 0;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&store->lock);
 	int rc = db_begin(&store->db);
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		rc = row_put(store, folder, &rows[i]);
+	for (; rc == 0 && count - done >= DB_ROWS_PUT_COUNT; done += DB_ROWS_PUT_COUNT)
+		rc = rows_put(store, folder, rows + done);
+	for (; rc == 0 && done < count; done++)
+		rc = row_put(store, folder, &rows[done]);
 	return db_end(&store->db, rc);
 }
 

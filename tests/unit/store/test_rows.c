@@ -103,6 +103,42 @@ static void test_row_members_absent(void **state)
 	}
 }
 
+/* Many are stored by one statement: each keeps its own members, whatever its neighbours have, and of two with one UID the later counts. */
+static void test_rows_many(void **state)
+{
+	struct fixture *fixture = *state;
+	struct source_row rows[99];
+	char flags[99][16];
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 0; i < 99; i++) {
+			snprintf(flags[i], sizeof(flags[i]), "f%u.%u", pass, i);
+			rows[i] = (struct source_row){.uid = i + 1,
+				.have = (i + pass) % (ALL + 1),
+				.size_bytes = 1000 * pass + i,
+				.date_s = i,
+				.flags = flags[i],
+				.labels = flags[i],
+				.header = flags[i],
+				.header_len = strlen(flags[i])};
+		}
+		rows[41].uid = rows[40].uid;
+		assert_int_equal(store_rows_put(fixture->store, 5, rows, 99), 0);
+		assert_int_equal(load(fixture, 5, 1), 98);
+		for (unsigned i = 0; i < 99; i++) {
+			if (i == 40)
+				continue;
+			struct seen seen = get(fixture, 5, rows[i].uid);
+			unsigned have = rows[i].have;
+			assert_int_equal(seen.row.have, have);
+			assert_string_equal(seen.flags, have & SOURCE_ROW_FLAGS ? flags[i] : "");
+			assert_int_equal(seen.row.size_bytes,
+				have & SOURCE_ROW_SIZE ? rows[i].size_bytes : 0);
+			assert_int_equal(seen.row.header_len,
+				have & SOURCE_ROW_HEADER ? strlen(flags[i]) : 0);
+		}
+	}
+}
+
 /* Present and empty is not the same as absent. */
 static void test_row_members_empty(void **state)
 {
@@ -407,6 +443,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_row_whole),
 		TEST(test_row_members_absent),
+		TEST(test_rows_many),
 		TEST(test_row_members_empty),
 		TEST(test_row_replaced),
 		TEST(test_rows_in_one_transaction),
