@@ -75,6 +75,7 @@ static struct sync_account *account_new(
 		return NULL;
 	}
 	lists_init(account);
+	ahead_init(account);
 	account->link.wake_fd = -1;
 	if (link_init(&account->link) < 0 || roster_init(account) < 0) {
 		sync_account_destroy(account);
@@ -295,6 +296,7 @@ void sync_account_stop(struct sync_account *account)
 	if (account->drop && account->drop->intake)
 		intake_stop(account->drop);
 	workers_stop(account);
+	ahead_forget(account);
 }
 
 void sync_account_destroy(struct sync_account *account)
@@ -311,6 +313,7 @@ void sync_account_destroy(struct sync_account *account)
 	free(account->folders);
 	roster_finish(account);
 	link_finish(&account->link);
+	ahead_finish(account);
 	locks_finish(account);
 	free(account->drop);
 	free(account->name);

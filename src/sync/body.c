@@ -13,6 +13,9 @@
 #include "mailfs/util/hash.h"
 #include "mailfs/util/log.h"
 
+/* How often a read looks at the store again because bytes arrive. */
+#define ARRIVALS_MAX 4
+
 static int body_run(struct job *job, struct worker *worker);
 static void body_job_failed(struct job *job, int err);
 
@@ -67,6 +70,8 @@ static struct sync_body *body_create(struct sync_folder *folder, uint32_t uid, c
 	list_init(&body->job.node);
 	list_init(&body->waiters);
 	list_init(&body->keepers);
+	list_init(&body->stream);
+	body->short_end = UINT64_MAX;
 	folder_identity(folder, &body->number, &body->uidvalidity);
 	if (!body->section || (leaf && copy_leaf(body, leaf) < 0)) {
 		body_free(body);
@@ -247,6 +252,9 @@ void body_deliver(struct sync_body *body, struct str *data, uint64_t start, uint
 	struct list_node *pos, *tmp;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
 	note_bound(body, bound, exact);
+	atomic_fetch_add(&body->arrivals, 1);
+	if (body->feeds > 0 && start <= body->fed_to && start + data->len > body->fed_to)
+		body->fed_to = start + data->len;
 	list_for_each(pos, tmp, &body->waiters)
 	{
 		struct sync_waiter *waiter = container_of(pos, struct sync_waiter, node);
@@ -263,7 +271,27 @@ void body_deliver(struct sync_body *body, struct str *data, uint64_t start, uint
 	*data = before;
 }
 
-/* Lets waiter wait in list for the body's job, which is started if it does not run. Lock held. */
+/* The first who waits for what does not come by itself; NULL: there is none. Lock held. */
+static const struct sync_waiter *first_to_serve(const struct sync_body *body)
+{
+	const struct list_node *pos;
+	for (pos = body->waiters.next; pos != &body->waiters; pos = pos->next) {
+		const struct sync_waiter *waiter = container_of(pos, struct sync_waiter, node);
+		if (!ahead_is_coming(body, waiter))
+			return waiter;
+	}
+	return NULL;
+}
+
+/* Lock held. */
+static void start_job(struct sync_body *body, enum job_class class)
+{
+	if (!body->job.busy)
+		body->refs++;
+	job_want(body->folder->account, &body->job, class);
+}
+
+/* Lets waiter wait in list for the body's job, which is started if it does not run, or for what comes anyway. Lock held. */
 static int wait_for_job(struct sync_body *body, struct list_node *list, struct sync_waiter *waiter)
 {
 	struct sync_account *account = body->folder->account;
@@ -271,10 +299,44 @@ static int wait_for_job(struct sync_body *body, struct list_node *list, struct s
 		return -EIO;
 	waiter->background = list == &body->keepers;
 	waiter_add(account, list, waiter);
-	if (!body->job.busy)
-		body->refs++;
-	job_want(account, &body->job, waiter->background ? JOB_BACKGROUND : JOB_DEMAND);
+	bool coming = waiter->background ? body->feeds > 0 : ahead_is_coming(body, waiter);
+	if (!coming)
+		start_job(body, waiter->background ? JOB_BACKGROUND : JOB_DEMAND);
 	return -EINPROGRESS;
+}
+
+void body_serve_rest(struct sync_body *body)
+{
+	if (body->folder->account->stopping)
+		return;
+	if (first_to_serve(body))
+		start_job(body, JOB_DEMAND);
+	else if (body->feeds == 0 && !list_empty(&body->keepers))
+		start_job(body, JOB_BACKGROUND);
+}
+
+/*
+ * With filled bytes that the store held. -EAGAIN: more has arrived since that was looked up. Lock held.
+ */
+static ssize_t read_or_wait(struct sync_body *body, const struct sync_waiter *want,
+	unsigned arrivals, struct sync_waiter *waiter)
+{
+	/* Not ours to touch when it is not needed: a caller may pass NULL for what is known to be here. */
+	struct sync_waiter probe = *want;
+	feed(&probe, &body->recent, body->recent_start);
+	bool served = is_served(body, &probe);
+	if (!served && arrivals != atomic_load(&body->arrivals))
+		return -EAGAIN;
+	ahead_note(body, want->offset, want->len, served);
+	if (served)
+		return (ssize_t)probe.filled;
+	if (is_spooled(body))
+		return -EIO;
+	waiter->buf = want->buf;
+	waiter->len = want->len;
+	waiter->filled = probe.filled;
+	waiter->offset = want->offset;
+	return wait_for_job(body, &body->waiters, waiter);
 }
 
 ssize_t sync_body_read(
@@ -284,24 +346,23 @@ ssize_t sync_body_read(
 		len = (size_t)(UINT64_MAX - offset);
 	if (len == 0)
 		return 0;
-	size_t filled = body_held_read(body, buf, len, offset);
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
-	/* Not ours to touch when it is not needed: a caller may pass NULL for what is known to be here. */
-	struct sync_waiter probe = {.buf = buf, .len = len, .filled = filled, .offset = offset};
-	feed(&probe, &body->recent, body->recent_start);
-	if (is_served(body, &probe))
-		return (ssize_t)probe.filled;
-	if (is_spooled(body))
-		return -EIO;
-	waiter->buf = buf;
-	waiter->len = len;
-	waiter->filled = probe.filled;
-	waiter->offset = offset;
-	return wait_for_job(body, &body->waiters, waiter);
+	ahead_prepare(body);
+	ssize_t n = -EAGAIN;
+	for (int tries = 0; n == -EAGAIN; tries++) {
+		unsigned arrivals = atomic_load(&body->arrivals);
+		struct sync_waiter want = {.buf = buf, .len = len, .offset = offset};
+		want.filled = body_held_read(body, buf, len, offset);
+		_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+		if (tries == ARRIVALS_MAX)
+			arrivals = atomic_load(&body->arrivals);
+		n = read_or_wait(body, &want, arrivals, waiter);
+	}
+	return n;
 }
 
 int sync_body_size(struct sync_body *body, uint64_t *ret, struct sync_waiter *waiter)
 {
+	ahead_prepare(body);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
 	if (body->size_known) {
 		*ret = body->bound;
@@ -309,6 +370,7 @@ int sync_body_size(struct sync_body *body, uint64_t *ret, struct sync_waiter *wa
 	}
 	if (is_spooled(body))
 		return -EIO;
+	ahead_note(body, 0, 0, false);
 	waiter->buf = NULL;
 	waiter->len = waiter->filled = 0;
 	waiter->offset = 0;
@@ -331,6 +393,7 @@ int body_download(struct sync_body *body, struct sync_waiter *waiter)
 static void end_job(struct sync_body *body)
 {
 	body->job.busy = false;
+	body->asked_end = 0;
 	str_finish(&body->chunk);
 	str_finish(&body->plain);
 }
@@ -339,8 +402,9 @@ static void end_job(struct sync_body *body)
 static bool next_want(struct sync_body *body, struct body_want *ret)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
-	bool blocked = !list_empty(&body->waiters);
-	if (!blocked && list_empty(&body->keepers)) {
+	const struct sync_waiter *waiter = first_to_serve(body);
+	bool blocked = waiter != NULL;
+	if (!blocked && (list_empty(&body->keepers) || body->feeds > 0)) {
 		end_job(body);
 		return false;
 	}
@@ -348,8 +412,8 @@ static bool next_want(struct sync_body *body, struct body_want *ret)
 	*ret = (struct body_want){.background = !blocked};
 	if (!blocked)
 		return true;
-	const struct sync_waiter *waiter =
-		container_of(body->waiters.next, struct sync_waiter, node);
+	/* Until it is known how much it asks for. */
+	body->asked_end = UINT64_MAX;
 	*ret = (struct body_want){.size = !waiter->buf,
 		.offset = waiter->offset + waiter->filled,
 		.len = waiter->len - waiter->filled};

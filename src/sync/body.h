@@ -46,6 +46,21 @@ struct sync_body {
 	struct str recent;     /* lock: the last chunk, when the store could not take it */
 	uint64_t recent_start; /* lock */
 
+	/* What comes of it without a job (ahead.h); lock. */
+	unsigned feeds;
+	const void *feeder; /* whose sets these are */
+	uint64_t fed_to, fed_end;
+	/* How it is read, for that; lock. */
+	bool noted, finished;
+	uint64_t run_from, run_to; /* where a reader has gone on without a gap */
+	uint64_t stream_next;      /* up to here it was asked for in pieces */
+	struct list_node stream;   /* in account->ahead.streams */
+	bool hot, stream_off;      /* pieces: from the first read on; none, ever */
+	uint64_t asked_end;        /* lock: the job has asked for what lies before this */
+	uint64_t
+		short_end; /* lock: it came shorter than announced, and ended here; UINT64_MAX: it did not */
+	atomic_uint arrivals; /* counts what was handed out */
+
 	/* Job. */
 	struct str chunk; /* what the server sent, or the store held */
 	struct str plain; /* chunk, decoded */
@@ -59,7 +74,8 @@ struct sync_body {
 	struct mime_decoder *decoder;
 	char tail[RANGE_WITNESS_BYTES]; /* the encoded bytes before raw_pos */
 	size_t tail_len;
-	bool proven; /* a range of this body has been held against bytes that were known, and was right */
+	atomic_bool
+		proven; /* a range of this body has been held against bytes that were known, and was right */
 	bool distrusted;      /* ranges are wrong: it is fetched whole */
 	uint64_t raw_pos;     /* encoded bytes that the decoder has taken */
 	uint64_t decoded_pos; /* bytes that came out of it */
@@ -78,6 +94,25 @@ struct body_want {
  * store does not take it. Blocks: disk.
  */
 int body_download(struct sync_body *body, struct sync_waiter *waiter);
+/*
+ * Those who wait for what does not come by itself get a job. Lock held.
+ */
+void body_serve_rest(struct sync_body *body);
+/* Settles the true size: stores it, and tells it. Blocks: disk. */
+void body_settle_size(struct sync_body *body, uint64_t size);
+/* No message is empty that was announced with a size: such an answer is an error, not an empty file. */
+bool body_is_hollow(const struct sync_body *body, uint64_t size);
+/* The bytes that stand directly before pos, up to RANGE_WITNESS_BYTES, where they are known; their number, 0: they are not. Blocks: disk. */
+size_t body_witness(struct sync_body *body, uint64_t pos, char *buf);
+/*
+ * Bytes of a whole message are read, or are about to be (len 0: its size is asked for). here: they need not be fetched. What comes next is then
+ * fetched ahead. Lock held. ahead.c
+ */
+void ahead_note(struct sync_body *body, uint64_t offset, size_t len, bool here);
+/* Once for each folder, before that. No lock. Blocks: disk. */
+void ahead_prepare(struct sync_body *body);
+/* Whether what the waiter wants next comes by itself. Lock held. */
+bool ahead_is_coming(const struct sync_body *body, const struct sync_waiter *waiter);
 /* Gets some of what is wanted, from the store or the server, and hands it out. Blocks: network. */
 int body_serve(struct sync_body *body, struct worker *worker, const struct body_want *want);
 /* The same for those who want all of it: one step, after which others may be served. Blocks: network. */

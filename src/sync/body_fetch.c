@@ -4,8 +4,7 @@
  * Invariants: bytes are written to the store before the size that says they are all; a size is settled, stored
  * and told before a reader sees its effect; memory is one chunk, and what the decoder makes of it.
  *
- * Nothing is fetched that nobody waits for. Joining a message with its neighbours is left to the scheduler of a
- * later issue.
+ * Nothing is fetched here that nobody waits for: what comes ahead of readers comes by ahead.c.
  */
 #include "body.h"
 
@@ -95,7 +94,7 @@ static void settle_section(struct sync_body *body, uint64_t size)
  * The size is known. A store that can not note it costs a fetch later, nothing more. The listing is corrected
  * before the body is closed off: a crash in between leaves a body whose end is found again.
  */
-static void settle(struct sync_body *body, uint64_t size)
+void body_settle_size(struct sync_body *body, uint64_t size)
 {
 	struct sync_account *account = body->folder->account;
 	bool current = is_current(body);
@@ -112,8 +111,7 @@ static void settle(struct sync_body *body, uint64_t size)
 		(void)store_body_set_size(body->store, size);
 }
 
-/* No message is empty that was announced with a size: such an answer is an error, not an empty file. */
-static bool is_hollow(const struct sync_body *body, uint64_t size)
+bool body_is_hollow(const struct sync_body *body, uint64_t size)
 {
 	return size == 0 && body->announced != 0 && body->announced != UINT64_MAX &&
 	       !body->section[0];
@@ -139,14 +137,22 @@ static int take_range(
 	struct sync_body *body, struct worker *worker, uint64_t pos, enum reach_verdict verdict)
 {
 	uint64_t end = pos + body->chunk.len;
-	if (verdict == REACH_END && is_hollow(body, end))
+	if (verdict == REACH_END && body_is_hollow(body, end))
 		return nonsense(body, 0);
 	bool saved = save(body, &body->chunk, pos);
 	if (verdict == REACH_END)
-		settle(body, end);
+		body_settle_size(body, end);
 	body_deliver(body, &body->chunk, pos, verdict == REACH_MORE ? UINT64_MAX : end,
 		verdict == REACH_END, !saved, &worker->done);
 	return 0;
+}
+
+/* Shorter than announced: believed when the server says so again, as of any range. */
+static void expect_end(struct sync_body *body, uint64_t size)
+{
+	body->by_ranges = true;
+	body->reach.existing = body->reach.short_end = size;
+	body->search.high = size;
 }
 
 static int serve_whole(struct sync_body *body, struct worker *worker)
@@ -159,19 +165,23 @@ static int serve_whole(struct sync_body *body, struct worker *worker)
 	if (err < 0)
 		return err;
 	uint64_t size = body->chunk.len;
-	if (is_hollow(body, size))
+	if (body_is_hollow(body, size))
 		return nonsense(body, 0);
 	if (size < body->announced && body->announced != UINT64_MAX && !body->distrusted) {
-		/* Shorter than announced: believed when the server says so again, as of any range. */
-		body->by_ranges = true;
-		body->reach.existing = body->reach.short_end = size;
-		body->search.high = size;
+		expect_end(body, size);
 		return take_range(body, worker, 0, REACH_MORE);
 	}
 	bool saved = save(body, &body->chunk, 0);
-	settle(body, size);
+	body_settle_size(body, size);
 	body_deliver(body, &body->chunk, 0, size, true, !saved, &worker->done);
 	return 0;
+}
+
+/* What comes ahead of readers need not bring it too. */
+static void note_asked(struct sync_body *body, uint64_t end)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	body->asked_end = end;
 }
 
 /* Fetches a chunk at pos and judges what it says about the end. */
@@ -179,6 +189,7 @@ static int fetch_chunk(struct sync_body *body, struct worker *worker, uint64_t p
 	enum reach_verdict *ret_verdict)
 {
 	uint64_t asked = pace_next(&body->pace, pos, len, body->announced);
+	note_asked(body, pos + asked);
 	int64_t since = clock_now_ms();
 	int err = range_fetch_checked(body, worker, pos, asked);
 	if (err < 0)
@@ -214,11 +225,11 @@ static int serve_size(struct sync_body *body, struct worker *worker)
 	uint64_t end = pos + body->chunk.len;
 	enum reach_verdict verdict = reach_judge(reach, pos, asked, body->chunk.len);
 	bool ends = verdict == REACH_END;
-	if (verdict == REACH_NONSENSE || (ends && is_hollow(body, end)))
+	if (verdict == REACH_NONSENSE || (ends && body_is_hollow(body, end)))
 		return nonsense(body, pos);
 	search_answer(&body->search, reach->existing, pos, asked, body->chunk.len);
 	if (ends)
-		settle(body, end);
+		body_settle_size(body, end);
 	body_deliver(body, &body->chunk, pos, ends ? end : UINT64_MAX, ends, false, &worker->done);
 	return 0;
 }
@@ -296,7 +307,7 @@ static int serve_decoded(
 	body->decoded_pos += body->plain.len;
 	bool saved = save(body, &body->plain, start);
 	if (end) {
-		settle(body, body->decoded_pos);
+		body_settle_size(body, body->decoded_pos);
 		mime_decoder_destroy(body->decoder);
 		body->decoder = NULL;
 	}
@@ -328,8 +339,20 @@ static int begin_again(struct sync_body *body)
 	return body->store && !body->decoded ? store_body_drop(body->store) : 0;
 }
 
+/* What came ahead of its reader and was too short is the first answer about its end. */
+static void take_short_end(struct sync_body *body)
+{
+	pthread_mutex_lock(&body->folder->account->lock);
+	uint64_t end = body->short_end;
+	body->short_end = UINT64_MAX;
+	pthread_mutex_unlock(&body->folder->account->lock);
+	if (end != UINT64_MAX && body->store && store_body_held(body->store, 0) >= end)
+		expect_end(body, end);
+}
+
 int body_serve(struct sync_body *body, struct worker *worker, const struct body_want *want)
 {
+	take_short_end(body);
 	if (!want->size && !want->background && serve_held(body, worker, want))
 		return 0;
 	int err = serve_missing(body, worker, want);

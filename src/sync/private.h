@@ -27,6 +27,7 @@
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/list.h"
 #include "rate.h"
+#include "walk.h"
 
 #define SYNC_CONNECTIONS_MAX 16
 /* A folder that was asked for less than this ago is one that somebody looks at. */
@@ -104,6 +105,11 @@ void job_take_all(struct sync_account *account, struct list_node *list);
  * on when it is called again. No lock.
  */
 bool job_is_in_the_way(const struct worker *worker);
+/*
+ * The same for what is fetched ahead of readers: a listing waits, or somebody who is blocked, for whom there is no other worker. One that is ahead of readers
+ * goes on while there are several, because it serves those who are blocked too.
+ */
+bool job_is_too_far_ahead(const struct worker *worker);
 /* Hands out what waits, after something has changed that it waited for. Lock held. */
 void job_dispatch(struct sync_account *account);
 /* Fails jobs that were taken. No lock. */
@@ -227,9 +233,22 @@ struct sync_folder {
 	int64_t walk_ms;   /* lock */
 	bool walking;      /* lock: somebody goes from message to message */
 	struct pins pins;
+	atomic_uint uid_gap; /* how far apart its UIDs are, about; 0: not looked at yet */
 };
 
 struct drop;
+
+/* What is fetched ahead of readers (ahead.c). */
+struct ahead {
+	struct walk walk; /* lock */
+	struct list_node
+		streams; /* lock: large bodies of which more is wanted, each with a reference */
+	struct job jobs[SYNC_CONNECTIONS_MAX]; /* lock */
+	struct job spare;                      /* has a connection ready for who comes next */
+	int64_t spare_ms;                      /* lock: when that was last tried; 0: never */
+	/* Held while a set is made, across the disk; account->lock is taken under it, and the store's. */
+	pthread_mutex_t making;
+};
 
 struct sync_account {
 	struct source *source;
@@ -275,7 +294,14 @@ struct sync_account {
 		[2]; /* lock: messages whose announced size was wrong: folder << 32 | UID */
 	unsigned sizes_wrong_count;   /* lock */
 	atomic_bool sizes_distrusted; /* it is 2 */
+	struct ahead ahead;
 };
+
+/* ahead.c */
+void ahead_init(struct sync_account *account);
+void ahead_finish(struct sync_account *account);
+/* Gives back what it holds of bodies; the workers have ended. */
+void ahead_forget(struct sync_account *account);
 
 bool account_stopping(struct sync_account *account);
 /* The events as they were set; all NULL before. No lock. */

@@ -60,17 +60,22 @@ int range_fetch(struct sync_body *body, struct worker *worker, uint64_t offset, 
 	return err;
 }
 
-/* The bytes that stand directly before pos, where they are known; their number, 0: they are not. */
-static size_t witness(struct sync_body *body, uint64_t pos, char *buf)
+size_t body_witness(struct sync_body *body, uint64_t pos, char *buf)
 {
 	size_t len = pos < RANGE_WITNESS_BYTES ? (size_t)pos : RANGE_WITNESS_BYTES;
-
-	if (body->decoded) {
-		len = len < body->tail_len ? len : body->tail_len;
-		memcpy(buf, body->tail + body->tail_len - len, len);
-		return len;
-	}
 	return len > 0 && body_held_read(body, buf, len, pos - len) == len ? len : 0;
+}
+
+/* The same of what is decoded, too. */
+static size_t witness(struct sync_body *body, uint64_t pos, char *buf)
+{
+	size_t len = body->tail_len < RANGE_WITNESS_BYTES ? body->tail_len : RANGE_WITNESS_BYTES;
+
+	if (!body->decoded)
+		return body_witness(body, pos, buf);
+	len = pos < len ? (size_t)pos : len;
+	memcpy(buf, body->tail + body->tail_len - len, len);
+	return len;
 }
 
 /* Takes len known bytes away from the front of the chunk; -EBADE: it does not begin with them. */
@@ -81,7 +86,8 @@ static int strip(struct sync_body *body, const char *known, size_t len)
 		return -EBADE;
 	memmove(chunk->data, chunk->data + len, chunk->len - len);
 	str_truncate(chunk, chunk->len - len);
-	body->proven = body->proven || len > 0;
+	if (len > 0)
+		atomic_store(&body->proven, true);
 	return 0;
 }
 
@@ -113,7 +119,7 @@ int range_fetch_checked(struct sync_body *body, struct worker *worker, uint64_t 
 {
 	char known[RANGE_WITNESS_BYTES];
 	size_t len = witness(body, pos, known);
-	int err = pos > 0 && len == 0 && !body->proven ? prove(body, worker) : 0;
+	int err = pos > 0 && len == 0 && !atomic_load(&body->proven) ? prove(body, worker) : 0;
 	return err < 0 ? err : fetch_behind(body, worker, pos, asked, known, len);
 }
 

@@ -88,6 +88,10 @@ static bool class_allowed(const struct sync_account *account, enum job_class cla
 	/* One is left for who waits, unless there is only one. */
 	if (class == JOB_BULK || class == JOB_AHEAD)
 		return bulk + 1 < usable || bulk == 0;
+	/* Many who are blocked are served sooner by one who fetches for all of them. */
+	if (class == JOB_DEMAND && counts[JOB_AHEAD] == 0 &&
+		!list_empty(&account->queues[JOB_AHEAD]))
+		return usable < 2 || counts[JOB_DEMAND] + 1 < usable;
 	if (class == JOB_BACKGROUND)
 		return background == 0 && account->link.state != SYNC_LINK_OFFLINE &&
 		       (bulk + 1 < usable || usable == 1);
@@ -156,6 +160,24 @@ bool job_is_in_the_way(const struct worker *worker)
 		if (!list_empty(&account->queues[class]))
 			return true;
 	return false;
+}
+
+bool job_is_too_far_ahead(const struct worker *worker)
+{
+	struct sync_account *account = worker->account;
+	int64_t now = clock_now_ms();
+	unsigned usable = 0, ahead = 0;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	if (account->stopping || !list_empty(&account->queues[JOB_BULK]))
+		return true;
+	if (list_empty(&account->queues[JOB_DEMAND]))
+		return false;
+	for (unsigned i = 0; i < account->connections; i++) {
+		const struct worker *other = &account->workers[i];
+		usable += worker_usable(other, now);
+		ahead += other->job && other->class == JOB_AHEAD;
+	}
+	return usable < 2 || ahead > 1;
 }
 
 bool job_is_queued(struct sync_account *account, const struct job *job)

@@ -54,6 +54,8 @@ void fake_traffic(const struct source_session *session, uint64_t *ret_in, uint64
 void fake_describe(const struct source_session *session, struct str *out);
 /* Waits where the script says so; a negative errno: it fails. Lock held. */
 int fake_connect_wait(struct fake_source *fake, int64_t deadline_ms, struct source_error *error);
+int fake_bulk(struct source_session *session, const struct source_bulk *calls,
+	struct source_error *error);
 unsigned fake_abilities(const struct source_session *session);
 struct source_state fake_state(const struct fake_mailbox *mailbox);
 

@@ -380,6 +380,7 @@ static int body_answer(struct source_session *session, uint32_t uid, uint64_t of
 		end = message->short_at;
 		message->short_at = 0;
 	}
+	message->sent++;
 	if (offset < end) {
 		if (end - offset > limit)
 			return fake_fail(error, SOURCE_SCOPE_MESSAGE, SOURCE_CAUSE_PROTOCOL, -EFBIG,
@@ -453,6 +454,14 @@ static const struct source_ops ops = {
 	.body = fake_body,
 	.destroy = fake_destroy,
 };
+
+void fake_can_bulk(struct fake_source *fake)
+{
+	static struct source_ops with_bulk;
+	with_bulk = ops;
+	with_bulk.bulk = fake_bulk;
+	fake->base.ops = &with_bulk;
+}
 
 void fake_init(struct fake_source *fake)
 {

@@ -35,6 +35,7 @@ struct fake_message {
 	bool nil_structure;
 	bool withheld; /* with gone: it is listed all the same, only not given */
 	bool gone;     /* listed, but not there any more */
+	unsigned sent; /* how often bulk() gave some of it, or body() did */
 };
 
 /* Messages that were expunged. */
@@ -90,6 +91,7 @@ struct fake_counts {
 	unsigned lists, statuses, watches, pokes;
 	unsigned told;    /* rows and ranges that these have told */
 	unsigned sent[3]; /* rows by columns */
+	unsigned bulks, bulks_now, bulks_max, bulk_sets, bulk_pieces, bulk_messages;
 };
 
 enum { FAKE_EVENTS = 64 };
@@ -126,6 +128,17 @@ struct fake_source {
 	unsigned hold_rows_after; /* … after so many rows */
 	bool quota_known;
 
+	/* Of fake_bulk.c. */
+	bool hold_bulk; /* bulk() waits before it gives … */
+	uint32_t
+		hold_bulk_at; /* … this message, 0: each; with the highest bit: after its first bytes; until hold_bulk is false, or cancel() */
+	bool bulk_held;       /* it does now */
+	int drop_bulk;        /* the connection is lost so many times … */
+	uint32_t drop_bulk_at; /* … after the first bytes of this message */
+	uint32_t bulk_omit;    /* this message is left out of the answer */
+	uint32_t bulk_broken;  /* the response with this message is not understood to its end */
+	int bulk_refusals;     /* so many sets are answered with NO */
+
 	/* Of fake_watch.c. */
 	bool blackhole;     /* nothing is answered: calls end by their time-outs */
 	bool hold_connects; /* connect() waits until this is false, or … */
@@ -155,6 +168,8 @@ struct fake_source {
 
 void fake_init(struct fake_source *fake);
 void fake_finish(struct fake_source *fake);
+/* The source can bulk() from now on: nothing is fetched ahead of readers without it. */
+void fake_can_bulk(struct fake_source *fake);
 struct fake_mailbox *fake_mailbox_add(
 	struct fake_source *fake, const char *name, uint32_t uidvalidity);
 /* Adds a whole and well-formed message; data is borrowed. The pointer is valid until the next one. */

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What comes ahead of readers goes into the store, and to those who wait for it, as it arrives: by the same rules as what they ask for
+ * themselves (body_fetch.c). A message that is shorter than announced is not believed to be: its bytes are kept, and its end is for a job to judge. A
+ * piece counts when it begins with the bytes that are known before it, or when its body has been proven to come by ranges.
+ */
+#include "ahead.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+
+/* The store does not take it. */
+#define UNKEPT_MS   60000
+#define REFUSED_MS  10000
+#define MEASURE_MIN UINT64_C(65536)
+
+void ahead_fed(struct sync_body *body)
+{
+	pthread_mutex_lock(&body->folder->account->lock);
+	if (--body->feeds == 0) {
+		body->fed_to = body->fed_end = 0;
+		body->feeder = NULL;
+	}
+	body_serve_rest(body);
+	pthread_mutex_unlock(&body->folder->account->lock);
+	sync_body_close(body);
+}
+
+/* --- Which message it is --- */
+
+static int find_uid(const struct ahead_set *set, uint32_t uid)
+{
+	size_t low = 0, high = set->count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (set->uids[middle] < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < set->count && set->uids[low] == uid && set->bodies[low] ? (int)low : -1;
+}
+
+/* The oldest set that waits for it. */
+static bool find(struct ahead_run *run, uint32_t uid, uint64_t offset)
+{
+	for (unsigned i = 0; i < run->count; i++) {
+		struct ahead_set *set = &run->sets[(run->first + i) % AHEAD_UNDER_WAY];
+		int index = set->offset - set->witness == offset ? find_uid(set, uid) : -1;
+		if (index < 0)
+			continue;
+		run->set = set;
+		run->index = (size_t)index;
+		run->body = set->bodies[index];
+		return true;
+	}
+	return false;
+}
+
+/* The message is done with. */
+static void finish(struct ahead_run *run)
+{
+	struct sync_body *body = steal_ptr(run->body);
+	run->set->bodies[run->index] = NULL;
+	str_reset(&run->buf);
+	ahead_fed(body);
+	waiter_wake_all(&run->worker->done);
+}
+
+/* --- Pieces --- */
+
+static void end_stream(struct sync_body *body)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	body->stream_off = true;
+}
+
+/* What must stand at the beginning of the piece; false: nobody knows, and nothing says that ranges are right. */
+static bool know_witness(struct ahead_run *run)
+{
+	const struct ahead_set *set = run->set;
+	struct sync_body *body = run->body;
+	run->known_len = set->length ? body_witness(body, set->offset, run->known) : 0;
+	return set->offset == 0 || run->known_len == set->witness || atomic_load(&body->proven);
+}
+
+/* Takes the witness away from the front of what came; false: it is not what it must be. */
+static bool strip(struct ahead_run *run)
+{
+	size_t len = run->set->witness;
+	struct str *buf = &run->buf;
+	if (run->start >= run->set->offset)
+		return true;
+	if (buf->len < len || (run->known_len == len && memcmp(buf->data, run->known, len) != 0))
+		return false;
+	if (run->known_len == len)
+		atomic_store(&run->body->proven, true);
+	memmove(buf->data, buf->data + len, buf->len - len);
+	str_truncate(buf, buf->len - len);
+	run->start = run->set->offset;
+	return true;
+}
+
+/* --- Bytes --- */
+
+/* Writes what is in buf; false: the store does not take it. */
+static bool save(struct ahead_run *run)
+{
+	const struct str *buf = &run->buf;
+	if (buf->len == 0)
+		return true;
+	int err = store_body_write(run->body->store, buf->data, buf->len, run->start);
+	if (err == 0)
+		return true;
+	body_tell_unkept(run->body, err);
+	end_stream(run->body);
+	ahead_stop(run, UNKEPT_MS);
+	return false;
+}
+
+/* Hands on what is in buf, which ends at `bound` if that is exact. */
+static void hand_on(struct ahead_run *run, uint64_t bound, bool exact)
+{
+	bool saved = save(run);
+	size_t len = run->buf.len;
+	if (exact)
+		body_settle_size(run->body, bound);
+	body_deliver(run->body, &run->buf, run->start, bound, exact, !saved, &run->worker->done);
+	run->start += len;
+	str_reset(&run->buf);
+}
+
+int ahead_begin(void *arg, uint32_t uid, uint64_t offset, uint64_t size_bytes)
+{
+	struct ahead_run *run = arg;
+	if (!find(run, uid, offset))
+		return -ENOENT;
+	if (!run->set->begun_ms)
+		run->set->begun_ms = clock_now_ms();
+	run->start = offset;
+	run->bad = !know_witness(run);
+	str_reset(&run->buf);
+	if (!run->bad && (run->set->length > 0 || !body_is_hollow(run->body, size_bytes)))
+		return 0;
+	if (run->set->length > 0)
+		end_stream(run->body);
+	finish(run);
+	return -EBADMSG;
+}
+
+void ahead_data(void *arg, const char *data, size_t len)
+{
+	struct ahead_run *run = arg;
+	run->set->taken += len;
+	if (run->bad)
+		return;
+	str_append(&run->buf, data, len);
+	if (str_error(&run->buf) < 0)
+		run->bad = true;
+	if (run->bad || run->buf.len < AHEAD_CHUNK)
+		return;
+	run->bad = !strip(run);
+	if (run->bad)
+		return;
+	hand_on(run, UINT64_MAX, false);
+	waiter_wake_all(&run->worker->done);
+}
+
+static bool is_announced(const struct sync_body *body)
+{
+	return body->announced != UINT64_MAX;
+}
+
+static void note_short(struct sync_body *body, uint64_t end)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&body->folder->account->lock);
+	body->short_end = end;
+}
+
+static void end_whole(struct ahead_run *run)
+{
+	struct sync_body *body = run->body;
+	uint64_t end = run->start + run->buf.len;
+	bool is_short = is_announced(body) && end < body->announced;
+	hand_on(run, is_short ? UINT64_MAX : end, !is_short);
+	if (is_short)
+		note_short(body, end);
+}
+
+/* false: it is not what was asked for. */
+static bool end_piece(struct ahead_run *run)
+{
+	const struct ahead_set *set = run->set;
+	if (!strip(run))
+		return false;
+	uint64_t end = run->start + run->buf.len, asked = set->offset + set->length;
+	if (end > asked)
+		return false;
+	bool exact = end < asked && end == run->body->announced;
+	hand_on(run, exact ? end : UINT64_MAX, exact);
+	return exact || end == asked;
+}
+
+void ahead_end(void *arg, bool whole)
+{
+	struct ahead_run *run = arg;
+	bool piece = run->set->length > 0;
+	bool good = whole && !run->bad;
+	if (good && piece)
+		good = end_piece(run);
+	else if (good)
+		end_whole(run);
+	if (piece && !good)
+		end_stream(run->body);
+	finish(run);
+}
+
+/* --- Sets --- */
+
+static void leave(struct ahead_run *run)
+{
+	struct ahead_set *set = &run->sets[run->first];
+	for (size_t i = 0; i < set->count; i++)
+		if (set->bodies[i])
+			ahead_fed(steal_ptr(set->bodies[i]));
+	run->first = (run->first + 1) % AHEAD_UNDER_WAY;
+	run->count--;
+}
+
+static void measure(struct ahead_run *run, const struct ahead_set *set)
+{
+	struct sync_account *account = run->worker->account;
+	if (set->taken < MEASURE_MIN)
+		return;
+	int64_t took_ms = clock_now_ms() - set->begun_ms;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	walk_measured(&account->ahead.walk, set->taken, took_ms);
+}
+
+void ahead_answered(void *arg, int err)
+{
+	struct ahead_run *run = arg;
+	if (run->count == 0)
+		return;
+	measure(run, &run->sets[run->first]);
+	if (err < 0)
+		ahead_stop(run, REFUSED_MS);
+	leave(run);
+	waiter_wake_all(&run->worker->done);
+}
+
+void ahead_release(struct ahead_run *run)
+{
+	if (run->body)
+		finish(run);
+	while (run->count > 0)
+		leave(run);
+	waiter_wake_all(&run->worker->done);
+}
