@@ -84,6 +84,59 @@ static void test_list_namespaces(void **state)
 		"INBOX|/|8|\nShared/x|/|20|\\Archive\n#mhinbox|-|8|\n~bob/t|/|10|\\Trash\nShared/y|/|20|\n");
 }
 
+#define HELLO                                                                                      \
+	"<C1 ID (\"name\" \"mailfs\" \"version\" \"" MAILFS_VERSION "\")", "<C2 ENABLE QRESYNC",   \
+		"<C3 NAMESPACE"
+
+/* What needs no answer of another goes together, and the answers may come in any order; the quota was asked for by then. */
+static void test_flights(void **state)
+{
+	struct peer peer;
+	struct str got = STR_INIT;
+	struct source_quota quota;
+	(void)state;
+	session_begin(&peer,
+		SCRIPT(GREETING(" ID ENABLE QRESYNC NAMESPACE QUOTA"), HELLO,
+			">* NAMESPACE ((\"\" \"/\")) NIL ((\"S/\" \"/\"))\r\nC3 OK\r\nC1 NO no\r\n* ENABLED QRESYNC\r\nC2 OK\r\n",
+			"<C4 LIST \"\" \"*\"", "<C5 LIST \"\" \"S/*\"",
+			"<C6 GETQUOTAROOT \"INBOX\"",
+			">C5 NO [NOPERM] no\r\n* QUOTA \"\" (STORAGE 1 2)\r\n* LIST () \"/\" INBOX\r\nC6 OK\r\n* LIST () \"/\" S/x\r\nC4 OK\r\n",
+			"<C7 NAMESPACE", "<C8 LIST \"\" \"*\"",
+			">* NAMESPACE ((\"\" \"/\")) NIL NIL\r\nC7 OK\r\n* LIST () \"/\" INBOX\r\nC8 OK\r\n",
+			"<C9 GETQUOTAROOT \"INBOX\"", ">* QUOTA \"\" (STORAGE 2 3)\r\nC9 OK\r\n"));
+	const struct source_ops *ops = peer.source->ops;
+	assert_true(ops->abilities(peer.session) & SOURCE_CAN_QRESYNC);
+	assert_int_equal(ops->list(peer.session, note_mailbox, &got, &peer.error), 0);
+	assert_string_equal(str_cstr(&got), "INBOX|/|8|\nS/x|/|20|\n");
+	assert_int_equal(ops->quota(peer.session, &quota, &peer.error), 0);
+	assert_int_equal(quota.limit_bytes, 2048);
+	/* Later all of it is asked for again. */
+	str_reset(&got);
+	assert_int_equal(ops->list(peer.session, note_mailbox, &got, &peer.error), 0);
+	assert_string_equal(str_cstr(&got), "INBOX|/|8|\n");
+	assert_int_equal(ops->quota(peer.session, &quota, &peer.error), 0);
+	assert_int_equal(quota.limit_bytes, 3072);
+	str_finish(&got);
+	peer_finish(&peer);
+}
+
+/* An answer to what was not asked, or twice to the same, ends the connection; so does its loss in the middle. */
+static void test_flights_out_of_step(void **state)
+{
+	static const char *const answers[] = {">C1 OK\r\nC4 OK\r\n", ">C1 OK\r\nC1 OK\r\n",
+		">C1 OK\r\nC0 OK\r\n", ">C2 OK\r\n+ go on\r\n", ">C3 OK\r\n* BYE bye\r\n", "!"};
+	(void)state;
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		struct peer peer;
+		peer_connect(&peer, NET_TLS_NONE,
+			SCRIPT(GREETING(" ID ENABLE QRESYNC NAMESPACE"), HELLO, answers[i]));
+		assert_true(peer.result < 0);
+		assert_null(peer.session);
+		assert_int_equal(peer.error.scope, SOURCE_SCOPE_ACCOUNT);
+		peer_finish(&peer);
+	}
+}
+
 /* Refused, or not to be understood: the folders are listed all the same. */
 static void test_list_without_namespaces(void **state)
 {
@@ -412,6 +465,8 @@ int main(void)
 		cmocka_unit_test(test_list_plain),
 		cmocka_unit_test(test_list_extended),
 		cmocka_unit_test(test_list_namespaces),
+		cmocka_unit_test(test_flights),
+		cmocka_unit_test(test_flights_out_of_step),
 		cmocka_unit_test(test_list_without_namespaces),
 		cmocka_unit_test(test_list_inbox),
 		cmocka_unit_test(test_list_malformed),

@@ -539,9 +539,7 @@ static void test_slices(void **state)
 static void test_cut_off_often(void **state)
 {
 	struct fixture *f = *state;
-	struct fake_mailbox *inbox = inbox_with(f, 0);
-	for (uint32_t i = 1; i <= 15000; i++)
-		fake_message_add(inbox, i, small, sizeof(small) - 1);
+	inbox_with(f, 15000);
 	f->fake.drop_rows = 1;
 	f->fake.drop_rows_after = 150;
 	f->fake.on_rows = drop_again;
