@@ -132,8 +132,8 @@ struct imap_engine {
 	bool compressed;  /* COMPRESS DEFLATE was */
 	struct str words; /* the capabilities as the server wrote them */
 	struct str name;  /* what it says it is (ID) */
-	bool opening;     /* the source's first session: its LIST and its quota will be asked for */
-	bool has_spaces;  /* spaces is what the server said */
+	bool opening; /* the source's first session, before its first LIST, which the quota goes with */
+	bool has_spaces; /* spaces is what the server said */
 	struct imap_namespaces spaces;
 	bool has_quota; /* likewise, for the first who asks */
 	struct source_quota quota;

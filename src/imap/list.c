@@ -315,7 +315,7 @@ static int list_all(struct imap_engine *engine, struct listing *listing, struct 
 		flight_list(&flight, engine, "", "INBOX");
 	if (r == 0 && flight.count > 0)
 		r = flight_go(engine, listing, &flight, error);
-	engine->has_spaces = false;
+	engine->has_spaces = engine->opening = false;
 	return r;
 }
 

@@ -511,10 +511,8 @@ static void test_no_uidnext(void **state)
 
 static void drop_again(struct fake_source *fake)
 {
-	if (fake->row_ranges[1][0] && !fake->row_ranges[2][0] && fake->drop_rows == 0) {
-		fake->drop_rows = 1;
-		fake->drop_rows_after = 12000;
-	}
+	fake->drop_rows += fake->row_ranges[1][0] && !fake->row_ranges[2][0];
+	fake->drop_rows_after = fake->row_ranges[1][0] ? 12000 : 150;
 }
 
 static void test_slices(void **state)
