@@ -120,6 +120,7 @@ def test_wrong_sizes_backwards(home):
             os.close(fd)
 
 
+@pytest.mark.limit(120)
 @pytest.mark.parametrize("options", [["ro"], []], ids=["ro", "rw"])
 def test_wrong_sizes_in_an_archive(home, options):
     """tar takes what stat said: all the bytes, or it says that something is not right. At the second time it is."""
@@ -189,6 +190,7 @@ def test_sizes_that_nobody_has_told(home):
                 assert os.stat(path).st_size == len(bodies[uid])
 
 
+@pytest.mark.limit(120)
 def test_parts(account):
     """Of parts there is a bound at first, and the kernel's pages in between."""
     sample = [mail.data for mail in mails.sample()["INBOX"]] + [mails.to_bytes(mails.large(megabytes=1))]
