@@ -162,7 +162,14 @@ def chosen(case, name):
     return not OPTIONS.only or case.name in OPTIONS.only or "%s:%s" % (case.name, name) in OPTIONS.only
 
 
-def run_rounds(suite, results):
+def write_json(results, meta):
+    """After each case: what was measured is not lost with a run that was ended."""
+    os.makedirs(OPTIONS.out, exist_ok=True)
+    with open(os.path.join(OPTIONS.out, "results.json"), "w", encoding="utf-8") as out:
+        json.dump({"meta": meta, "measurements": results.rows, "figures": list(report.compared(results))}, out, indent=1, ensure_ascii=False)
+
+
+def run_rounds(suite, results, meta):
     """The order of the contestants alternates, so that none always comes after the same."""
     for number in range(1, OPTIONS.rounds + 1):
         for case in CASES:
@@ -171,6 +178,8 @@ def run_rounds(suite, results):
                 say("round %d of %d, %s: %s" % (number, OPTIONS.rounds, case.name, case.title))
             for name in names if number % 2 else reversed(names):
                 measure(suite, results, case, name, number)
+            if names:
+                write_json(results, meta)
 
 
 def cpu_name():
@@ -196,12 +205,10 @@ def meta_of(suite):
 
 
 def write(results, meta):
-    os.makedirs(OPTIONS.out, exist_ok=True)
+    write_json(results, meta)
     text = report.markdown(results, meta)
     with open(os.path.join(OPTIONS.out, "results.md"), "w", encoding="utf-8") as out:
         out.write(text)
-    with open(os.path.join(OPTIONS.out, "results.json"), "w", encoding="utf-8") as out:
-        json.dump({"meta": meta, "measurements": results.rows, "figures": list(report.compared(results))}, out, indent=1, ensure_ascii=False)
     picture = report.chart(results, meta)
     if picture:
         with open(os.path.join(OPTIONS.out, "chart.svg"), "w", encoding="utf-8") as out:
@@ -240,7 +247,7 @@ def main():
         say("the lines: " + meta["lines"])
         suite.warm()
         try:
-            run_rounds(suite, results)
+            run_rounds(suite, results, meta)
         except KeyboardInterrupt:
             say("interrupted; what there is:")
         meta["seconds"] = round(time.monotonic() - begin)
@@ -248,7 +255,8 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
     try:
         main()
     finally:
