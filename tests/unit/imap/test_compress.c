@@ -4,7 +4,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,15 +53,17 @@ static void test_goes_on_deflated(void **state)
 	struct str out = STR_INIT;
 	uint64_t in, sent;
 	struct source_flow flow;
-	char *answer = malloc(60000), *text = answer + 2000;
+	struct str answer = STR_INIT;
 	(void)state;
-	memset(text, 'x', 50000);
-	int head = sprintf(answer, ">* 1 FETCH (UID 4 BODY[]<0> {50000}\r\n");
-	memmove(answer + head, text, 50000);
-	strcpy(answer + head + 50000, ")\r\nC3 OK\r\n");
-	session_begin(&peer,
-		SCRIPT(OFFER, "<C1 COMPRESS DEFLATE", "z* 9 EXISTS\r\nC1 OK begin\r\n|",
-			EXAMINE("2"), "<C3 UID FETCH 4 (UID BODY.PEEK[]<0.100001>)", answer));
+	str_append_cstr(&answer, ">* 1 FETCH (UID 4 BODY[]<0> {50000}\r\n");
+	for (int i = 0; i < 50000; i++)
+		str_putc(&answer, 'x');
+	str_append_cstr(&answer, ")\r\nC3 OK\r\n");
+	assert_int_equal(str_error(&answer), 0);
+	session_begin(
+		&peer, SCRIPT(OFFER, "<C1 COMPRESS DEFLATE", "z* 9 EXISTS\r\nC1 OK begin\r\n|",
+			       EXAMINE("2"), "<C3 UID FETCH 4 (UID BODY.PEEK[]<0.100001>)",
+			       str_cstr(&answer)));
 	assert_true(can_compress(&peer));
 	assert_false(is_deflated(&peer));
 	assert_int_equal(compress_session(&peer), 0);
@@ -77,7 +78,7 @@ static void test_goes_on_deflated(void **state)
 	peer.source->ops->flow(peer.session, &flow);
 	assert_true(in < 2000 && flow.content_bytes > 50000);
 	str_finish(&out);
-	free(answer);
+	str_finish(&answer);
 	peer_finish(&peer);
 }
 
