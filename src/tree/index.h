@@ -30,7 +30,8 @@ enum index_flag {
 	/* what the store said when it was first asked, for the same reason */
 	INDEX_UIDL = 1 << 11,
 	INDEX_NO_UIDL = 1 << 12,
-	INDEX_TRUE_SIZE = 1 << 13, /* size_bytes is where the body ends, not only what was announced */
+	INDEX_TRUE_SIZE =
+		1 << 13, /* size_bytes is where the body ends, not only what was announced */
 };
 /* What the listing decides; the other flags belong to the tree. */
 #define INDEX_FACTS                                                                                \
