@@ -227,7 +227,7 @@ static bool wants_stream(const struct sync_body *body)
 	const struct sync_account *account = body->folder->account;
 	uint64_t run = body->run_to - body->run_from;
 	uint64_t window = run > WALK_WINDOW_MIN ? run : WALK_WINDOW_MIN;
-	window = window < WALK_WINDOW_MAX ? window : WALK_WINDOW_MAX;
+	window = body->hot || window > AHEAD_STREAM ? AHEAD_STREAM : window;
 	return !body->stream_off && !atomic_load(&account->ranges_distrusted) &&
 	       (body->hot || run >= STREAM_RUN) && body->announced != UINT64_MAX &&
 	       body->stream_next < body->announced && body->bound >= body->announced &&

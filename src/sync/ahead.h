@@ -13,10 +13,12 @@
 #include "body.h"
 
 #define AHEAD_UIDS      512
-#define AHEAD_UNDER_WAY 3
+#define AHEAD_UNDER_WAY 6
 #define AHEAD_CHUNK     (size_t)(256 << 10)
 /* What is larger comes in pieces, as its reader goes on. */
 #define AHEAD_WHOLE (UINT64_C(2) << 20)
+/* So much of a large message may be ahead of its reader. */
+#define AHEAD_STREAM (UINT64_C(8) << 20)
 /* A message may be larger than it was announced: up to this it is taken. */
 #define AHEAD_LIMIT (UINT64_C(64) << 20)
 
@@ -25,10 +27,10 @@ struct ahead_set {
 	uint32_t uids[AHEAD_UIDS];
 	struct sync_body *bodies[AHEAD_UIDS]; /* NULL: done with */
 	size_t count;
-	uint64_t offset, length; /* of a piece: what is wanted of it; length 0: whole messages */
-	uint64_t witness;        /* so many bytes before offset are asked for, too */
-	uint64_t taken;          /* bytes that came */
-	int64_t begun_ms;        /* when the first came; 0: not yet */
+	uint64_t offset, length;    /* of a piece: what is wanted of it; length 0: whole messages */
+	uint64_t witness;           /* so many bytes before offset are asked for, too */
+	uint64_t taken;             /* bytes that came */
+	int64_t begun_ms, ended_ms; /* when the first came, and the last; 0: not yet */
 };
 
 /* A job while it runs. All of it belongs to the worker's thread. */

@@ -208,6 +208,7 @@ void ahead_end(void *arg, bool whole)
 {
 	struct ahead_run *run = arg;
 	bool piece = run->set->length > 0;
+	run->set->ended_ms = clock_now_ms();
 	bool good = whole && !run->bad;
 	if (good && piece)
 		good = end_piece(run);
@@ -233,9 +234,10 @@ static void leave(struct ahead_run *run)
 static void measure(struct ahead_run *run, const struct ahead_set *set)
 {
 	struct sync_account *account = run->worker->account;
-	if (set->taken < MEASURE_MIN)
+	/* Not until the answer: servers hold that back until more is asked for. */
+	if (set->taken < MEASURE_MIN || !set->ended_ms)
 		return;
-	int64_t took_ms = clock_now_ms() - set->begun_ms;
+	int64_t took_ms = set->ended_ms - set->begun_ms;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	walk_measured(&account->ahead.walk, set->taken, took_ms);
 }

@@ -97,11 +97,18 @@ static uint64_t piece_start(struct ahead_run *run, struct sync_body *body)
 	return pos == UINT64_MAX ? pos : pos + store_body_held(body->store, pos);
 }
 
+/* How far ahead of its reader a large message may be. Lock held. */
+static uint64_t stream_window(const struct sync_body *body)
+{
+	return body->hot ? AHEAD_STREAM
+	                 : clamp(body->run_to - body->run_from, WALK_WINDOW_MIN, AHEAD_STREAM);
+}
+
 /* Lock held. false: no piece is due. */
 static bool measure_piece(const struct ahead_run *run, struct sync_body *body, struct piece *piece)
 {
 	const struct walk *walk = &run->worker->account->ahead.walk;
-	uint64_t window = clamp(body->run_to - body->run_from, WALK_WINDOW_MIN, WALK_WINDOW_MAX);
+	uint64_t window = stream_window(body);
 	uint64_t reach = body->run_to + window;
 	if (body->stream_off || body->announced == UINT64_MAX || piece->pos >= body->announced ||
 		piece->pos >= reach || (body->feeds > 0 && body->feeder != run))
@@ -229,9 +236,19 @@ static uint64_t size_of(const struct store_missing *missing)
 	return missing->size_bytes == UINT64_MAX ? SIZE_GUESS : missing->size_bytes;
 }
 
-/* The beginning of a large message; the rest follows when somebody reads it. */
-static bool add_piece(
-	struct ahead_run *run, struct ahead_set *set, const struct store_missing *missing)
+/* Readers read large messages to their end: the next pieces follow before they are there. Lock held. */
+static void go_on(struct sync_body *body)
+{
+	body->hot = true;
+	if (!list_empty(&body->stream))
+		return;
+	body->refs++;
+	list_push(&body->folder->account->ahead.streams, &body->stream);
+}
+
+/* The beginning of a large message; where readers leave such messages, the rest follows when somebody reads it. */
+static bool add_piece(struct ahead_run *run, struct ahead_set *set,
+	const struct store_missing *missing, bool whole)
 {
 	struct sync_body *body = open_body(run, missing->uid, missing->size_bytes);
 	if (!body)
@@ -239,8 +256,13 @@ static bool add_piece(
 	bool busy;
 	pthread_mutex_lock(&run->worker->account->lock);
 	busy = body->job.busy || body->feeds > 0 || body->noted;
+	body->hot |= whole;
 	pthread_mutex_unlock(&run->worker->account->lock);
 	bool made = !busy && claim_piece(run, set, body);
+	pthread_mutex_lock(&run->worker->account->lock);
+	if (made && whole)
+		go_on(body);
+	pthread_mutex_unlock(&run->worker->account->lock);
 	sync_body_close(body);
 	return made;
 }
@@ -273,7 +295,7 @@ static bool consider(struct ahead_run *run, struct ahead_set *set, const struct 
 	if (size <= AHEAD_WHOLE) {
 		if (add_whole(run, set, missing))
 			*bytes += size;
-	} else if (plan->pieces && add_piece(run, set, missing)) {
+	} else if (plan->pieces && add_piece(run, set, missing, plan->limit == UINT64_MAX)) {
 		*bytes += set->length;
 	}
 	return true;
@@ -342,7 +364,7 @@ static bool make(struct ahead_run *run, struct ahead_set *set)
 {
 	set->count = 0;
 	set->offset = set->length = set->witness = set->taken = 0;
-	set->begun_ms = 0;
+	set->begun_ms = set->ended_ms = 0;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&run->worker->account->ahead.making);
 	return make_stream(run, set) || make_front(run, set);
 }

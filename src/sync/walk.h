@@ -17,7 +17,8 @@
 #define WALK_SETS       32
 #define WALK_UNFINISHED 8
 #define WALK_WINDOW_MIN UINT64_C(262144)
-#define WALK_WINDOW_MAX UINT64_C(8388608)
+/* Over all connections: of each some 8 MiB are under way at RTT 50 ms on a fast line. */
+#define WALK_WINDOW_MAX UINT64_C(25165824)
 #define WALK_SET_MIN    UINT64_C(131072)
 #define WALK_SET_MAX    UINT64_C(2097152)
 /* What is larger than this is fetched for its beginning alone when readers leave such messages before their end. */
