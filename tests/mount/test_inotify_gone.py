@@ -254,10 +254,24 @@ def asked(asked_server, new_account):
 
 
 def change_folders(account, *commands):
-    """Another client; each command is a method of imaplib and its arguments."""
+    """
+    Another client; each command is a method of imaplib and its arguments. A folder is deleted until it stays so for a moment: Dovecot's Maildir
+    sometimes comes back when another session looks at it.
+    """
     client = account.login()
     for command, *arguments in commands:
         assert getattr(client, command)(*('"%s"' % each for each in arguments))[0] == "OK"
+    gone = [arguments[0] for command, *arguments in commands if command == "delete"]
+
+    def stay_away():
+        time.sleep(0.2)
+        back = [name for name in gone if any(line and b"Noselect" not in line for line in client.list('""', '"%s"' % name)[1])]
+        for name in back:
+            client.delete('"%s"' % name)
+        return not back
+
+    if gone:
+        eventually(stay_away)
     client.logout()
 
 
