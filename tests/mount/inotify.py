@@ -44,11 +44,12 @@ class Watch:
         return [name for _, name in found]
 
     def events(self, count, seconds=10, quiet=0.3):
-        """[(mask, name)]: waits for so many, and then whether more come."""
+        """[(mask, name)]: waits for so many, as long as they keep coming, and then whether more come."""
         found = []
         end = time.monotonic() + seconds * SLOW
         while len(found) < count and time.monotonic() < end:
-            select.select([self.fd], [], [], 0.1)
+            if select.select([self.fd], [], [], 0.1)[0]:
+                end = time.monotonic() + seconds * SLOW
             found += self.read()
         time.sleep(quiet * SLOW)
         return found + self.read()
