@@ -105,14 +105,20 @@ def processes(path):
 
 
 def herald(mount):
-    """The pid of the process that makes the names."""
+    """The pid of the process that makes the names; it takes its own name a moment after it was made."""
     found = []
-    for pid in processes(mount.path):
-        with open("/proc/%d/comm" % pid, encoding="ascii") as name:
-            if name.read() == "mailfs-herald\n":
-                found.append(pid)
-    assert len(found) == 1
+
+    def is_there():
+        found[:] = [pid for pid in processes(mount.path) if comm(pid) == "mailfs-herald"]
+        return len(found) == 1
+
+    eventually(is_there)
     return found[0]
+
+
+def comm(pid):
+    with open("/proc/%d/comm" % pid, encoding="ascii") as name:
+        return name.read().strip()
 
 
 def state(pid):

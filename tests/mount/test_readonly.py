@@ -247,6 +247,7 @@ def test_gone(home):
         fake.remove("INBOX", 1)
         fake.remove("INBOX", 2)
         eventually(lambda: len(os.listdir(mount.sub("INBOX"))) == 1, 20)
+        eventually(lambda: not os.path.exists(paths[1]))  # the kernel is told of it a moment later
         fails(errno.ENOENT, lambda: os.open(paths[1], os.O_RDONLY))
         fails((errno.EIO, errno.ENOENT), lambda: os.read(unread, 1))
         with pytest.raises(OSError) as error:
