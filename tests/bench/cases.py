@@ -48,7 +48,10 @@ def cold(line, mail, work, *options):
 
 
 def first_names(suite):
-    """Until head has its 20 names, in round trips; ls may be slower to notice that nobody listens."""
+    """
+    Until head has its 20 names: the time in round trips. Those that the line counted meanwhile are in the note: the connection that will
+    watch logs in at the same time. ls may be slower to notice that nobody listens.
+    """
     with Mailfs(suite, suite.home("cold"), suite.lines["50"], suite.corpora["small"]) as mount:
         begin = time.perf_counter()
         with subprocess.Popen(["ls", "-U", mount.folder], stdout=subprocess.PIPE, preexec_fn=die_with_parent) as ls:
@@ -59,7 +62,8 @@ def first_names(suite):
             ls.kill()
         if head.stdout.count(b"\n") != 20:
             raise Failed("%d names" % head.stdout.count(b"\n"))
-        taken.value, taken.note = taken.round_trips, "%.0f ms" % (seconds * 1000)
+        taken.value = round(seconds / 0.050, 1)
+        taken.note = "%.0f ms; %d on all connections" % (seconds * 1000, taken.round_trips)
         return taken
 
 
