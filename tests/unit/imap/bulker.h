@@ -13,6 +13,7 @@ struct bulker {
 	uint32_t refuse; /* begin() of this UID is -EFBIG */
 	bool quiet;      /* bytes are counted, not written down */
 	bool open;       /* between begin() and end() */
+	bool joins;      /* a thread was started that is waited for before the session ends */
 	uint64_t told_bytes, want_bytes, messages;
 	size_t largest; /* data() so far */
 	struct str log;
