@@ -535,9 +535,9 @@ static void test_stop_in_the_middle(void **state)
 	sleep_ms(15);
 	fixture_end(f);
 	/* And while a call hangs. */
+	f->fake.hold_bodies = true;
 	fixture_start(f);
 	folder = fixture_inbox(f);
-	f->fake.hold_bodies = true;
 	pins_folder_listed(folder);
 	wait_for_body(f);
 	fixture_end(f);
