@@ -140,7 +140,8 @@ def mbsync(suite, line, mail, deflate=True):
 def mounted(suite, name, command):
     """A file system that runs in the foreground until it is unmounted; command(mountpoint)."""
     path = suite.fresh(name)
-    process = subprocess.Popen(command(path), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    # A session of its own, as mailfs has in the background: the kernel's scheduler makes a difference (sched_autogroup).
+    process = subprocess.Popen(command(path), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
                                preexec_fn=die_with_parent)
     try:
         wait_mounted(path, process)
