@@ -48,7 +48,8 @@ def number(value, unit="s"):
         return "–"
     if unit == "s":
         return "%.3f s" % value if value < 1 else "%.2f s" % value if value < 100 else "%.0f s" % value
-    return "{:,} {}".format(int(value), unit).strip()
+    shown = "%.1f" % value if value != int(value) and value < 1000 else "{:,}".format(int(value))
+    return "%s %s" % (shown, unit) if unit else shown
 
 
 def size(count):
