@@ -374,7 +374,8 @@ bool workers_adopt(struct sync_account *account, struct source_session *session)
 {
 	for (unsigned i = 0; i < account->connections; i++) {
 		struct worker *worker = &account->workers[i];
-		if (!worker->started || worker->job || worker->session || !worker_allowed(worker))
+		if (!worker->started || worker->job || worker->testing || worker->session ||
+			!worker_allowed(worker))
 			continue;
 		worker->session = session;
 		worker->selected = NULL;
