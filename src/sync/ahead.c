@@ -228,10 +228,10 @@ static bool wants_stream(const struct sync_body *body)
 	uint64_t run = body->run_to - body->run_from;
 	uint64_t window = run > WALK_WINDOW_MIN ? run : WALK_WINDOW_MIN;
 	window = body->hot || window > AHEAD_STREAM ? AHEAD_STREAM : window;
-	return !body->stream_off && !atomic_load(&account->ranges_distrusted) &&
-	       (body->hot || run >= STREAM_RUN) && body->announced != UINT64_MAX &&
-	       body->stream_next < body->announced && body->bound >= body->announced &&
-	       body->stream_next < body->run_to + window / 2;
+	return !body->stream_off && !ahead_feeds_whole(body) &&
+	       !atomic_load(&account->ranges_distrusted) && (body->hot || run >= STREAM_RUN) &&
+	       body->announced != UINT64_MAX && body->stream_next < body->announced &&
+	       body->bound >= body->announced && body->stream_next < body->run_to + window / 2;
 }
 
 static void note_large(struct sync_body *body, uint64_t offset, size_t len, bool here)

@@ -61,6 +61,11 @@ void ahead_end(void *arg, bool whole);
 void ahead_answered(void *arg, int err);
 /* Nothing more comes of what was asked for. ahead_feed.c */
 void ahead_release(struct ahead_run *run);
+/* A set under way brings all of it: no piece is to be asked for beside. Lock held. */
+static inline bool ahead_feeds_whole(const struct sync_body *body)
+{
+	return body->feeds > 0 && body->fed_end == UINT64_MAX;
+}
 /* The set is done with a body that it feeds. */
 void ahead_fed(struct sync_body *body);
 /* What is fetched ahead is of no use: no more of it for so long. No lock. */

@@ -111,7 +111,8 @@ static bool measure_piece(const struct ahead_run *run, struct sync_body *body, s
 	uint64_t window = stream_window(body);
 	uint64_t reach = body->run_to + window;
 	if (body->stream_off || body->announced == UINT64_MAX || piece->pos >= body->announced ||
-		piece->pos >= reach || (body->feeds > 0 && body->feeder != run))
+		piece->pos >= reach || ahead_feeds_whole(body) ||
+		(body->feeds > 0 && body->feeder != run))
 		return false;
 	/* Behind one that is under way it will be. Else it might come in vain. */
 	if (body->feeds == 0 && !piece->known && !atomic_load(&body->proven))

@@ -159,6 +159,14 @@ static void test_one_message_is_no_walk(void **state)
 	assert_int_equal(fake_counts(&f->fake).bulk_sets, 0);
 }
 
+static void wait_until_held(struct fixture *f)
+{
+	pthread_mutex_lock(&f->fake.lock);
+	while (!f->fake.bulk_held)
+		pthread_cond_wait(&f->fake.changed, &f->fake.lock);
+	pthread_mutex_unlock(&f->fake.lock);
+}
+
 /* Starts a walk whose bulk is held before message `at`; then somebody reads that, and does not ask for it again. */
 static struct sync_body *begin_held(struct fixture *f, struct sync_folder *folder, const char *data,
 	uint32_t at, struct reader *reader, char *buf, size_t len)
@@ -166,10 +174,7 @@ static struct sync_body *begin_held(struct fixture *f, struct sync_folder *folde
 	f->fake.hold_bulk = true;
 	f->fake.hold_bulk_at = at;
 	walk(folder, 1, 3, data, 10 * KIB);
-	pthread_mutex_lock(&f->fake.lock);
-	while (!f->fake.bulk_held)
-		pthread_cond_wait(&f->fake.changed, &f->fake.lock);
-	pthread_mutex_unlock(&f->fake.lock);
+	wait_until_held(f);
 	struct sync_body *body = open_message(folder, at & 0x7fffffff, 10 * KIB);
 	reader_init(reader, 20000);
 	assert_int_equal(sync_body_read(body, buf, len, 0, &reader->waiter), -EINPROGRESS);
@@ -413,6 +418,33 @@ static void test_large_in_a_walk(void **state)
 	assert_in_range(fixture_bytes(f), 40 * size, 40 * size + 40 * 2 * WITNESS + 10 * KIB);
 }
 
+/* Who reads one of those that a set brings whole does not make its pieces come beside. */
+static void test_large_on_its_way(void **state)
+{
+	enum { COUNT = 30, READ = 8, AT = 9 };
+	struct fixture *f = *state;
+	char *data, buf[4096];
+	struct reader reader;
+	f->params.connections = 2;
+	struct sync_folder *folder = start(f, COUNT, MIB, &data);
+	f->fake.hold_bulk = true;
+	f->fake.hold_bulk_at = 0x80000000 | AT;
+	walk(folder, 1, READ, data, MIB);
+	wait_until_held(f);
+	struct sync_body *body = open_message(folder, AT, MIB);
+	reader_init(&reader, 20000);
+	assert_int_equal(
+		sync_body_read(body, buf, sizeof(buf), MIB / 2, &reader.waiter), -EINPROGRESS);
+	sleep_ms(20);
+	FAKE_SET(&f->fake, hold_bulk, false);
+	assert_int_equal(reader_wait(&reader), sizeof(buf));
+	reader_finish(&reader);
+	sync_body_close(body);
+	walk(folder, READ + 1, COUNT, data, MIB);
+	settle_down(f);
+	assert_in_range(fixture_bytes(f), COUNT * MIB, COUNT * MIB + 64 * KIB);
+}
+
 static void test_very_large_in_a_walk(void **state)
 {
 	struct fixture *f = *state;
@@ -596,10 +628,11 @@ int main(void)
 		TEST(test_stop_in_the_middle), TEST(test_cancelled_waiter),
 		TEST(test_larger_than_announced), TEST(test_shorter_than_announced),
 		TEST(test_short_answer), TEST(test_message_is_gone), TEST(test_store_full),
-		TEST(test_large_in_a_walk), TEST(test_very_large_in_a_walk),
-		TEST(test_stream_of_one_large), TEST(test_beginning_of_a_large),
-		TEST(test_shifted_pieces), TEST(test_two_fronts), TEST(test_eight_readers),
-		TEST(test_all_read_all), TEST(test_one_connection), TEST(test_demand_beside_it)};
+		TEST(test_large_in_a_walk), TEST(test_large_on_its_way),
+		TEST(test_very_large_in_a_walk), TEST(test_stream_of_one_large),
+		TEST(test_beginning_of_a_large), TEST(test_shifted_pieces), TEST(test_two_fronts),
+		TEST(test_eight_readers), TEST(test_all_read_all), TEST(test_one_connection),
+		TEST(test_demand_beside_it)};
 	signal(SIGXFSZ, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
