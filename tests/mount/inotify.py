@@ -65,11 +65,11 @@ class Watch:
 
 
 def append(account, count, folder="INBOX", first=0):
-    """Another client brings new mail."""
+    """Another client brings new mail. Just after a folder was made anew, Dovecot may say for a moment that it is not there."""
     client = account.login()
     for number in range(first, first + count):
         data = b"From: a@example.org\r\nSubject: new %d\r\n\r\nbody\r\n" % number
-        assert client.append('"%s"' % folder, None, None, data)[0] == "OK"
+        eventually(lambda data=data: client.append('"%s"' % folder, None, None, data)[0] == "OK")
     client.logout()
 
 
