@@ -125,15 +125,15 @@ void rate_call_begin(struct worker *worker)
 		rate_meter_open(&account->rate.meter, worker->call_ms, &totals);
 }
 
-/* ends: the worker's call has. Lock held. true: something is new. */
-static bool look(struct worker *worker, bool ends)
+/* ends: the worker's call has. Lock held. */
+static void look(struct worker *worker, bool ends)
 {
 	struct sync_account *account = worker->account;
 	struct rate_meter *meter = &account->rate.meter;
 	enum rate_verdict before = meter->verdict;
 	struct rate_totals totals;
 	if (!worker->call_ms)
-		return false;
+		return;
 	int64_t longest_ms = total(account, &totals);
 	bool last = false;
 	if (ends) {
@@ -141,9 +141,8 @@ static bool look(struct worker *worker, bool ends)
 		worker->call_ms = 0;
 		last = total(account, &ignored) == CLOCK_NEVER;
 	}
-	bool news = rate_meter_look(meter, clock_now_ms(), &totals, longest_ms, last);
+	rate_meter_look(meter, clock_now_ms(), &totals, longest_ms, last);
 	say(account, before);
-	return news;
 }
 
 /* Lock held. */
@@ -161,7 +160,8 @@ void rate_call_end(struct worker *worker)
 	struct sync_account *account = worker->account;
 	pthread_mutex_lock(&account->lock);
 	note_call(worker);
-	bool news = look(worker, true);
+	look(worker, true);
+	bool news = is_news(&account->rate);
 	pthread_mutex_unlock(&account->lock);
 	if (news)
 		keep(account);
