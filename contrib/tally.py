@@ -3,8 +3,8 @@
 """Counts the test cases that really ran in meson build directories: those within a TAP program and a pytest file, too.
 
 Usage: tally.py FAILED_BUILDS BUILD_DIRECTORY...
-           The last line printed: N passed, N failed, N skipped. A program that ran again (meson test --logbase again)
-           counts as it did then, and the line before names it.
+           The last line printed: N passed, N failed, N skipped. A program that ran again (meson test --logbase again1,
+           again2) counts as it did in the end, and a line before names it.
        tally.py --again BUILD_DIRECTORY
            Prints the names of the programs that failed and may be run again: none if they are too many to be chance,
            and none that a sanitizer has spoken in: a data race is there, though it is seen once in ten runs only.
@@ -24,8 +24,9 @@ import xml.etree.ElementTree as ElementTree
 TAP = re.compile(r"^\s*(not ok|ok)\b(?:.*#\s*(SKIP))?", re.MULTILINE | re.IGNORECASE)
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 MESON = {"OK": PASSED, "EXPECTEDFAIL": PASSED, "SKIP": SKIPPED}
-AGAIN = "again"
-AGAIN_MAX = 4
+AGAIN = "again%d"
+ROUNDS = 2
+AGAIN_MAX = 8
 SANITIZER = re.compile(r"Sanitizer|runtime error:")
 
 
@@ -82,32 +83,49 @@ def load(path):
 
 
 def logs(directory):
-    """(what ran, what of that ran once more)"""
-    first, again = {}, {}
+    """[what ran, what of that ran once more, what of that ran yet again]"""
+    rounds = [{}] + [{} for _ in range(ROUNDS)]
+    numbers = {AGAIN % number + ".json": number for number in range(1, ROUNDS + 1)}
     for path in sorted(glob.glob(os.path.join(directory, "meson-logs", "*.json"))):
-        (again if os.path.basename(path) == AGAIN + ".json" else first).update(load(path))
-    return first, again
+        rounds[numbers.get(os.path.basename(path), 0)].update(load(path))
+    return rounds
+
+
+def runs(directory):
+    """{name: [a test for each time it ran]}"""
+    found = collections.defaultdict(list)
+    for ran in logs(directory):
+        for name, test in ran.items():
+            found[name].append(test)
+    return found
 
 
 def list_again(directory):
-    failed = [test for test in logs(directory)[0].values() if verdict_of(test) == FAILED]
+    ran = runs(directory)
+    failed = [name for name, tests in ran.items() if verdict_of(tests[-1]) == FAILED]
     if len(failed) <= AGAIN_MAX:
-        for test in failed:
-            if not SANITIZER.search((test.get("stdout") or "") + (test.get("stderr") or "")):
-                print(name_of(test))
+        for name in failed:
+            if not any(SANITIZER.search((test.get("stdout") or "") + (test.get("stderr") or "")) for test in ran[name]):
+                print(name)
+
+
+def outcome_of(tests):
+    """Of one that ran more than once."""
+    times = "once" if len(tests) == 2 else "twice"
+    if verdict_of(tests[-1]) == FAILED:
+        return "failed %d times" % len(tests)
+    return "failed %s, passed when run again alone" % times
 
 
 def tally(failed_builds, directories):
     total = collections.Counter({FAILED: failed_builds})
-    second_runs = []
+    repeated = []
     for directory in directories:
-        first, again = logs(directory)
-        for name, test in {**first, **again}.items():
-            total += count_test(directory, test)
-            if name in again:
-                outcome = "failed twice" if verdict_of(test) == FAILED else "failed once, passed when run again alone"
-                second_runs.append("%s: %s %s" % (outcome, os.path.basename(directory), name))
-    for line in second_runs:
+        for name, tests in runs(directory).items():
+            total += count_test(directory, tests[-1])
+            if len(tests) > 1:
+                repeated.append("%s: %s %s" % (outcome_of(tests), os.path.basename(directory), name))
+    for line in repeated:
         print(line)
     print("%d passed, %d failed, %d skipped" % (total[PASSED], total[FAILED], total[SKIPPED]))
     return 1 if total[FAILED] or not total[PASSED] else 0
@@ -170,17 +188,26 @@ class SelfTest(unittest.TestCase):
         self.log("quick", ("unit/a", "OK", "ok 1 - a\n"), ("unit/b", "FAIL", "ok 1 - a\nnot ok 2 - b\n"))
         self.assertEqual(self.last(1), (1, ["2 passed, 1 failed, 0 skipped"]))
         self.assertEqual(self.again(), ["unit/b"])
-        self.log(AGAIN, ("unit/b", "OK", "ok 1 - a\nok 2 - b\n"))
+        self.log(AGAIN % 1, ("unit/b", "OK", "ok 1 - a\nok 2 - b\n"))
+        self.assertEqual(self.again(), [])
         self.assertEqual(self.last(2), (0, ["failed once, passed when run again alone: gcc unit/b", "3 passed, 0 failed, 0 skipped"]))
 
-    def test_failed_twice(self):
-        self.log("mount", ("mount/a", "FAIL", ""))
-        self.log(AGAIN, ("mount/a", "FAIL", ""))
+    def test_failed_again(self):
+        self.log("mount", ("mount/a", "FAIL", ""), ("mount/b", "FAIL", ""))
+        self.log(AGAIN % 1, ("mount/a", "FAIL", ""), ("mount/b", "FAIL", ""))
         self.junit("mount/a", 2, 1)
-        self.assertEqual(self.last(2), (1, ["failed twice: gcc mount/a", "2 passed, 1 failed, 0 skipped"]))
+        self.assertEqual(self.again(), ["mount/a", "mount/b"])
+        self.log(AGAIN % 2, ("mount/a", "FAIL", ""), ("mount/b", "OK", ""))
+        self.assertEqual(self.last(3), (1, ["failed 3 times: gcc mount/a", "failed twice, passed when run again alone: gcc mount/b",
+                                            "3 passed, 1 failed, 0 skipped"]))
 
     def test_too_many(self):
         self.log("quick", *(("unit/%d" % n, "FAIL", "") for n in range(AGAIN_MAX + 1)))
+        self.assertEqual(self.again(), [])
+
+    def test_a_sanitizer_speaks_the_second_time(self):
+        self.log("quick", ("unit/a", "FAIL", ""))
+        self.log(AGAIN % 1, ("unit/a", "FAIL", "WARNING: ThreadSanitizer: data race"))
         self.assertEqual(self.again(), [])
 
     def test_a_sanitizer_is_not_asked_twice(self):

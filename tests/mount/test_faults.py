@@ -168,11 +168,13 @@ def test_cuts_at_many_places(account, ending):
 
 def test_a_slow_line(account):
     """Less than a chunk in timeout= comes through, as long as something does; and a long way costs time, not answers."""
-    with mounted(account) as mount:
+    with account.mount("timeout=15", port=account.proxy.port) as mount:
         paths = mount.by_uid("INBOX")
         account.proxy.latency(0.2)
         assert [read(paths[uid]) == small(uid) for uid in range(10, 14)] == [True] * 4
-        account.proxy.latency(0)
+    account.proxy.latency(0)
+    with mounted(account) as mount:
+        paths = mount.by_uid("INBOX")
         account.proxy.limit(1_000_000)
         assert read(paths[1]) == LARGE
 

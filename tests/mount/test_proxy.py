@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from harness import SLOW
 from proxy import Proxy
 
 
@@ -83,14 +82,20 @@ def test_bytes_pass_and_are_counted(proxy):
 
 def test_latency_costs_no_throughput(proxy):
     client, data = Client(proxy.port), b"x" * 4_000_000
+
+    def took():
+        before = time.monotonic()
+        threading.Thread(target=client.sock.sendall, args=(data,), daemon=True).start()
+        assert client.take(len(data)) == data
+        return time.monotonic() - before
+
+    without = min(took() for _ in range(3))
     proxy.latency(0.2)
     before = time.monotonic()
     assert client.ask() == b"hello"
-    assert 0.2 <= time.monotonic() - before < 0.5 * SLOW
-    threading.Thread(target=client.sock.sendall, args=(data,), daemon=True).start()
-    before = time.monotonic()
-    assert client.take(len(data)) == data
-    assert time.monotonic() - before < 1.5 * SLOW
+    assert time.monotonic() - before >= 0.2
+    # Each piece in its turn would take the latency 60 times. The best of some: the machine may be busy with something else.
+    assert min(took() for _ in range(5)) < 2 * without + 1
 
 
 def test_a_limit(proxy):
