@@ -305,7 +305,8 @@ void ahead_init(struct sync_account *account)
 			.class = JOB_AHEAD, .run = ahead_job_run, .fail = ahead_job_fail};
 		list_init(&ahead->jobs[i].node);
 	}
-	ahead->spare = (struct job){.class = JOB_DEMAND, .run = spare_run, .fail = ahead_job_fail};
+	ahead->spare = (struct job){
+		.class = JOB_DEMAND, .run = spare_run, .fail = ahead_job_fail, .connects = true};
 	list_init(&ahead->spare.node);
 }
 

@@ -57,7 +57,8 @@ struct job {
 	int (*run)(struct job *job, struct worker *worker);
 	/* It will not be done: fails whom it concerns and clears busy. */
 	void (*fail)(struct job *job, int err);
-	bool busy;    /* lock: queued or running */
+	bool busy;     /* lock: queued or running */
+	bool connects; /* it is for the sake of the connection that it makes */
 	bool patient; /* lock: it waits for a worker that is connected, as long as there is one; so does all of the background */
 };
 
@@ -78,6 +79,7 @@ struct worker {
 	int64_t used_ms;              /* job: when the session last answered */
 	bool suspect;    /* lock: idle, and its session may be dead: no job before it was tried */
 	bool testing;    /* lock: that runs */
+	bool connecting; /* lock: without a job, for the first of those who are blocked */
 	bool cut;        /* lock: the session was cancelled because it gave no sign of life */
 	bool watched;    /* lock: busy; if nothing comes until link.check_ms it is cut */
 	uint64_t mark;   /* lock: bytes received when that began */
@@ -155,6 +157,8 @@ int session_call_long(struct worker *worker, struct sync_folder *folder, uint32_
 int session_ask(struct worker *worker, session_fn *fn, void *arg, struct source_error *error);
 /* Gives a session that was connected by the thread that starts the account to a worker. */
 void session_give(struct worker *worker, struct source_session *session);
+/* Connects if need be. What it returns is final: no further attempt helps this job. */
+int session_connect(struct worker *worker, struct source_error *error);
 /* Ends the session if there is one. Blocks: network, when polite. */
 void session_drop(struct worker *worker, bool polite);
 /* Fills error and returns err. */

@@ -109,8 +109,7 @@ static int connect_failed(struct worker *worker, struct source_error *error)
 	return -EAGAIN;
 }
 
-/* Connects if need be. What it returns is final: no further attempt helps this job. */
-static int session_connect(struct worker *worker, struct source_error *error)
+int session_connect(struct worker *worker, struct source_error *error)
 {
 	struct sync_account *account = worker->account;
 	struct source_session *session = NULL;

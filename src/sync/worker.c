@@ -5,7 +5,8 @@
  * connection, a busy one as many as are allowed.
  *
  * Demand goes before bulk, and bulk never has the last worker, so that a reader does not wait behind a listing.
- * With one connection (allowed, or granted by the server) both share it. The background has one worker at most, and never the last that is free for
+ * With one connection (allowed, or granted by the server) both share it. Who is blocked does not wait for a worker that has to connect where others
+ * are connected: it connects, the job stays in the queue, and the first that is free takes it. The background has one worker at most, and never the last that is free for
  * the others, unless there is but one. What a job is about is not known here.
  *
  * Workers beyond those that the watchers leave over (watch.slots) get no job. An idle worker whose session may be dead tries it before it gets one.
@@ -39,7 +40,8 @@ static bool worker_usable(const struct worker *worker, int64_t now)
 /* How well an idle worker suits a job; 0: not at all. Lock held. */
 static int worker_fit(const struct worker *worker, const struct job *job, int64_t now)
 {
-	if (worker->job || worker->suspect || worker->testing || !worker_usable(worker, now))
+	if (worker->job || worker->suspect || worker->testing || worker->connecting ||
+		!worker_usable(worker, now))
 		return 0;
 	if (!worker->session)
 		return 1;
@@ -98,10 +100,28 @@ static bool class_allowed(const struct sync_account *account, enum job_class cla
 	return true;
 }
 
+static unsigned count_connecting(const struct sync_account *account)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < account->connections; i++)
+		count += account->workers[i].connecting;
+	return count;
+}
+
+/* Lets the worker connect for a job that stays where it is, unless so many do already. Lock held. */
+static void connect_for(struct worker *worker, unsigned jobs)
+{
+	if (count_connecting(worker->account) >= jobs)
+		return;
+	worker->connecting = true;
+	pthread_cond_signal(&worker->wakeup);
+}
+
 /* Hands out jobs of a class as long as somebody can take them. Lock held. */
 static void dispatch_class(struct sync_account *account, enum job_class class, int64_t now)
 {
 	struct list_node *pos, *tmp;
+	unsigned left = 0;
 	list_for_each(pos, tmp, &account->queues[class])
 	{
 		struct job *job = container_of(pos, struct job, node);
@@ -110,6 +130,11 @@ static void dispatch_class(struct sync_account *account, enum job_class class, i
 			continue;
 		if (!worker || !class_allowed(account, class, now))
 			return;
+		if (class == JOB_DEMAND && !job->connects && !worker->session &&
+			any_connected(account)) {
+			connect_for(worker, ++left);
+			continue;
+		}
 		list_remove(pos);
 		worker->job = job;
 		worker->class = job->class;
@@ -212,7 +237,7 @@ static void worker_sleep(struct worker *worker)
 }
 
 /* What a worker is woken for. */
-enum errand { ERRAND_END, ERRAND_JOB, ERRAND_TEST, ERRAND_DROP };
+enum errand { ERRAND_END, ERRAND_JOB, ERRAND_TEST, ERRAND_CONNECT, ERRAND_DROP };
 
 /* Lock held. */
 static bool next_errand(struct worker *worker, enum errand *ret)
@@ -226,6 +251,8 @@ static bool next_errand(struct worker *worker, enum errand *ret)
 		*ret = ERRAND_DROP;
 	else if (worker->session && worker->suspect)
 		*ret = ERRAND_TEST;
+	else if (worker->connecting)
+		*ret = ERRAND_CONNECT;
 	else
 		return false;
 	return true;
@@ -291,6 +318,17 @@ static void worker_test(struct worker *worker)
 	job_dispatch(account);
 }
 
+/* For whoever is the first in the queue by then. */
+static void worker_connect(struct worker *worker)
+{
+	struct sync_account *account = worker->account;
+	struct source_error error;
+	(void)session_connect(worker, &error);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	worker->connecting = false;
+	job_dispatch(account);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
@@ -299,6 +337,8 @@ static void *worker_main(void *arg)
 			worker_run(worker);
 		else if (errand == ERRAND_TEST)
 			worker_test(worker);
+		else if (errand == ERRAND_CONNECT)
+			worker_connect(worker);
 		else
 			session_drop(worker, true);
 	}
@@ -342,7 +382,7 @@ static void workers_interrupt(struct sync_account *account, struct list_node *qu
 	job_take_all(account, queued);
 	for (unsigned i = 0; i < account->connections; i++) {
 		struct worker *worker = &account->workers[i];
-		if ((worker->job || worker->testing) && worker->session) {
+		if ((worker->job || worker->testing || worker->connecting) && worker->session) {
 			account->source->ops->cancel(worker->session);
 			worker->cancelled = true;
 		}
@@ -374,8 +414,8 @@ bool workers_adopt(struct sync_account *account, struct source_session *session)
 {
 	for (unsigned i = 0; i < account->connections; i++) {
 		struct worker *worker = &account->workers[i];
-		if (!worker->started || worker->job || worker->testing || worker->session ||
-			!worker_allowed(worker))
+		if (!worker->started || worker->job || worker->testing || worker->connecting ||
+			worker->session || !worker_allowed(worker))
 			continue;
 		worker->session = session;
 		worker->selected = NULL;

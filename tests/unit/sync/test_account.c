@@ -351,6 +351,34 @@ static void test_cancel(void **state)
 	sync_body_close(body);
 }
 
+/* Who is blocked is served by the first worker that is free, not by the one that is being connected for him. */
+static void test_not_bound_to_who_connects(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(5000), buf[10], other[10];
+	f->params.connections = 4;
+	add_messages(fake_mailbox_add(&f->fake, "INBOX", 9), 3, data, 5000);
+	fixture_start(f);
+	struct sync_body *one = open_at(f, "INBOX", 1, 5000), *two = open_at(f, "INBOX", 2, 5000);
+	struct reader first, second;
+	FAKE_SET(&f->fake, hold_bodies, true);
+	reader_init(&first, 20000);
+	reader_init(&second, 5000); /* in which nobody gives up connecting */
+	assert_int_equal(sync_body_read(one, buf, 10, 0, &first.waiter), -EINPROGRESS);
+	wait_working(f, 1);
+	FAKE_SET(&f->fake, hold_connects, true);
+	assert_int_equal(sync_body_read(two, other, 10, 0, &second.waiter), -EINPROGRESS);
+	FAKE_SET(&f->fake, hold_bodies, false);
+	assert_int_equal(reader_wait(&first), 10);
+	assert_int_equal(reader_wait(&second), 10);
+	assert_memory_equal(other, data, 10);
+	FAKE_SET(&f->fake, hold_connects, false);
+	reader_finish(&first);
+	reader_finish(&second);
+	sync_body_close(one);
+	sync_body_close(two);
+}
+
 /* Nobody waits any more: what was not begun is not fetched. */
 static void test_unwanted_is_not_fetched(void **state)
 {
@@ -533,6 +561,7 @@ int main(void)
 		TEST(test_fewer_connections_granted),
 		TEST(test_deadline),
 		TEST(test_cancel),
+		TEST(test_not_bound_to_who_connects),
 		TEST(test_unwanted_is_not_fetched),
 		TEST(test_races_of_wake_deadline_and_cancel),
 		TEST(test_stop_while_busy),
