@@ -1,27 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The beginning and the end. */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/thread.h"
 
 #include "private.h"
-
-/* Signals are for the thread that serves. */
-static int thread_start(struct control *control)
-{
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&control->thread, NULL, loop_main, control);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	control->running = r == 0;
-	return -r;
-}
 
 static struct control *control_new(const struct control_params *params)
 {
@@ -54,7 +42,8 @@ static int prepare(struct control *control, struct str *why)
 		return -errno;
 	int r = place_open(&control->place, why);
 	if (r == 0)
-		r = thread_start(control);
+		r = thread_start(&control->thread, loop_main, control);
+	control->running = r == 0;
 	return r;
 }
 

@@ -7,12 +7,12 @@
  * Whoever takes one out of the table does so under the lock, and closes it after that: to close takes locks of sync and of the disk.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
+#include "mailfs/util/thread.h"
 
 #include "private.h"
 
@@ -177,30 +177,21 @@ static void *closer_main(void *arg)
 	return NULL;
 }
 
-/* Signals are for the thread that serves. */
 static int closer_start(struct files *files)
 {
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&files->thread, NULL, closer_main, files);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	int r = thread_start(&files->thread, closer_main, files);
 	files->running = r == 0;
-	return -r;
+	return r;
 }
 
 int files_init(struct files *files, bool closer)
 {
-	pthread_condattr_t monotonic;
 	*files = (struct files){0};
 	for (size_t i = 0; i < FILES_BUCKETS; i++)
 		list_init(&files->buckets[i]);
 	list_init(&files->kept);
 	pthread_mutex_init(&files->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&files->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	cond_init_monotonic(&files->changed);
 	return closer ? closer_start(files) : 0;
 }
 

@@ -19,7 +19,6 @@
 #include "private.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -27,6 +26,7 @@
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/thread.h"
 
 #include "herald.h"
 
@@ -230,30 +230,16 @@ static void drop_queue(struct notify *notify)
 	drop_names(notify);
 }
 
-/* Signals are for the thread that serves. */
-static int thread_start(struct notify *notify)
-{
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&notify->thread, NULL, notify_main, notify);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	notify->running = r == 0;
-	return -r;
-}
-
 int notify_init(struct notify *notify, struct fuse_session *session, struct fs_herald *herald)
 {
-	pthread_condattr_t monotonic;
 	*notify = (struct notify){.session = session, .herald = herald, .pace_ms = PACE_MS};
 	list_init(&notify->queue);
 	list_init(&notify->names);
 	pthread_mutex_init(&notify->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&notify->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
-	return thread_start(notify);
+	cond_init_monotonic(&notify->changed);
+	int r = thread_start(&notify->thread, notify_main, notify);
+	notify->running = r == 0;
+	return r;
 }
 
 void notify_finish(struct notify *notify)

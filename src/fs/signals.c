@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/thread.h"
 
 #include "private.h"
 
@@ -79,16 +80,6 @@ static void restore(size_t count)
 		sigaction(ending[i], &signals.old[i], NULL);
 }
 
-static int thread_start(struct fs *fs)
-{
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&signals.thread, NULL, signals_main, fs);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -r;
-}
-
 /* A signal that is ignored (nohup) stays so, but for SIGTERM, which interrupts the loop. */
 static void set_handlers(void)
 {
@@ -106,7 +97,7 @@ int signals_init(struct fs *fs)
 	signals.fs = fs;
 	signals.looping = signals.finish = false;
 	sem_init(&signals.arrived, 0, 0);
-	int r = thread_start(fs);
+	int r = thread_start(&signals.thread, signals_main, fs);
 	if (r == 0)
 		set_handlers();
 	return r;

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/thread.h"
 
 struct request {
 	atomic_int refs;
@@ -81,23 +81,16 @@ static void *resolver(void *arg)
 	return NULL;
 }
 
-/* With every signal blocked, so that those of the process go to threads that expect them. */
 static int start_resolver(struct request *request)
 {
-	pthread_attr_t attr;
 	pthread_t thread;
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	atomic_fetch_add(&request->refs, 1);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int r = pthread_create(&thread, &attr, resolver, request);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	if (r)
+	int r = thread_start(&thread, resolver, request);
+	if (r < 0)
 		request_unref(request);
-	return -r;
+	else
+		pthread_detach(thread);
+	return r;
 }
 
 /* Addresses in figures are understood without asking anybody. */

@@ -9,10 +9,10 @@
  */
 #include "checkpoint.h"
 
-#include <signal.h>
 #include <time.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/thread.h"
 #include "spill.h"
 
 #define DUE_PAGES    1024
@@ -92,17 +92,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Signals are for the thread that waits for requests, not for this one. */
-static int start_thread(struct checkpoint *checkpoint)
-{
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int err = pthread_create(&checkpoint->thread, NULL, run, checkpoint);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return err;
-}
-
 static int open_handle(struct checkpoint *checkpoint, const struct checkpoint_params *params)
 {
 	if (params->spill && params->spill->alone)
@@ -116,15 +105,6 @@ static int open_handle(struct checkpoint *checkpoint, const struct checkpoint_pa
 	return rc;
 }
 
-static void init_wake(pthread_cond_t *wake)
-{
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(wake, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 int checkpoint_start(struct checkpoint *checkpoint, const struct checkpoint_params *params)
 {
 	*checkpoint = (struct checkpoint){
@@ -132,10 +112,10 @@ int checkpoint_start(struct checkpoint *checkpoint, const struct checkpoint_para
 	int rc = open_handle(checkpoint, params);
 	if (rc == SQLITE_OK) {
 		pthread_mutex_init(&checkpoint->lock, NULL);
-		init_wake(&checkpoint->wake);
+		cond_init_monotonic(&checkpoint->wake);
 		/* It may have become full while the database was opened. */
 		checkpoint->due = is_full(checkpoint);
-		checkpoint->started = start_thread(checkpoint) == 0;
+		checkpoint->started = thread_start(&checkpoint->thread, run, checkpoint) == 0;
 		rc = checkpoint->started ? SQLITE_OK : SQLITE_NOMEM;
 	}
 	if (rc != SQLITE_OK) {

@@ -3,12 +3,12 @@
 #include "keeper.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
 #include "evict.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/thread.h"
 #include "orphan.h"
 #include "private.h"
 
@@ -58,23 +58,12 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Signals are for the thread that waits for requests, not for this one. */
-static int start_thread(struct store *store)
-{
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int err = pthread_create(&store->keeper.thread, NULL, run, store);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return err;
-}
-
 int keeper_start(struct store *store)
 {
 	if (store->kind != STORE_CACHE)
 		return 0;
 	pthread_cond_init(&store->keeper.wake, NULL);
-	store->keeper.started = start_thread(store) == 0;
+	store->keeper.started = thread_start(&store->keeper.thread, run, store) == 0;
 	if (!store->keeper.started)
 		pthread_cond_destroy(&store->keeper.wake);
 	return store->keeper.started ? 0 : -ENOMEM;

@@ -3,9 +3,9 @@
 #include "recorder.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <time.h>
 
+#include "mailfs/util/thread.h"
 #include "private.h"
 
 /* What is gathered for so long, or has become so much, is committed. */
@@ -60,32 +60,12 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Signals are for the thread that waits for requests, not for this one. */
-static int start_thread(struct store *store)
-{
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int err = pthread_create(&store->recorder.thread, NULL, run, store);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return err;
-}
-
-static void init_wake(pthread_cond_t *wake)
-{
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(wake, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 int recorder_start(struct store *store)
 {
 	if (store->kind != STORE_CACHE)
 		return 0;
-	init_wake(&store->recorder.wake);
-	store->recorder.started = start_thread(store) == 0;
+	cond_init_monotonic(&store->recorder.wake);
+	store->recorder.started = thread_start(&store->recorder.thread, run, store) == 0;
 	if (!store->recorder.started)
 		pthread_cond_destroy(&store->recorder.wake);
 	return store->recorder.started ? 0 : -ENOMEM;

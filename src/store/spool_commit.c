@@ -26,10 +26,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 
 #include "mailfs/util/log.h"
+#include "mailfs/util/thread.h"
 #include "spool.h"
 
 #define SYNC_THREADS 4
@@ -116,17 +116,13 @@ static void *sync_some(void *arg)
 	return NULL;
 }
 
-/* The number of threads that run beside the caller; signals are not for them. */
+/* The number of threads that run beside the caller. */
 static size_t start_threads(struct group *group, pthread_t *threads)
 {
 	size_t count = (group->count - group->small) / SYNC_FILES_MIN, started = 0;
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (started < SYNC_THREADS - 1 && started + 1 < count &&
-		pthread_create(&threads[started], NULL, sync_some, group) == 0)
+		thread_start(&threads[started], sync_some, group) == 0)
 		started++;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return started;
 }
 

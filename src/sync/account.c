@@ -14,6 +14,7 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 #include "mailfs/util/str.h"
+#include "mailfs/util/thread.h"
 
 /* How long a start may take to find out that the server is away, where there is something to show without it. */
 #define START_MS    10000
@@ -22,17 +23,13 @@
 
 static int locks_init(struct sync_account *account)
 {
-	pthread_condattr_t monotonic;
 	int err = pthread_mutex_init(&account->lock, NULL);
 	if (err)
 		return -err;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&account->reaper_wakeup, &monotonic);
-	pthread_cond_init(&account->bodies_changed, &monotonic);
+	cond_init_monotonic(&account->reaper_wakeup);
+	cond_init_monotonic(&account->bodies_changed);
 	for (unsigned i = 0; i < SYNC_CONNECTIONS_MAX; i++)
-		pthread_cond_init(&account->workers[i].wakeup, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+		cond_init_monotonic(&account->workers[i].wakeup);
 	return 0;
 }
 

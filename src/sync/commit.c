@@ -8,8 +8,9 @@
 #include "intake.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
+
+#include "mailfs/util/thread.h"
 
 void arrival_destroy(struct arrival *arrival)
 {
@@ -118,16 +119,11 @@ static void *committer_main(void *arg)
 
 int committer_start(struct committer *committer, struct look *look)
 {
-	sigset_t all, before;
 	*committer = (struct committer){.look = look};
 	list_init(&committer->waiting);
-	/* Signals are for the main thread alone. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int err = pthread_create(&committer->thread, NULL, committer_main, committer);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	int err = thread_start(&committer->thread, committer_main, committer);
 	committer->started = err == 0;
-	return -err;
+	return err;
 }
 
 /* Lock held. */

@@ -7,7 +7,6 @@
  * nothing to show fails.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/hash.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/thread.h"
 
 #define MINUTE_S 60
 #define HOUR_S   3600
@@ -231,15 +231,11 @@ static void *intake_main(void *arg)
 
 int intake_create(struct drop *drop)
 {
-	pthread_condattr_t monotonic;
 	struct intake *intake = calloc(1, sizeof(*intake));
 	if (!intake)
 		return -ENOMEM;
 	intake->drop = drop;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&intake->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	cond_init_monotonic(&intake->changed);
 	drop->intake = intake;
 	return 0;
 }
@@ -253,17 +249,12 @@ void intake_destroy(struct drop *drop)
 	free(steal_ptr(drop->intake));
 }
 
-static int thread_start(struct intake *intake, struct source_error *error)
+static int start_thread(struct intake *intake, struct source_error *error)
 {
-	sigset_t all, before;
-	/* Signals are for the main thread alone. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int err = pthread_create(&intake->thread, NULL, intake_main, intake);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	int err = thread_start(&intake->thread, intake_main, intake);
 	intake->thread_started = err == 0;
 	return err ? session_fail(error, SOURCE_SCOPE_ACCOUNT, -EIO,
-			     "threads can not be started: %s", strerror(err))
+			     "threads can not be started: %s", strerror(-err))
 	           : 0;
 }
 
@@ -305,9 +296,9 @@ int intake_start(struct drop *drop, struct source_error *error)
 		return err;
 	if (!drop->params.background) {
 		err = look_first(intake, error);
-		return err == 0 && drop->params.poll_s ? thread_start(intake, error) : err;
+		return err == 0 && drop->params.poll_s ? start_thread(intake, error) : err;
 	}
-	err = thread_start(intake, error);
+	err = start_thread(intake, error);
 	return err < 0 ? err : wait_listed(intake, error);
 }
 

@@ -24,6 +24,7 @@
 #include "mailfs/util/hash.h"
 #include "mailfs/util/linkwatch.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/thread.h"
 
 #define PACE_MS 1000
 /* The longest pause between two attempts, in paces. */
@@ -537,14 +538,10 @@ void link_wake(struct sync_account *account)
 
 int link_init(struct link *link)
 {
-	pthread_condattr_t monotonic;
 	link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (link->wake_fd < 0)
 		return -errno;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&link->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	cond_init_monotonic(&link->changed);
 	link->state = SYNC_LINK_ONLINE;
 	link->since_s = clock_wall_s();
 	link->retry_ms = link->check_ms = CLOCK_NEVER;
