@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "mailfs/util/number.h"
 #include "stream.h"
 
 #define LITERAL_DIGITS_MAX  20
@@ -176,11 +177,6 @@ static int check_literal(
 	return 0;
 }
 
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* The literal that is announced at the end of out, from its "{" at brace on. *passed: how many bytes were handed on in all. */
 static int take_or_pass(struct net_stream *stream, const struct net_limits *limits, uint64_t size,
 	size_t brace, struct str *out, uint64_t *passed)
@@ -202,9 +198,9 @@ static int take_response(
 	for (unsigned literals = 0;; literals++) {
 		size_t start = out->len;
 		uint64_t taken,
-			room = smaller(line_left, limits->response_bytes - passed - out->len);
+			room = u64_min(line_left, limits->response_bytes - passed - out->len);
 		if (literals > 0 && limits->spill)
-			room = smaller(room, limits->spill_bytes);
+			room = u64_min(room, limits->spill_bytes);
 		int r = take_line(stream, room, literals == 0 ? limits : NULL, out, &taken);
 		if (r < 0)
 			return r;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "mailfs/util/clock.h"
+#include "mailfs/util/number.h"
 
 #define ROWS       256
 #define SIZE_GUESS UINT64_C(65536)
@@ -75,11 +76,6 @@ struct piece {
 	bool known; /* what stands before it is, or it begins at 0 */
 };
 
-static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
-{
-	return value < low ? low : value > high ? high : value;
-}
-
 /* Where the next piece would begin, but for what is held; UINT64_MAX: that is about to be known. Lock held. */
 static uint64_t piece_from(struct sync_body *body)
 {
@@ -101,7 +97,7 @@ static uint64_t piece_start(struct ahead_run *run, struct sync_body *body)
 static uint64_t stream_window(const struct sync_body *body)
 {
 	return body->hot ? AHEAD_STREAM
-	                 : clamp(body->run_to - body->run_from, WALK_WINDOW_MIN, AHEAD_STREAM);
+	                 : u64_clamp(body->run_to - body->run_from, WALK_WINDOW_MIN, AHEAD_STREAM);
 }
 
 /* Lock held. false: no piece is due. */
@@ -117,8 +113,8 @@ static bool measure_piece(const struct ahead_run *run, struct sync_body *body, s
 	/* Behind one that is under way it will be. Else it might come in vain. */
 	if (body->feeds == 0 && !piece->known && !atomic_load(&body->proven))
 		return false;
-	uint64_t most = walk->rate ? clamp(walk->rate / 8, PIECE_MIN, PIECE_MAX) : PIECE_MAX;
-	piece->len = clamp(window / 4, PIECE_MIN, most);
+	uint64_t most = walk->rate ? u64_clamp(walk->rate / 8, PIECE_MIN, PIECE_MAX) : PIECE_MAX;
+	piece->len = u64_clamp(window / 4, PIECE_MIN, most);
 	if (body->announced - piece->pos <= piece->len)
 		piece->len = body->announced - piece->pos + PACE_SLACK;
 	return true;

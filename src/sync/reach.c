@@ -2,22 +2,14 @@
 /* Pure functions of what was asked and answered so far. */
 #include "reach.h"
 
+#include "mailfs/util/number.h"
+
 #define CHUNK_RANDOM UINT64_C(65536)
 #define CHUNK_MAX    UINT64_C(2097152)
 #define FAST_MS      500
 #define SLOW_MS      3000
 #define SEARCH_MAX   128
 #define SEARCH_GROWS 4
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 uint64_t pace_next(struct pace *pace, uint64_t pos, size_t len, uint64_t announced)
 {
@@ -30,7 +22,7 @@ uint64_t pace_next(struct pace *pace, uint64_t pos, size_t len, uint64_t announc
 		pace->size /= 2;
 	}
 	pace->runs++;
-	pace->size = min_u64(max_u64(pace->size, len), pace->cap ? pace->cap : CHUNK_MAX);
+	pace->size = u64_min(u64_max(pace->size, len), pace->cap ? pace->cap : CHUNK_MAX);
 	if (announced != UINT64_MAX && pos < announced && announced - pos <= pace->size)
 		return announced - pos + PACE_SLACK;
 	return pace->size;
@@ -49,7 +41,7 @@ enum reach_verdict reach_judge(struct reach *reach, uint64_t pos, uint64_t asked
 	if (got > asked)
 		return REACH_NONSENSE;
 	if (got > 0)
-		reach->existing = max_u64(reach->existing, end);
+		reach->existing = u64_max(reach->existing, end);
 	if (got == asked)
 		return REACH_MORE;
 	bool again = got == 0 && reach->short_end == pos;
@@ -75,7 +67,7 @@ static void search_begin(struct search *search, uint64_t announced, uint64_t exi
 static uint64_t search_reach_out(struct search *search, uint64_t existing)
 {
 	uint64_t step = search->step, from = search->high;
-	search->step = min_u64(step * SEARCH_GROWS, UINT64_MAX / (2 * SEARCH_GROWS));
+	search->step = u64_min(step * SEARCH_GROWS, UINT64_MAX / (2 * SEARCH_GROWS));
 	if (from == UINT64_MAX)
 		return existing < UINT64_MAX / 4 ? existing + step : existing;
 	return from - existing > 2 * step ? from - step : existing + (from - existing) / 2;
@@ -109,7 +101,7 @@ void search_answer(
 {
 	uint64_t end = got < asked ? pos + got : UINT64_MAX;
 	search->found = search->found || got > 0;
-	search->high = min_u64(search->high, end);
+	search->high = u64_min(search->high, end);
 	if (existing <= search->high)
 		return;
 	/* Somewhere an answer was not true: on from what exists. */

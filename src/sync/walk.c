@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "mailfs/util/number.h"
+
 /* In messages: how far from a front a read may lie, how far a single step may go before anything is known, and how many reads in no order begin a walk. */
 #define NEAR         64
 #define STEP         16
@@ -21,16 +23,6 @@
 #define FORGET_MS    60000
 /* What one connection has under way, two sets, takes no longer than this. */
 #define UNDER_WAY_MS 250
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 /* --- Which front --- */
 
@@ -166,9 +158,9 @@ static void retire(struct walk_front *front, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		const struct walk_set *set = &front->sets[i];
 		bool used = set->read >= set->bytes / 4;
-		front->ahead -= min_u64(set->bytes, front->ahead);
-		front->window = used ? min_u64(2 * front->window, WALK_WINDOW_MAX)
-		                     : max_u64(front->window / 2, WALK_WINDOW_MIN);
+		front->ahead -= u64_min(set->bytes, front->ahead);
+		front->window = used ? u64_min(2 * front->window, WALK_WINDOW_MAX)
+		                     : u64_max(front->window / 2, WALK_WINDOW_MIN);
 	}
 	front->set_count -= count;
 	memmove(front->sets, front->sets + count, front->set_count * sizeof(front->sets[0]));
@@ -287,8 +279,8 @@ static void note_scatter(
 	if (sweep) {
 		uint64_t earned = read->here ? SWEEP_FACTOR * size : size;
 		sweep->used_ms = now_ms;
-		sweep->ahead -= min_u64(earned, sweep->ahead);
-		sweep->window = min_u64(sweep->window + (read->here ? earned : 0), WALK_WINDOW_MAX);
+		sweep->ahead -= u64_min(earned, sweep->ahead);
+		sweep->window = u64_min(sweep->window + (read->here ? earned : 0), WALK_WINDOW_MAX);
 		return;
 	}
 	if (walk->scattered_folder != read->folder || now_ms - walk->scattered_ms > IDLE_MS)
@@ -386,12 +378,12 @@ struct walk_front *walk_front(struct walk *walk, uint64_t id)
 
 uint64_t walk_budget(const struct walk *walk, const struct walk_front *front)
 {
-	uint64_t budget = min_u64(max_u64(front->window / 4, WALK_SET_MIN), WALK_SET_MAX);
-	uint64_t left = front->window - min_u64(front->ahead, front->window);
+	uint64_t budget = u64_min(u64_max(front->window / 4, WALK_SET_MIN), WALK_SET_MAX);
+	uint64_t left = front->window - u64_min(front->ahead, front->window);
 	uint64_t timely = walk->rate * UNDER_WAY_MS / 1000 / 2;
 	if (walk->rate > 0)
-		budget = min_u64(budget, max_u64(timely, WALK_SET_MIN / 2));
-	return max_u64(min_u64(budget, left), WALK_SET_MIN / 2);
+		budget = u64_min(budget, u64_max(timely, WALK_SET_MIN / 2));
+	return u64_max(u64_min(budget, left), WALK_SET_MIN / 2);
 }
 
 uint32_t walk_next(const struct walk_front *front)
