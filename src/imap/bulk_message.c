@@ -13,6 +13,7 @@
 #include "bulk.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/number.h"
 
 #define HOLD_BYTES  ((size_t)256 << 10)
 #define CHUNK_BYTES ((size_t)64 << 10)
@@ -23,15 +24,8 @@
 /* The place of a UID in the set; NOT_ASKED: it is not in it, or was told. */
 static size_t set_find(const struct bulk_set *set, uint32_t uid)
 {
-	size_t low = 0, high = set->count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (set->uids[middle] < uid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < set->count && set->uids[low] == uid && !set->done[low] ? low : NOT_ASKED;
+	size_t at = u32_lower_bound(set->uids, set->count, uid);
+	return at < set->count && set->uids[at] == uid && !set->done[at] ? at : NOT_ASKED;
 }
 
 static bool size_fits(const struct bulk_set *set, uint64_t size)

@@ -11,6 +11,7 @@
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/number.h"
 
 /* The store does not take it. */
 #define UNKEPT_MS   60000
@@ -33,15 +34,8 @@ void ahead_fed(struct sync_body *body)
 
 static int find_uid(const struct ahead_set *set, uint32_t uid)
 {
-	size_t low = 0, high = set->count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (set->uids[middle] < uid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < set->count && set->uids[low] == uid && set->bodies[low] ? (int)low : -1;
+	size_t at = u32_lower_bound(set->uids, set->count, uid);
+	return at < set->count && set->uids[at] == uid && set->bodies[at] ? (int)at : -1;
 }
 
 /* The oldest set that waits for it. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The small tools that everything stands on: strings, UTF-8, lists, hashes, clock, secrets. */
+/* The small tools that everything stands on: strings, UTF-8, lists, hashes, numbers, clock, secrets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +15,7 @@
 #include "mailfs/util/hash.h"
 #include "mailfs/util/list.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/number.h"
 #include "mailfs/util/secret.h"
 #include "mailfs/util/str.h"
 #include "mailfs/util/utf8.h"
@@ -205,6 +206,34 @@ static void clock_counts_down(void **state)
 	assert_int_equal(clock_left_ms(CLOCK_NEVER - 1), INT_MAX);
 }
 
+static void numbers_are_limited(void **state)
+{
+	(void)state;
+	assert_int_equal(u64_min(1, UINT64_MAX), 1);
+	assert_int_equal(u64_min(UINT64_MAX, 1), 1);
+	assert_true(u64_max(1, UINT64_MAX) == UINT64_MAX);
+	assert_true(u64_max(UINT64_MAX, 1) == UINT64_MAX);
+	assert_int_equal(u64_clamp(4, 5, 7), 5);
+	assert_int_equal(u64_clamp(6, 5, 7), 6);
+	assert_int_equal(u64_clamp(8, 5, 7), 7);
+}
+
+/* Against a walk from the beginning. */
+static void numbers_are_found(void **state)
+{
+	static const uint32_t sorted[] = {0, 2, 3, 3, 7, UINT32_MAX - 1, UINT32_MAX};
+	static const uint32_t values[] = {0, 1, 2, 3, 4, 7, 8, UINT32_MAX - 1, UINT32_MAX};
+	(void)state;
+	for (size_t count = 0; count <= sizeof(sorted) / sizeof(sorted[0]); count++)
+		for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+			size_t want = 0;
+			while (want < count && sorted[want] < values[i])
+				want++;
+			assert_int_equal(u32_lower_bound(sorted, count, values[i]), want);
+		}
+	assert_int_equal(u32_lower_bound(NULL, 0, 1), 0);
+}
+
 static void secret_holds_its_bytes(void **state)
 {
 	(void)state;
@@ -258,6 +287,8 @@ int main(void)
 		cmocka_unit_test(hash_is_the_same_for_ever),
 		cmocka_unit_test(checksum_is_the_same_for_ever),
 		cmocka_unit_test(clock_counts_down),
+		cmocka_unit_test(numbers_are_limited),
+		cmocka_unit_test(numbers_are_found),
 		cmocka_unit_test(secret_holds_its_bytes),
 		cmocka_unit_test(log_lets_no_control_byte_through),
 	};
