@@ -15,7 +15,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -565,9 +564,9 @@ int link_start(struct sync_account *account)
 	if (err < 0)
 		log_info("%s: changes of the network are not heard of: %s", account->name,
 			strerror(-err));
-	err = pthread_create(&link->thread, NULL, link_main, account);
+	err = thread_start(&link->thread, link_main, account);
 	link->started = err == 0;
-	return -err;
+	return err;
 }
 
 void link_stop(struct sync_account *account)

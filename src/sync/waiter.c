@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "mailfs/util/clock.h"
+#include "mailfs/util/thread.h"
 
 void waiter_add(struct sync_account *account, struct list_node *list, struct sync_waiter *waiter)
 {
@@ -116,9 +117,9 @@ static void *reaper_main(void *arg)
 
 int reaper_start(struct sync_account *account)
 {
-	int err = pthread_create(&account->reaper, NULL, reaper_main, account);
+	int err = thread_start(&account->reaper, reaper_main, account);
 	account->reaper_started = err == 0;
-	return -err;
+	return err;
 }
 
 void reaper_join(struct sync_account *account)

@@ -16,6 +16,7 @@
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/thread.h"
 
 /* A watch that ends sooner, with its connection, is not begun again at once. */
 #define LASTING_MS 10000
@@ -518,12 +519,12 @@ int watch_start(struct sync_account *account)
 		struct watcher *watcher = &account->watch.watchers[i];
 		watcher->account = account;
 		watcher->index = i;
-		err = pthread_create(&watcher->thread, NULL, watcher_main, watcher);
+		err = thread_start(&watcher->thread, watcher_main, watcher);
 		pthread_mutex_lock(&account->lock);
 		watcher->started = err == 0;
 		pthread_mutex_unlock(&account->lock);
 	}
-	return -err;
+	return err;
 }
 
 void watch_interrupt(struct sync_account *account)

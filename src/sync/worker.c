@@ -14,9 +14,9 @@
 #include "private.h"
 
 #include <errno.h>
-#include <signal.h>
 
 #include "mailfs/util/clock.h"
+#include "mailfs/util/thread.h"
 
 /* Lock held. */
 static bool worker_rests(const struct worker *worker, int64_t now)
@@ -348,9 +348,9 @@ static void *worker_main(void *arg)
 
 static int worker_start(struct worker *worker)
 {
-	int err = pthread_create(&worker->thread, NULL, worker_main, worker);
-	if (err)
-		return -err;
+	int err = thread_start(&worker->thread, worker_main, worker);
+	if (err < 0)
+		return err;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&worker->account->lock);
 	worker->started = true;
 	return 0;
@@ -358,20 +358,13 @@ static int worker_start(struct worker *worker)
 
 int workers_start(struct sync_account *account)
 {
-	sigset_t all, before;
-	int err = 0;
-
-	/* Signals are for the main thread alone. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = reaper_start(account);
+	int err = reaper_start(account);
 	for (unsigned i = 0; err == 0 && i < account->connections; i++)
 		err = worker_start(&account->workers[i]);
 	if (err == 0 && !account->drop)
 		err = link_start(account);
 	if (err == 0 && !account->drop)
 		err = watch_start(account);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return err;
 }
 
