@@ -3,11 +3,13 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int fixture_create(void **state)
@@ -60,6 +62,34 @@ void fixture_reopen(struct fixture *fixture)
 	if (rc < 0)
 		fail_msg("store_open: %d %s", rc, str_cstr(&why));
 	assert_string_equal(str_cstr(&why), "");
+}
+
+struct store *fixture_open_in_child(const struct fixture *fixture)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	struct store *store;
+	if (store_open(fixture->directory, fixture->kind, &store, &why) < 0)
+		_exit(1);
+	return store;
+}
+
+void fixture_expect_killed(pid_t pid)
+{
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (!WIFSIGNALED(status))
+		fail_msg("the child ended with %d", WEXITSTATUS(status));
+}
+
+void fixture_kill(pid_t pid, const int *ready, useconds_t us)
+{
+	char c;
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	usleep(us);
+	kill(pid, SIGKILL);
+	fixture_expect_killed(pid);
 }
 
 static int give_away(const char *path, const struct stat *st, int type, struct FTW *ftw)

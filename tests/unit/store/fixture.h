@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <cmocka.h>
 
@@ -29,6 +30,12 @@ int fixture_destroy(void **state);
 void fixture_reopen(struct fixture *fixture);
 /* Closes the store, if it is open. */
 void fixture_close(struct fixture *fixture);
+/* Opens it for a child, which ends where that fails. */
+struct store *fixture_open_in_child(const struct fixture *fixture);
+/* Waits for a child that is to be killed, and for nothing else. */
+void fixture_expect_killed(pid_t pid);
+/* Kills a child, us microseconds after it has written a byte into the pipe, whose ends are closed. */
+void fixture_kill(pid_t pid, const int *ready, useconds_t us);
 /* For tests of what may not be done, where it is root who runs them: from now on another user's, who owns the fixture. */
 void fixture_drop_rights(const struct fixture *fixture);
 void fixture_take_rights(void);

@@ -7,12 +7,10 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define FOLDER   5
@@ -87,22 +85,9 @@ static void kill_in_the_middle(struct fixture *fixture, int round)
 	assert_int_equal(pipe(ready), 0);
 	pid_t pid = fork();
 	assert_true(pid >= 0);
-	if (pid == 0) {
-		_cleanup_str_ struct str why = STR_INIT;
-		struct store *store;
-		if (store_open(fixture->directory, STORE_CACHE, &store, &why) < 0)
-			_exit(1);
-		work_for_ever(store, (uint64_t)round, ready[1]);
-	}
-	close(ready[1]);
-	char c;
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
-	usleep(3100 * (unsigned)round);
-	kill(pid, SIGKILL);
-	int status;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
+	if (pid == 0)
+		work_for_ever(fixture_open_in_child(fixture), (uint64_t)round, ready[1]);
+	fixture_kill(pid, ready, 3100 * (unsigned)round);
 }
 
 static uint64_t disk_bytes(struct fixture *fixture)

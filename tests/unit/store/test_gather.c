@@ -11,7 +11,6 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "private.h"
@@ -41,16 +40,10 @@ static void run_and_die(struct fixture *fixture, void (*fn)(struct store *store)
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		_cleanup_str_ struct str why = STR_INIT;
-		struct store *store;
-		if (store_open(fixture->directory, STORE_CACHE, &store, &why) < 0)
-			_exit(1);
-		fn(store);
+		fn(fixture_open_in_child(fixture));
 		kill(getpid(), SIGKILL);
 	}
-	int status;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
+	fixture_expect_killed(pid);
 	fixture_reopen(fixture);
 }
 

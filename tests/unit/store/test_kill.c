@@ -4,7 +4,6 @@
 
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define BODIES    8
@@ -69,22 +68,9 @@ static void kill_in_the_middle(struct fixture *fixture, int round)
 	assert_int_equal(pipe(ready), 0);
 	pid_t pid = fork();
 	assert_true(pid >= 0);
-	if (pid == 0) {
-		_cleanup_str_ struct str why = STR_INIT;
-		struct store *store;
-		if (store_open(fixture->directory, STORE_CACHE, &store, &why) < 0)
-			_exit(1);
-		write_for_ever(store, (uint64_t)round, ready[1]);
-	}
-	close(ready[1]);
-	char c;
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
-	usleep(7000 * (unsigned)round);
-	kill(pid, SIGKILL);
-	int status;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
+	if (pid == 0)
+		write_for_ever(fixture_open_in_child(fixture), (uint64_t)round, ready[1]);
+	fixture_kill(pid, ready, 7000 * (unsigned)round);
 }
 
 /* Looks at what is held, by steps where nothing is; the number of bytes. */
@@ -144,11 +130,9 @@ static void test_kill_after_whole(void **state)
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		_cleanup_str_ struct str why = STR_INIT;
-		struct store *store;
+		struct store *store = fixture_open_in_child(fixture);
 		struct store_body *whole, *large;
-		if (store_open(fixture->directory, STORE_CACHE, &store, &why) < 0 ||
-			store_body_open(store, 5, 1, "", &whole) < 0 ||
+		if (store_body_open(store, 5, 1, "", &whole) < 0 ||
 			store_body_open(store, 5, 2, "", &large) < 0)
 			_exit(1);
 		write_bytes(whole, 1, 1000, 0);
@@ -157,7 +141,7 @@ static void test_kill_after_whole(void **state)
 			write_bytes(large, 2, 1 << 20, at);
 		kill(getpid(), SIGKILL);
 	}
-	waitpid(pid, NULL, 0);
+	fixture_expect_killed(pid);
 	fixture_reopen(fixture);
 	struct store_body *body = fixture_body(fixture, 5, 1, "");
 	check_bytes(body, 1, 1000, 0);

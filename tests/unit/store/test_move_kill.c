@@ -2,10 +2,8 @@
 /* A process that is killed while messages get other numbers: none is lost, none is there twice, and no body is another's. */
 #include "fixture.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define FROM   5
@@ -60,23 +58,13 @@ static void kill_after(struct fixture *fixture, void (*run)(struct store *), use
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		_cleanup_str_ struct str why = STR_INIT;
-		struct store *store;
-		if (store_open(fixture->directory, STORE_CACHE, &store, &why) < 0 ||
-			write(ready[1], "x", 1) != 1)
+		struct store *store = fixture_open_in_child(fixture);
+		if (write(ready[1], "x", 1) != 1)
 			_exit(1);
 		run(store);
 		_exit(1);
 	}
-	close(ready[1]);
-	char c;
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
-	usleep(us);
-	kill(pid, SIGKILL);
-	int status;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
+	fixture_kill(pid, ready, us);
 	fixture_reopen(fixture);
 }
 

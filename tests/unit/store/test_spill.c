@@ -268,9 +268,7 @@ static void in_child(struct fixture *fixture, void (*run)(struct fixture *, long
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		_cleanup_str_ struct str why = STR_INIT;
-		if (store_open(fixture->directory, STORE_CACHE, &fixture->store, &why) < 0)
-			_exit(1);
+		fixture->store = fixture_open_in_child(fixture);
 		run(fixture, arg);
 		_exit(2);
 	}

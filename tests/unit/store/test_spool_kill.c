@@ -7,14 +7,12 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define ROUNDS    25
@@ -80,12 +78,9 @@ static void leave_unfinished(struct store *store, uint64_t *seed)
 }
 
 static void fill_for_ever(
-	const char *directory, struct progress *progress, uint64_t seed, int ready)
+	const struct fixture *fixture, struct progress *progress, uint64_t seed, int ready)
 {
-	_cleanup_str_ struct str why = STR_INIT;
-	struct store *store;
-	if (store_open(directory, STORE_SPOOL, &store, &why) < 0)
-		_exit(1);
+	struct store *store = fixture_open_in_child(fixture);
 	/* What a child leaves unfinished it keeps open. */
 	for (int i = 0;; i++) {
 		if (i < 100)
@@ -93,7 +88,7 @@ static void fill_for_ever(
 		if (i == 0 && write(ready, "x", 1) != 1)
 			_exit(7);
 		put_group(store, progress, &seed);
-		replace(directory, store, progress, &seed);
+		replace(fixture->directory, store, progress, &seed);
 	}
 }
 
@@ -107,18 +102,9 @@ static void kill_in_the_middle(struct fixture *fixture, struct progress *progres
 		/* Nobody wants to read of what is lost on purpose. */
 		if (!freopen("/dev/null", "w", stderr))
 			_exit(8);
-		fill_for_ever(fixture->directory, progress, (uint64_t)round, ready[1]);
+		fill_for_ever(fixture, progress, (uint64_t)round, ready[1]);
 	}
-	close(ready[1]);
-	char c;
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
-	usleep(3100 * (unsigned)round);
-	kill(pid, SIGKILL);
-	int status;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (!WIFSIGNALED(status))
-		fail_msg("the child ended with %d", WEXITSTATUS(status));
+	fixture_kill(pid, ready, 3100 * (unsigned)round);
 }
 
 struct seen {

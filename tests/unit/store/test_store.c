@@ -145,10 +145,7 @@ static pid_t hold_in_child(struct fixture *fixture)
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		struct store *store;
-		_cleanup_str_ struct str why = STR_INIT;
-		if (store_open(fixture->directory, STORE_CACHE, &store, &why) < 0)
-			_exit(1);
+		fixture_open_in_child(fixture);
 		if (write(ready[1], "x", 1) != 1)
 			_exit(1);
 		for (;;)
