@@ -43,13 +43,6 @@ static void wire_open(struct wire *wire)
 	assert_int_equal(inflateInit2(&wire->in, -15), Z_OK);
 }
 
-/* The same, deflated from the first byte on. */
-static void wire_begin(struct wire *wire)
-{
-	wire_open(wire);
-	assert_int_equal(net_start_deflate(wire->stream), 0);
-}
-
 static void wire_close(struct wire *wire)
 {
 	net_close(wire->stream);
@@ -59,6 +52,33 @@ static void wire_close(struct wire *wire)
 	deflateEnd(&wire->out);
 	inflateEnd(&wire->in);
 	str_finish(&wire->line);
+}
+
+/* For cmocka: *state is a wire that is deflated from the first byte on. */
+static int wire_set_up(void **state)
+{
+	static struct wire wire;
+	wire_open(&wire);
+	assert_int_equal(net_start_deflate(wire.stream), 0);
+	*state = &wire;
+	return 0;
+}
+
+static int wire_tear_down(void **state)
+{
+	wire_close(*state);
+	return 0;
+}
+
+/* What can not be deflated. */
+static char *noise(void)
+{
+	uint32_t value = 1;
+	char *data = malloc(MUCH);
+	assert_non_null(data);
+	for (size_t i = 0; i < MUCH; i++)
+		data[i] = (char)((value = value * 1664525 + 1013904223) >> 24);
+	return data;
 }
 
 static void put(struct wire *wire, const void *data, size_t len)
@@ -125,32 +145,28 @@ static void assert_lost(struct wire *wire, int err, const char *words)
 
 static void lines_go_both_ways(void **state)
 {
-	struct wire wire;
+	struct wire *wire = *state;
 	struct source_flow flow;
 	uint64_t in, out;
 	char got[1000];
-	(void)state;
-	wire_begin(&wire);
-	put_deflated(
-		&wire, "* 3 EXISTS\r\n* 1 FETCH (X {5}\r\nab\r\nc)\r\nC1 OK\r\n", Z_SYNC_FLUSH);
-	expect_line(&wire, "* 3 EXISTS");
-	expect_line(&wire, "* 1 FETCH (X {5}\r\nab\r\nc)");
-	expect_line(&wire, "C1 OK");
+	put_deflated(wire, "* 3 EXISTS\r\n* 1 FETCH (X {5}\r\nab\r\nc)\r\nC1 OK\r\n", Z_SYNC_FLUSH);
+	expect_line(wire, "* 3 EXISTS");
+	expect_line(wire, "* 1 FETCH (X {5}\r\nab\r\nc)");
+	expect_line(wire, "C1 OK");
 	for (int i = 0; i < 100; i++) {
 		/* each command can be read at once */
-		assert_int_equal(net_write(wire.stream, "C2 UID FETCH 4711 (FLAGS)\r\n", 27), 0);
-		peer_inflates(&wire, got, sizeof(got));
+		assert_int_equal(net_write(wire->stream, "C2 UID FETCH 4711 (FLAGS)\r\n", 27), 0);
+		peer_inflates(wire, got, sizeof(got));
 		assert_string_equal(got, "C2 UID FETCH 4711 (FLAGS)\r\n");
-		put_deflated(&wire, "* 1 FETCH (UID 4711 FLAGS (\\Seen))\r\n", Z_SYNC_FLUSH);
-		expect_line(&wire, "* 1 FETCH (UID 4711 FLAGS (\\Seen))");
+		put_deflated(wire, "* 1 FETCH (UID 4711 FLAGS (\\Seen))\r\n", Z_SYNC_FLUSH);
+		expect_line(wire, "* 1 FETCH (UID 4711 FLAGS (\\Seen))");
 	}
-	net_traffic(wire.stream, &in, &out);
-	net_flow(wire.stream, &flow);
+	net_traffic(wire->stream, &in, &out);
+	net_flow(wire->stream, &flow);
 	assert_true(flow.deflated);
 	assert_in_range(out, 100, 2000); /* of 2700 */
 	assert_in_range(in, 100, flow.content_bytes / 2);
 	assert_int_equal(flow.content_bytes, 12 + 26 + 7 + 100 * 36);
-	wire_close(&wire);
 }
 
 static void *put_slowly(void *arg)
@@ -167,15 +183,12 @@ static void *put_slowly(void *arg)
 
 static void bytes_may_come_one_by_one(void **state)
 {
-	struct wire wire;
+	struct wire *wire = *state;
 	pthread_t thread;
-	(void)state;
-	wire_begin(&wire);
-	pthread_create(&thread, NULL, put_slowly, &wire);
-	expect_line(&wire, "* OK first");
-	expect_line(&wire, "* 2 FETCH (X {3}\r\nabc)");
+	pthread_create(&thread, NULL, put_slowly, wire);
+	expect_line(wire, "* OK first");
+	expect_line(wire, "* 2 FETCH (X {3}\r\nabc)");
 	pthread_join(thread, NULL);
-	wire_close(&wire);
 }
 
 /* Bytes that came together with the OK are the beginning of the deflated stream. */
@@ -208,51 +221,39 @@ static void what_came_early_is_deflated(void **state)
 
 static void garbage_ends_it(void **state)
 {
-	struct wire wire;
-	(void)state;
-	wire_begin(&wire);
-	put_deflated(&wire, "* OK\r\n", Z_SYNC_FLUSH);
-	expect_line(&wire, "* OK");
-	put(&wire, "\xff\xff\xff\xff", 4);
-	assert_lost(&wire, -EPROTO, "test:143: what the server sent is not compressed");
-	wire_close(&wire);
+	struct wire *wire = *state;
+	put_deflated(wire, "* OK\r\n", Z_SYNC_FLUSH);
+	expect_line(wire, "* OK");
+	put(wire, "\xff\xff\xff\xff", 4);
+	assert_lost(wire, -EPROTO, "test:143: what the server sent is not compressed");
 }
 
 /* A server that says OK and goes on in the clear. */
 static void plain_text_ends_it(void **state)
 {
-	struct wire wire;
-	(void)state;
-	wire_begin(&wire);
-	put(&wire, "* 3 EXISTS\r\nC2 OK done, and some words more\r\n", 45);
-	assert_lost(&wire, -EPROTO, "not compressed");
-	wire_close(&wire);
+	struct wire *wire = *state;
+	put(wire, "* 3 EXISTS\r\nC2 OK done, and some words more\r\n", 45);
+	assert_lost(wire, -EPROTO, "not compressed");
 }
 
 static void last_words_come_before_the_end(void **state)
 {
-	struct wire wire;
-	(void)state;
-	wire_begin(&wire);
-	put_deflated(&wire, "* BYE\r\n", Z_FINISH);
-	put(&wire, "more", 4);
-	expect_line(&wire, "* BYE");
-	assert_lost(&wire, -ECONNRESET, "the server ended the compressed stream");
-	wire_close(&wire);
+	struct wire *wire = *state;
+	put_deflated(wire, "* BYE\r\n", Z_FINISH);
+	put(wire, "more", 4);
+	expect_line(wire, "* BYE");
+	assert_lost(wire, -ECONNRESET, "the server ended the compressed stream");
 }
 
 static void the_end_of_the_wire_is_one(void **state)
 {
-	struct wire wire;
-	(void)state;
-	wire_begin(&wire);
-	put_deflated(&wire, "* OK\r\n* cut", Z_SYNC_FLUSH);
-	close(wire.peer);
-	wire.peer = -1;
-	expect_line(&wire, "* OK");
+	struct wire *wire = *state;
+	put_deflated(wire, "* OK\r\n* cut", Z_SYNC_FLUSH);
+	close(wire->peer);
+	wire->peer = -1;
+	expect_line(wire, "* OK");
 	assert_int_equal(
-		net_read_response(wire.stream, &net_limits_default, &wire.line), -ECONNRESET);
-	wire_close(&wire);
+		net_read_response(wire->stream, &net_limits_default, &wire->line), -ECONNRESET);
 }
 
 /* --- What grows --- */
@@ -260,46 +261,40 @@ static void the_end_of_the_wire_is_one(void **state)
 /* 16 MiB in 16 KiB. */
 static void a_bomb_is_a_long_answer(void **state)
 {
-	struct wire wire;
+	struct wire *wire = *state;
 	_cleanup_str_ struct str out = STR_INIT;
-	(void)state;
 	char *zeros = calloc(1, 1 << 20);
-	wire_begin(&wire);
-	deflated(&wire, "* X ", 4, Z_NO_FLUSH, &out);
+	deflated(wire, "* X ", 4, Z_NO_FLUSH, &out);
 	for (int i = 0; i < 16; i++)
-		deflated(&wire, zeros, 1 << 20, Z_NO_FLUSH, &out);
-	deflated(&wire, "\r\n", 2, Z_SYNC_FLUSH, &out);
+		deflated(wire, zeros, 1 << 20, Z_NO_FLUSH, &out);
+	deflated(wire, "\r\n", 2, Z_SYNC_FLUSH, &out);
 	free(zeros);
-	put(&wire, out.data, out.len);
+	put(wire, out.data, out.len);
 	assert_int_equal(
-		net_read_response(wire.stream, &net_limits_default, &wire.line), -EMSGSIZE);
+		net_read_response(wire->stream, &net_limits_default, &wire->line), -EMSGSIZE);
 	/* nothing has grown with it */
-	assert_true(wire.stream->buffer_cap <= STREAM_BUFFER_BYTES);
-	assert_true(wire.line.cap <= 2 * net_limits_default.line_bytes);
-	wire_close(&wire);
+	assert_true(wire->stream->buffer_cap <= STREAM_BUFFER_BYTES);
+	assert_true(wire->line.cap <= 2 * net_limits_default.line_bytes);
 }
 
 static void long_literals_arrive_whole(void **state)
 {
-	struct wire wire;
+	struct wire *wire = *state;
 	struct net_limits limits = net_limits_default;
 	_cleanup_str_ struct str out = STR_INIT;
 	char *data = malloc(MUCH);
-	(void)state;
 	for (size_t i = 0; i < MUCH; i++)
 		data[i] = "0123456789abcdef"[(i * 7 + i / 1000) % 16];
-	wire_begin(&wire);
-	deflated(&wire, "* 1 FETCH ({2097152}\r\n", 22, Z_NO_FLUSH, &out);
-	deflated(&wire, data, MUCH, Z_NO_FLUSH, &out);
-	deflated(&wire, ")\r\n", 3, Z_SYNC_FLUSH, &out);
+	deflated(wire, "* 1 FETCH ({2097152}\r\n", 22, Z_NO_FLUSH, &out);
+	deflated(wire, data, MUCH, Z_NO_FLUSH, &out);
+	deflated(wire, ")\r\n", 3, Z_SYNC_FLUSH, &out);
 	assert_true(out.len < 60000);
-	put(&wire, out.data, out.len);
+	put(wire, out.data, out.len);
 	limits.literal_bytes = limits.response_bytes = 2 * MUCH;
-	assert_int_equal(net_read_response(wire.stream, &limits, &wire.line), 0);
-	assert_int_equal(wire.line.len, 22 + MUCH + 1);
-	assert_memory_equal(wire.line.data + 22, data, MUCH);
+	assert_int_equal(net_read_response(wire->stream, &limits, &wire->line), 0);
+	assert_int_equal(wire->line.len, 22 + MUCH + 1);
+	assert_memory_equal(wire->line.data + 22, data, MUCH);
 	free(data);
-	wire_close(&wire);
 }
 
 /* --- Both sides writing --- */
@@ -333,39 +328,27 @@ static void *write_then_read(void *arg)
 /* The peer sends all of its own before it takes any of ours. */
 static void both_may_write_at_a_time(void **state)
 {
-	struct wire wire;
+	struct wire *wire = *state;
 	pthread_t thread;
-	uint32_t noise = 1;
-	(void)state;
-	char *data = malloc(MUCH);
-	for (size_t i = 0; i < MUCH; i++)
-		data[i] = (char)((noise = noise * 1664525 + 1013904223) >> 24);
-	wire_begin(&wire);
-	pthread_create(&thread, NULL, write_then_read, &wire);
-	assert_int_equal(net_write(wire.stream, data, MUCH), 0);
+	char *data = noise();
+	pthread_create(&thread, NULL, write_then_read, wire);
+	assert_int_equal(net_write(wire->stream, data, MUCH), 0);
 	for (int i = 0; i < 20000; i++)
-		expect_line(&wire, "* 1 EXISTS");
-	expect_line(&wire, "* got it");
+		expect_line(wire, "* 1 EXISTS");
+	expect_line(wire, "* got it");
 	pthread_join(thread, NULL);
 	free(data);
-	wire_close(&wire);
 }
 
 static void a_stuck_write_ends_at_its_deadline(void **state)
 {
-	struct wire wire;
-	uint32_t noise = 1;
-	(void)state;
-	char *data = malloc(MUCH);
-	for (size_t i = 0; i < MUCH; i++)
-		data[i] = (char)((noise = noise * 1664525 + 1013904223) >> 24);
-	wire_begin(&wire);
-	net_set_deadline(wire.stream, clock_now_ms() + 100);
-	assert_int_equal(net_write(wire.stream, data, MUCH), -ETIMEDOUT);
-	net_set_deadline(wire.stream, clock_now_ms() + 100);
-	assert_int_equal(net_write(wire.stream, "x", 1), -ETIMEDOUT);
+	struct wire *wire = *state;
+	char *data = noise();
+	net_set_deadline(wire->stream, clock_now_ms() + 100);
+	assert_int_equal(net_write(wire->stream, data, MUCH), -ETIMEDOUT);
+	net_set_deadline(wire->stream, clock_now_ms() + 100);
+	assert_int_equal(net_write(wire->stream, "x", 1), -ETIMEDOUT);
 	free(data);
-	wire_close(&wire);
 }
 
 /* --- Waiting --- */
@@ -382,25 +365,22 @@ static void expect_wait(struct wire *wire, int ms, int want, int least_ms, int m
 /* What zlib holds is news, though the socket has none; one line at a time, more than the buffer can hold. */
 static void what_zlib_holds_is_news(void **state)
 {
-	struct wire wire;
+	struct wire *wire = *state;
 	_cleanup_str_ struct str out = STR_INIT;
-	(void)state;
-	wire_begin(&wire);
 	for (int i = 0; i < 20000; i++)
-		deflated(&wire, "* 1 EXISTS\r\n", 12, Z_NO_FLUSH, &out);
-	deflated(&wire, "", 0, Z_SYNC_FLUSH, &out);
+		deflated(wire, "* 1 EXISTS\r\n", 12, Z_NO_FLUSH, &out);
+	deflated(wire, "", 0, Z_SYNC_FLUSH, &out);
 	assert_true(out.len < 8192);
-	put(&wire, out.data, out.len);
+	put(wire, out.data, out.len);
 	for (int i = 0; i < 20000; i++) {
-		expect_wait(&wire, LONG_MS, 1, 0, 1500);
-		expect_line(&wire, "* 1 EXISTS");
+		expect_wait(wire, LONG_MS, 1, 0, 1500);
+		expect_line(wire, "* 1 EXISTS");
 	}
-	expect_wait(&wire, 50, 0, 49, 1500);
-	net_poke(wire.stream);
-	expect_wait(&wire, LONG_MS, 0, 0, 1500);
-	net_cancel(wire.stream);
-	expect_wait(&wire, LONG_MS, -ECANCELED, 0, 1500);
-	wire_close(&wire);
+	expect_wait(wire, 50, 0, 49, 1500);
+	net_poke(wire->stream);
+	expect_wait(wire, LONG_MS, 0, 0, 1500);
+	net_cancel(wire->stream);
+	expect_wait(wire, LONG_MS, -ECANCELED, 0, 1500);
 }
 
 static void *put_nothing(void *arg)
@@ -417,37 +397,31 @@ static void *put_nothing(void *arg)
 /* Bytes without content keep nothing alive past its time. */
 static void nothing_for_ever_meets_the_deadline(void **state)
 {
-	struct wire wire;
+	struct wire *wire = *state;
 	pthread_t thread;
 	char buf[10];
-	(void)state;
-	wire_begin(&wire);
-	pthread_create(&thread, NULL, put_nothing, &wire);
+	pthread_create(&thread, NULL, put_nothing, wire);
 	int64_t start = clock_now_ms();
-	net_set_deadline(wire.stream, start + 100);
-	assert_int_equal(net_read(wire.stream, buf, sizeof(buf)), -ETIMEDOUT);
+	net_set_deadline(wire->stream, start + 100);
+	assert_int_equal(net_read(wire->stream, buf, sizeof(buf)), -ETIMEDOUT);
 	assert_in_range(clock_now_ms() - start, 99, 1500);
-	expect_wait(&wire, 100, 0, 99, 1500);
-	net_poke(wire.stream);
-	expect_wait(&wire, LONG_MS, 0, 0, 1500);
-	net_cancel(wire.stream);
-	expect_wait(&wire, LONG_MS, -ECANCELED, 0, 1500);
-	shutdown(wire.peer, SHUT_RDWR);
+	expect_wait(wire, 100, 0, 99, 1500);
+	net_poke(wire->stream);
+	expect_wait(wire, LONG_MS, 0, 0, 1500);
+	net_cancel(wire->stream);
+	expect_wait(wire, LONG_MS, -ECANCELED, 0, 1500);
+	shutdown(wire->peer, SHUT_RDWR);
 	pthread_join(thread, NULL);
-	wire_close(&wire);
 }
 
 /* A flush without content is no news, and does not keep the processor busy. */
 static void a_flush_is_no_news(void **state)
 {
-	struct wire wire;
-	(void)state;
-	wire_begin(&wire);
-	put(&wire, "\0\0\0\xff\xff", 5);
+	struct wire *wire = *state;
+	put(wire, "\0\0\0\xff\xff", 5);
 	clock_t cpu = clock();
-	expect_wait(&wire, 200, 0, 199, 1500);
+	expect_wait(wire, 200, 0, 199, 1500);
 	assert_true(clock() - cpu < CLOCKS_PER_SEC / 20);
-	wire_close(&wire);
 }
 
 /* --- Over TLS --- */
@@ -503,23 +477,25 @@ static void it_goes_through_tls(void **state)
 	peer_stop(&peer);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, wire_set_up, wire_tear_down)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_bomb_is_a_long_answer),
-		cmocka_unit_test(lines_go_both_ways),
-		cmocka_unit_test(bytes_may_come_one_by_one),
+		TEST(a_bomb_is_a_long_answer),
+		TEST(lines_go_both_ways),
+		TEST(bytes_may_come_one_by_one),
 		cmocka_unit_test(what_came_early_is_deflated),
-		cmocka_unit_test(garbage_ends_it),
-		cmocka_unit_test(plain_text_ends_it),
-		cmocka_unit_test(last_words_come_before_the_end),
-		cmocka_unit_test(the_end_of_the_wire_is_one),
-		cmocka_unit_test(long_literals_arrive_whole),
-		cmocka_unit_test(both_may_write_at_a_time),
-		cmocka_unit_test(a_stuck_write_ends_at_its_deadline),
-		cmocka_unit_test(what_zlib_holds_is_news),
-		cmocka_unit_test(nothing_for_ever_meets_the_deadline),
-		cmocka_unit_test(a_flush_is_no_news),
+		TEST(garbage_ends_it),
+		TEST(plain_text_ends_it),
+		TEST(last_words_come_before_the_end),
+		TEST(the_end_of_the_wire_is_one),
+		TEST(long_literals_arrive_whole),
+		TEST(both_may_write_at_a_time),
+		TEST(a_stuck_write_ends_at_its_deadline),
+		TEST(what_zlib_holds_is_news),
+		TEST(nothing_for_ever_meets_the_deadline),
+		TEST(a_flush_is_no_news),
 		cmocka_unit_test(it_goes_through_tls),
 	};
 	return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
