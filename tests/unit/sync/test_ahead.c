@@ -407,15 +407,19 @@ static void test_store_full(void **state)
 
 /* --- Large ones --- */
 
+/* Read one after the other: each is fetched once, and all of them with at most so many bytes more. */
+static void check_large(struct fixture *f, uint32_t count, size_t size, uint64_t more)
+{
+	char *data;
+	struct sync_folder *folder = start(f, count, size, &data);
+	walk(folder, 1, count, data, size);
+	settle_down(f);
+	assert_in_range(fixture_bytes(f), count * size, count * size + more);
+}
+
 static void test_large_in_a_walk(void **state)
 {
-	struct fixture *f = *state;
-	size_t size = 300 * KIB;
-	char *data;
-	struct sync_folder *folder = start(f, 40, size, &data);
-	walk(folder, 1, 40, data, size);
-	settle_down(f);
-	assert_in_range(fixture_bytes(f), 40 * size, 40 * size + 40 * 2 * WITNESS + 10 * KIB);
+	check_large(*state, 40, 300 * KIB, 40 * 2 * WITNESS + 10 * KIB);
 }
 
 /* Who reads one of those that a set brings whole does not make its pieces come beside. */
@@ -448,12 +452,7 @@ static void test_large_on_its_way(void **state)
 static void test_very_large_in_a_walk(void **state)
 {
 	struct fixture *f = *state;
-	size_t size = 5 * MIB;
-	char *data;
-	struct sync_folder *folder = start(f, 5, size, &data);
-	walk(folder, 1, 5, data, size);
-	settle_down(f);
-	assert_in_range(fixture_bytes(f), 5 * size, 5 * size + 64 * KIB);
+	check_large(f, 5, 5 * MIB, 64 * KIB);
 	assert_true(fake_counts(&f->fake).bulk_pieces > 4);
 }
 
