@@ -284,16 +284,23 @@ static void test_nothing_is_settled(void **state)
 	fake_finish();
 }
 
-/* The reader is to ask for the rest: told before the read is answered. */
-static void test_a_size_too_small_is_corrected(void **state)
+/* Message 2 of a tree that is read-only, whose announced size may be wrong, open. */
+static struct tree_file *begin_unsettled(uint64_t size_bytes)
 {
-	const struct source_row row = {.uid = 2, .have = SOURCE_ROW_SIZE, .size_bytes = 100};
+	const struct source_row row = {.uid = 2, .have = SOURCE_ROW_SIZE, .size_bytes = size_bytes};
 	struct tree_file *file;
-	char buf[4096];
-	(void)state;
 	begin_readonly();
 	fake_row(box, &row);
 	assert_int_equal(tree_file_open_unsettled(fake.tree, MESSAGE(2), &file, fake_call()), 0);
+	return file;
+}
+
+/* The reader is to ask for the rest: told before the read is answered. */
+static void test_a_size_too_small_is_corrected(void **state)
+{
+	char buf[4096];
+	(void)state;
+	struct tree_file *file = begin_unsettled(100);
 	fake.read_result = 4096;
 	struct tree_call *call = fake_call();
 	assert_int_equal(tree_file_read(file, buf, 4096, 0, call), -EINPROGRESS);
@@ -318,13 +325,9 @@ static void test_a_size_too_small_is_corrected(void **state)
 /* What is told while a read is on its way keeps the kernel from cutting. */
 static void test_a_size_too_large_is_not_told(void **state)
 {
-	const struct source_row row = {.uid = 2, .have = SOURCE_ROW_SIZE, .size_bytes = 9000};
-	struct tree_file *file;
 	char buf[4096];
 	(void)state;
-	begin_readonly();
-	fake_row(box, &row);
-	assert_int_equal(tree_file_open_unsettled(fake.tree, MESSAGE(2), &file, fake_call()), 0);
+	struct tree_file *file = begin_unsettled(9000);
 	fake.events.size(fake.events.arg, box, 2, 4000);
 	fake.read_result = 4000;
 	assert_int_equal(tree_file_read(file, buf, 4096, 0, fake_call()), 4000);
