@@ -127,6 +127,9 @@ static bool claim_piece(struct ahead_run *run, struct ahead_set *set, struct syn
 	char before[RANGE_WITNESS_BYTES];
 	piece.known = piece.pos == 0 || body_witness(body, piece.pos, before) > 0;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&run->worker->account->lock);
+	/* All that follows is here: no note of a read is to start a job for it again. */
+	if (body->feeds == 0 && piece.pos != UINT64_MAX && piece.pos >= body->announced)
+		body->stream_next = piece.pos;
 	/* Another may have asked for more since. */
 	if (piece_from(body) > piece.pos || !measure_piece(run, body, &piece))
 		return false;
