@@ -306,7 +306,7 @@ void ahead_init(struct sync_account *account)
 		list_init(&ahead->jobs[i].node);
 	}
 	ahead->spare = (struct job){
-		.class = JOB_DEMAND, .run = spare_run, .fail = ahead_job_fail, .connects = true};
+		.class = JOB_DEMAND, .run = spare_run, .fail = ahead_job_fail, .bound = true};
 	list_init(&ahead->spare.node);
 }
 

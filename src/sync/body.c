@@ -65,8 +65,12 @@ static struct sync_body *body_create(struct sync_folder *folder, uint32_t uid, c
 	body->announced = section[0] ? UINT64_MAX : size_bytes;
 	body->distrusted = atomic_load(&folder->account->ranges_distrusted);
 	body->bound = UINT64_MAX;
-	body->job = (struct job){
-		.class = JOB_DEMAND, .folder = folder, .run = body_run, .fail = body_job_failed};
+	/* What can be carved out of a message that is here needs no server. */
+	body->job = (struct job){.class = JOB_DEMAND,
+		.folder = folder,
+		.run = body_run,
+		.fail = body_job_failed,
+		.bound = section[0] != 0};
 	list_init(&body->job.node);
 	list_init(&body->waiters);
 	list_init(&body->keepers);

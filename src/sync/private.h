@@ -57,8 +57,8 @@ struct job {
 	int (*run)(struct job *job, struct worker *worker);
 	/* It will not be done: fails whom it concerns and clears busy. */
 	void (*fail)(struct job *job, int err);
-	bool busy;     /* lock: queued or running */
-	bool connects; /* it is for the sake of the connection that it makes */
+	bool busy;  /* lock: queued or running */
+	bool bound; /* a worker that is not connected takes it, too: it may need no connection, or is there to make one */
 	bool patient; /* lock: it waits for a worker that is connected, as long as there is one; so does all of the background */
 };
 
@@ -103,13 +103,9 @@ void job_want(struct sync_account *account, struct job *job, enum job_class clas
 /* Moves all queued jobs to list; those of the background only if the account stops. Lock held. */
 void job_take_all(struct sync_account *account, struct list_node *list);
 /*
- * For a job of the background between two steps: jobs of a better class wait for a worker. It then gives its own free by returning -EAGAIN, and goes
- * on when it is called again. No lock.
- */
-bool job_is_in_the_way(const struct worker *worker);
-/*
- * The same for what is fetched ahead of readers: a listing waits, or somebody who is blocked, for whom there is no other worker. One that is ahead of readers
- * goes on while there are several, because it serves those who are blocked too.
+ * For what is fetched ahead of readers: a listing waits, or somebody who is blocked, for whom there is no other worker. It then gives its own free by
+ * returning -EAGAIN, and goes on when it is called again. One that is ahead of readers goes on while there are several, because it serves those who
+ * are blocked too. No lock.
  */
 bool job_is_too_far_ahead(const struct worker *worker);
 /* Hands out what waits, after something has changed that it waited for. Lock held. */

@@ -104,7 +104,7 @@ static unsigned count_connecting(const struct sync_account *account)
 {
 	unsigned count = 0;
 	for (unsigned i = 0; i < account->connections; i++)
-		count += account->workers[i].connecting;
+		count += account->workers[i].connecting && worker_allowed(&account->workers[i]);
 	return count;
 }
 
@@ -130,7 +130,7 @@ static void dispatch_class(struct sync_account *account, enum job_class class, i
 			continue;
 		if (!worker || !class_allowed(account, class, now))
 			return;
-		if (class == JOB_DEMAND && !job->connects && !worker->session &&
+		if (class == JOB_DEMAND && !job->bound && !worker->session &&
 			any_connected(account)) {
 			connect_for(worker, ++left);
 			continue;
@@ -173,18 +173,6 @@ void job_fail_all(struct list_node *list, int err)
 		struct job *job = container_of(node, struct job, node);
 		job->fail(job, err);
 	}
-}
-
-bool job_is_in_the_way(const struct worker *worker)
-{
-	struct sync_account *account = worker->account;
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
-	if (account->stopping)
-		return true;
-	for (int class = 0; class < (int)worker->class; class ++)
-		if (!list_empty(&account->queues[class]))
-			return true;
-	return false;
 }
 
 bool job_is_too_far_ahead(const struct worker *worker)
@@ -230,9 +218,12 @@ static void worker_sleep(struct worker *worker)
 	int64_t until = worker->resting_until_ms;
 	struct timespec end = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
 
-	if (!worker_rests(worker, clock_now_ms()))
+	if (!worker_rests(worker, clock_now_ms())) {
 		pthread_cond_wait(&worker->wakeup, &worker->account->lock);
-	else if (pthread_cond_timedwait(&worker->wakeup, &worker->account->lock, &end) == ETIMEDOUT)
+		return;
+	}
+	(void)pthread_cond_timedwait(&worker->wakeup, &worker->account->lock, &end);
+	if (!worker_rests(worker, clock_now_ms()))
 		job_dispatch(worker->account);
 }
 

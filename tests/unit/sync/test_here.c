@@ -6,6 +6,7 @@
 
 #include "fixture.h"
 #include "mailfs/store.h"
+#include "mailfs/util/clock.h"
 
 static const char message[] =
 	"From: a@example.org\r\nSubject: three parts\r\nMIME-Version: 1.0\r\n"
@@ -159,6 +160,31 @@ static void test_sections_without_the_server(void **state)
 	mime_part_destroy(structure);
 }
 
+/* Also where all who are connected are busy, and nobody else can connect. */
+static void test_sections_while_all_are_busy(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = fixture_start_with(f, message, MESSAGE_LEN, MESSAGE_LEN);
+	struct mime_part *structure = walk(message, MESSAGE_LEN);
+	struct reader reader;
+	forget_places(structure);
+	store_structure(f, structure);
+	fetch_message(folder);
+	FAKE_SET(&f->fake, hold_connects, true);
+	FAKE_SET(&f->fake, hold_rows, true);
+	reader_init(&reader, 20000);
+	assert_int_equal(sync_folder_refresh(folder, &reader.waiter), -EINPROGRESS);
+	int64_t since = clock_now_ms();
+	check_section(folder, "HEADER", NULL, header);
+	check_parts(folder, structure);
+	assert_true(clock_now_ms() - since < 5000); /* in which nobody gives up connecting */
+	FAKE_SET(&f->fake, hold_rows, false);
+	FAKE_SET(&f->fake, hold_connects, false);
+	assert_int_equal(reader_wait(&reader), 0);
+	reader_finish(&reader);
+	mime_part_destroy(structure);
+}
+
 static void test_structure_without_the_server(void **state)
 {
 	struct fixture *f = *state;
@@ -242,6 +268,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_sections_without_the_server),
+		TEST(test_sections_while_all_are_busy),
 		TEST(test_structure_without_the_server),
 		TEST(test_not_here),
 		TEST(test_disagreement),
