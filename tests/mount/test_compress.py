@@ -11,6 +11,7 @@ import pytest
 import harness
 import mails
 from dovecot import Dovecot, Settings
+from dovecot import version as dovecot_version
 from harness import SLOW, eventually
 from proxy import Proxy
 
@@ -132,9 +133,8 @@ def test_not_where_it_is_refused(proxied):
 def test_a_server_that_can_not(new_account):
     """It announces what it was not built with: said once, and all goes on."""
     with Dovecot(Settings(capability="IMAP4rev1 SASL-IR LITERAL+ IDLE COMPRESS=DEFLATE")) as dovecot:
-        if "compress" in subprocess.run(["doveconf", "-c", dovecot.root + "/dovecot.conf", "-n"], capture_output=True, text=True,
-                                        check=False).stdout:
-            pytest.skip("this Dovecot can")
+        if dovecot_version() >= (2, 4):
+            pytest.skip("Dovecot 2.4 always can")
         account = new_account(dovecot)
         account.deliver("INBOX", [text_mail(100)])
         with account.mount("compress=on") as mount:

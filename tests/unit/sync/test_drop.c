@@ -95,7 +95,10 @@ static void test_background(void **state)
 	assert_int_equal(expect(f, &other, 12345), 0);
 	SERVER_SET(&f->server, hold, false);
 	assert_int_equal(reader_wait(&reader), 0);
-	assert_true(f->server.order[1] == 19 || f->server.order[0] == 19);
+	pthread_mutex_lock(&f->server.lock);
+	bool next = f->server.order[1] == 19 || f->server.order[0] == 19;
+	pthread_mutex_unlock(&f->server.lock);
+	assert_true(next);
 	wait_for(f, 20);
 	spool_check(f, false);
 	assert_int_equal(expect(f, &reader, uid_of(&f->server.letters[18])), 0);
