@@ -466,8 +466,8 @@ static void test_stream_of_one_large(void **state)
 	settle_down(f);
 	struct fake_counts counts = fake_counts(&f->fake);
 	assert_in_range(counts.bytes, size, size + 64 * KIB);
+	/* How many ranges the reader gets to ask for before depends on who is scheduled. */
 	assert_true(counts.bulk_pieces > 5);
-	assert_true(counts.bodies < 12);
 }
 
 static void test_beginning_of_a_large(void **state)
