@@ -351,62 +351,71 @@ static void test_cancel(void **state)
 	sync_body_close(body);
 }
 
+/* Who reads message 1, of which the server gives nothing yet, and who will read message 2. */
+struct two {
+	char *data, buf[10], other[10];
+	struct sync_body *one, *two;
+	struct reader first, second;
+};
+
+static void two_start(struct fixture *f, unsigned connections, int second_ms, struct two *two)
+{
+	two->data = pattern(5000);
+	f->params.connections = connections;
+	add_messages(fake_mailbox_add(&f->fake, "INBOX", 9), 3, two->data, 5000);
+	fixture_start(f);
+	two->one = open_at(f, "INBOX", 1, 5000);
+	two->two = open_at(f, "INBOX", 2, 5000);
+	FAKE_SET(&f->fake, hold_bodies, true);
+	reader_init(&two->first, 20000);
+	reader_init(&two->second, second_ms);
+	assert_int_equal(
+		sync_body_read(two->one, two->buf, 10, 0, &two->first.waiter), -EINPROGRESS);
+	wait_working(f, 1);
+}
+
+static void two_finish(struct two *two)
+{
+	reader_finish(&two->first);
+	reader_finish(&two->second);
+	sync_body_close(two->one);
+	sync_body_close(two->two);
+}
+
 /* Who is blocked is served by the first worker that is free, not by the one that is being connected for him. */
 static void test_not_bound_to_who_connects(void **state)
 {
 	struct fixture *f = *state;
-	char *data = pattern(5000), buf[10], other[10];
-	f->params.connections = 4;
-	add_messages(fake_mailbox_add(&f->fake, "INBOX", 9), 3, data, 5000);
-	fixture_start(f);
-	struct sync_body *one = open_at(f, "INBOX", 1, 5000), *two = open_at(f, "INBOX", 2, 5000);
-	struct reader first, second;
-	FAKE_SET(&f->fake, hold_bodies, true);
-	reader_init(&first, 20000);
-	reader_init(&second, 5000); /* in which nobody gives up connecting */
-	assert_int_equal(sync_body_read(one, buf, 10, 0, &first.waiter), -EINPROGRESS);
-	wait_working(f, 1);
+	struct two two;
+	two_start(f, 4, 5000, &two); /* in which nobody gives up connecting */
 	FAKE_SET(&f->fake, hold_connects, true);
-	assert_int_equal(sync_body_read(two, other, 10, 0, &second.waiter), -EINPROGRESS);
+	assert_int_equal(
+		sync_body_read(two.two, two.other, 10, 0, &two.second.waiter), -EINPROGRESS);
 	FAKE_SET(&f->fake, hold_bodies, false);
-	assert_int_equal(reader_wait(&first), 10);
-	assert_int_equal(reader_wait(&second), 10);
-	assert_memory_equal(other, data, 10);
+	assert_int_equal(reader_wait(&two.first), 10);
+	assert_int_equal(reader_wait(&two.second), 10);
+	assert_memory_equal(two.other, two.data, 10);
 	FAKE_SET(&f->fake, hold_connects, false);
-	reader_finish(&first);
-	reader_finish(&second);
-	sync_body_close(one);
-	sync_body_close(two);
+	two_finish(&two);
 }
 
 /* Nobody waits any more: what was not begun is not fetched. */
 static void test_unwanted_is_not_fetched(void **state)
 {
 	struct fixture *f = *state;
-	char *data = pattern(5000), buf[10];
-	f->params.connections = 1;
-	add_messages(fake_mailbox_add(&f->fake, "INBOX", 9), 3, data, 5000);
-	fixture_start(f);
-	struct sync_body *one = open_at(f, "INBOX", 1, 5000), *two = open_at(f, "INBOX", 2, 5000);
-	struct reader first, second;
-	FAKE_SET(&f->fake, hold_bodies, true);
-	reader_init(&first, 20000);
-	reader_init(&second, 20000);
-	assert_int_equal(sync_body_read(one, buf, 10, 0, &first.waiter), -EINPROGRESS);
-	wait_working(f, 1);
-	assert_int_equal(sync_body_read(two, buf, 10, 0, &second.waiter), -EINPROGRESS);
-	assert_true(sync_waiter_cancel(f->account, &second.waiter));
+	struct two two;
+	two_start(f, 1, 20000, &two);
+	assert_int_equal(
+		sync_body_read(two.two, two.other, 10, 0, &two.second.waiter), -EINPROGRESS);
+	assert_true(sync_waiter_cancel(f->account, &two.second.waiter));
 	/* The reader has gone too: the job alone keeps the body. */
-	sync_body_close(two);
+	sync_body_close(two.two);
 	FAKE_SET(&f->fake, hold_bodies, false);
-	assert_int_equal(reader_wait(&first), 10);
-	two = open_at(f, "INBOX", 3, 5000);
-	assert_read(two, data, 0, 5000);
+	assert_int_equal(reader_wait(&two.first), 10);
+	two.two = open_at(f, "INBOX", 3, 5000);
+	assert_read(two.two, two.data, 0, 5000);
 	assert_int_equal(fake_counts(&f->fake).bodies, 2);
-	reader_finish(&first);
-	reader_finish(&second);
-	sync_body_close(one);
-	sync_body_close(two);
+	two_finish(&two);
 }
 
 /* Answer, deadline and cancel at the same moment: exactly one of them wins. */
