@@ -73,7 +73,7 @@ def compared(results):
         if figure.limit is not None:
             verdict = "not measured" if not known else "ok" if value <= figure.limit + figure.slack else "**missed**"
         yield {"case": figure.case, "title": figure.title, "subject": figure.subject, "own": own, "reference": figure.reference, "other": other,
-               "value": value, "limit": figure.limit, "unit": unit, "verdict": verdict}
+               "value": value, "limit": figure.limit, "slack": figure.slack, "unit": unit, "verdict": verdict}
 
 
 def peak_row(results):
@@ -87,7 +87,8 @@ def peak_row(results):
 def figure_rows(results):
     for figure in compared(results):
         times = "" if figure["value"] is None or not figure["reference"] else "%.2f ×" % figure["value"]
-        must = "" if figure["limit"] is None else "≤ %g%s" % (figure["limit"], " ×" if figure["reference"] else "")
+        must = "" if figure["limit"] is None else "≤ %g%s%s" % (figure["limit"], " ×" if figure["reference"] else "",
+                                                                " + %g of news" % figure["slack"] if figure["slack"] else "")
         against = "%s: %s" % (figure["reference"], number(figure["other"], figure["unit"])) if figure["reference"] else ""
         yield [figure["title"], figure["subject"], number(figure["own"], figure["unit"]), against, times, must, figure["verdict"]]
     yield from peak_row(results)
@@ -127,10 +128,13 @@ def figures_markdown(results, meta):
     return "\n".join(out)
 
 
+def details_markdown(results):
+    return table(["case", "who", "median", "range", "rounds", "mounting", "CPU", "peak RSS", "received", "sent", "round trips", ""],
+                 list(detail_rows(results)))
+
+
 def markdown(results, meta):
-    out = [figures_markdown(results, meta)]
-    out.append(table(["case", "who", "median", "range", "rounds", "mounting", "CPU", "peak RSS", "received", "sent", "round trips", ""],
-                     list(detail_rows(results))))
+    out = [figures_markdown(results, meta), details_markdown(results)]
     failed = ["- %s, %s, round %d: %s" % (row["case"], row["contestant"], row["round"], row["error"]) for row in results.errors()]
     if failed:
         out.append("Not measured:\n\n%s\n" % "\n".join(failed))

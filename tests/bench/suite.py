@@ -214,8 +214,12 @@ def write(results, meta):
         with open(os.path.join(OPTIONS.out, "chart.svg"), "w", encoding="utf-8") as out:
             out.write(picture)
     if OPTIONS.readme and picture:
-        write_readme(report.figures_markdown(results, meta), picture)
+        write_readme(report.figures_markdown(results, meta) + folded(report.details_markdown(results)), picture)
     print("\n" + text + "\nWritten to %s: results.md, results.json, chart.svg" % OPTIONS.out)
+
+
+def folded(details):
+    return "\n<details><summary>CPU time, peak RSS, bytes on the wire, of each</summary>\n\n%s\n</details>\n" % details
 
 
 def write_readme(table, picture):

@@ -219,6 +219,10 @@ def test_nothing_is_opened(account):
                     assert read(path).startswith(b"From")
                 subprocess.run(["ls", "-l", mount.sub("INBOX")], check=True, capture_output=True)
             asked = opened(mount)
+            subprocess.run(["ls", "-l", mount.sub("INBOX")], check=True, capture_output=True)
+            again = opened(mount)
+        # What is in the directory is in the kernel's cache, attributes and all.
+        assert all(again.get(name, 0) == asked.get(name, 0) for name in ("READDIR", "READDIRPLUS", "LOOKUP", "GETATTR")), again
         assert asked["OPEN"] == wanted and asked.get("RELEASE", 0) == (0 if options else wanted), asked
         assert asked["READ"] == 50 and asked.get("FLUSH", 0) <= 1, asked
         # root, INBOX, and user.* of the first file
