@@ -465,8 +465,11 @@ static void test_stream_of_one_large(void **state)
 	assert_int_equal(cat(folder, 1, data, size), size);
 	settle_down(f);
 	struct fake_counts counts = fake_counts(&f->fake);
-	assert_in_range(counts.bytes, size, size + 64 * KIB);
-	/* How many ranges the reader gets to ask for before depends on who is scheduled. */
+	/*
+	 * How many ranges the reader gets to ask for before depends on who is scheduled; one that he asks for while its bytes arrive may come
+	 * twice.
+	 */
+	assert_in_range(counts.bytes, size, size + (64 + 128) * KIB);
 	assert_true(counts.bulk_pieces > 5);
 }
 
@@ -586,6 +589,24 @@ static void test_all_read_all(void **state)
 	settle_down(f);
 }
 
+/* Where readers keep up, and one connection does not, a second one fetches, too; never the last. */
+static void test_more_connections(void **state)
+{
+	enum { COUNT = 600, SIZE = 64 * KIB, AT = 150 };
+	struct fixture *f = *state;
+	char *data;
+	f->params.connections = 6; /* of which watchers have some */
+	struct sync_folder *folder = start(f, COUNT, SIZE, &data);
+	f->fake.hold_bulk = true;
+	f->fake.hold_bulk_at = AT;
+	walk(folder, 1, AT - 1, data, SIZE);
+	wait_for(fake_counts(&f->fake).bulks_max > 1);
+	FAKE_SET(&f->fake, hold_bulk, false);
+	walk(folder, AT, COUNT, data, SIZE);
+	settle_down(f);
+	assert_int_equal(sent_most(f), 1);
+}
+
 static void test_one_connection(void **state)
 {
 	struct fixture *f = *state;
@@ -631,8 +652,8 @@ int main(void)
 		TEST(test_large_in_a_walk), TEST(test_large_on_its_way),
 		TEST(test_very_large_in_a_walk), TEST(test_stream_of_one_large),
 		TEST(test_beginning_of_a_large), TEST(test_shifted_pieces), TEST(test_two_fronts),
-		TEST(test_eight_readers), TEST(test_all_read_all), TEST(test_one_connection),
-		TEST(test_demand_beside_it)};
+		TEST(test_eight_readers), TEST(test_all_read_all), TEST(test_more_connections),
+		TEST(test_one_connection), TEST(test_demand_beside_it)};
 	signal(SIGXFSZ, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
