@@ -52,9 +52,9 @@ struct rate_meter {
 void rate_meter_open(struct rate_meter *meter, int64_t now_ms, const struct rate_totals *totals);
 /*
  * Looks whether the open window says something, and begins the next. longest_ms: since when the longest of the calls runs; last: none runs on, the
- * window ends in any case. true: the line's rate or the verdict is another.
+ * window ends in any case.
  */
-bool rate_meter_look(struct rate_meter *meter, int64_t now_ms, const struct rate_totals *totals,
+void rate_meter_look(struct rate_meter *meter, int64_t now_ms, const struct rate_totals *totals,
 	int64_t longest_ms, bool last);
 /* A call that brought something took so long. */
 void rate_meter_trip(struct rate_meter *meter, int64_t took_ms);

@@ -126,19 +126,17 @@ static bool measure(const struct rate_meter *meter, int64_t now_ms,
 	return true;
 }
 
-bool rate_meter_look(struct rate_meter *meter, int64_t now_ms, const struct rate_totals *totals,
+void rate_meter_look(struct rate_meter *meter, int64_t now_ms, const struct rate_totals *totals,
 	int64_t longest_ms, bool last)
 {
 	struct sample sample;
-	enum rate_verdict verdict = meter->verdict;
-	uint64_t line = meter->line_bytes_s;
 	if (meter->from_ms == 0)
-		return false;
+		return;
 	int64_t elapsed_ms = now_ms - meter->from_ms;
 	uint64_t wire = totals->wire_bytes - meter->from.wire_bytes;
 	if (!last &&
 		(elapsed_ms < WINDOW_MS || (elapsed_ms < WINDOW_MAX_MS && wire < WINDOW_BYTES)))
-		return false;
+		return;
 	if (measure(meter, now_ms, totals, longest_ms, &sample)) {
 		if (sample.deflated)
 			take_deflated(meter, &sample, now_ms);
@@ -146,7 +144,6 @@ bool rate_meter_look(struct rate_meter *meter, int64_t now_ms, const struct rate
 			take_plain(meter, &sample);
 	}
 	rate_meter_open(meter, last ? 0 : now_ms, totals);
-	return meter->verdict != verdict || meter->line_bytes_s != line;
 }
 
 void rate_meter_trip(struct rate_meter *meter, int64_t took_ms)

@@ -589,7 +589,7 @@ static void test_all_read_all(void **state)
 	settle_down(f);
 }
 
-/* Where readers keep up, and one connection does not, a second one fetches, too; never the last. */
+/* Where readers keep up, and one connection does not, a second one fetches, too. */
 static void test_more_connections(void **state)
 {
 	enum { COUNT = 600, SIZE = 64 * KIB, AT = 150 };
