@@ -5,8 +5,9 @@
  *
  *   complete: every string is closed, every literal whole; parentheses and brackets balanced, at most 64 deep;
  *   no NUL anywhere, no control byte outside literals; numbers of at most 20 digits;
- *   never ANNOTATION, never PERMANENTFLAGS (both crash it), never BYE (it takes that for a tagged answer
- *   and reads past the end of it).
+ *   something behind the name (it follows NULL where a CAPABILITY lists nothing);
+ *   never ANNOTATION, never PERMANENTFLAGS (both crash it), never a status response (it takes BYE for a tagged answer and
+ *   reads past the end of it, and copies the text of the others, which may be missing).
  *
  * The scanner shares no code with our own parser on purpose: a fault there must not open the gate.
  */
@@ -85,7 +86,21 @@ static bool word_is(const char *data, size_t len, const char *word)
 
 static bool is_forbidden_name(const char *data, size_t len)
 {
-	return word_is(data, len, "ANNOTATION") || word_is(data, len, "BYE");
+	static const char *const names[] = {"ANNOTATION", "BYE", "OK", "NO", "BAD", "PREAUTH"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (word_is(data, len, names[i]))
+			return true;
+	return false;
+}
+
+/* Whether there is more than blanks. */
+static bool has_content(const char *data, size_t len)
+{
+	while (len > 0 && *data == ' ') {
+		data++;
+		len--;
+	}
+	return len > 0;
 }
 
 /* PERMANENTFLAGS wherever it stands: blanks may hide it from a stricter look. */
@@ -103,7 +118,9 @@ bool imap_gate_passes(const char *data, size_t len, const char *name)
 	if (len < 3 || data[0] != '*' || data[1] != ' ')
 		return false;
 	const char *space = memchr(data + 2, ' ', len - 2);
-	size_t word = space ? (size_t)(space - data) - 2 : len - 2;
+	if (!space || !has_content(space, len - (size_t)(space - data)))
+		return false;
+	size_t word = (size_t)(space - data) - 2;
 	if (name && !word_is(data + 2, word, name))
 		return false;
 	return word > 0 && !is_forbidden_name(data + 2, word) && !has_permanentflags(data, len) &&

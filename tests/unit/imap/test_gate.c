@@ -26,12 +26,11 @@ static bool passes(const char *line)
 static void test_sound_lines_pass(void **state)
 {
 	static const char *const lines[] = {
-		"* OK hello",
 		"* CAPABILITY IMAP4rev1 AUTH=PLAIN",
 		"* LIST (\\HasNoChildren) \"/\" \"a \\\" b\"",
 		"* LIST () NIL {5}\r\na(b\"c",
 		"* 12 FETCH (UID 5 FLAGS (\\Seen))",
-		"* OK [UIDVALIDITY 18446744073709551615] x",
+		"* STATUS x (UIDVALIDITY 18446744073709551615)",
 		"* ID (\"name\" \"x\" \"v\" NIL)",
 	};
 	(void)state;
@@ -47,36 +46,42 @@ static void test_hostile_lines_do_not(void **state)
 		"* ",
 		"C1 OK done",
 		"+ go on",
-		"*  OK two blanks",
-		"*\tOK a tab",
-		"* OK [PERMANENTFLAGS (",
-		"* OK [PERMANENTFLAGS (\\Seen)] x",
-		"* OK  [permanentflags ()] x",
-		"* OK [\tPERMANENTFLAGS (",
+		"*  SEARCH two blanks",
+		"*\tSEARCH a tab",
+		"* SEARCH [PERMANENTFLAGS (",
+		"* SEARCH [PERMANENTFLAGS (\\Seen)] x",
+		"* SEARCH  [permanentflags ()] x",
+		"* SEARCH [\tPERMANENTFLAGS (",
 		"* ANNOTATION \"message\" \"x*",
 		"* annotation \"message\" \"x\"",
 		"* BYE go away",
+		"* OK hello",
+		"* NO [ALERT]",
+		"* bad x",
+		"* PREAUTH [CAPABILITY IMAP4rev1] x",
+		"* CAPABILITY",
+		"* CAPABILITY   ",
 		"* LIST () \"/\" \"not closed",
 		"* LIST () \"/\" \"closed by a backslash\\\"",
 		"* LIST ( \"/\" x",
 		"* LIST ) \"/\" x",
-		"* OK [not closed",
-		"* OK a]",
+		"* SEARCH [not closed",
+		"* SEARCH a]",
 		"* LIST () \"/\" {4294967295}\r\nx",
 		"* LIST () \"/\" {4294967301}\r\nabcde",
 		"* LIST () \"/\" {5}\r\nabcd",
 		"* LIST () \"/\" {}\r\n",
 		"* LIST () \"/\" {1}",
 		"* SEARCH 100000000000000000000000",
-		"* OK control \x07",
-		"* OK line\r\n* ANNOTATION",
-		"* OK \x7f",
+		"* SEARCH control \x07",
+		"* SEARCH line\r\n* ANNOTATION",
+		"* SEARCH \x7f",
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		if (passes(lines[i]))
 			fail_msg("passed: %s", lines[i]);
-	assert_false(imap_gate_passes("* OK a\0b", 8, NULL));
+	assert_false(imap_gate_passes("* SEARCH a\0b", 12, NULL));
 	assert_false(imap_gate_passes("* LIST () \"/\" {3}\r\na\0b", 22, NULL));
 }
 
@@ -87,7 +92,7 @@ static void test_name(void **state)
 	assert_true(imap_gate_passes(line, strlen(line), "CAPABILITY"));
 	assert_false(imap_gate_passes(line, strlen(line), "CAPABILIT"));
 	assert_false(imap_gate_passes(line, strlen(line), "LIST"));
-	assert_true(imap_gate_passes("* CAPABILITY", 12, "CAPABILITY"));
+	assert_true(imap_gate_passes("* CAPABILITY x", 14, "CAPABILITY"));
 }
 
 static void test_depth(void **state)

@@ -266,6 +266,9 @@ static void test_capability_without_data(void **state)
 		SOURCE_CAUSE_OTHER, SOURCE_RETRY_LATER, "why");
 	expect_failure(NET_TLS_NONE, SCRIPT(">* OK hi\r\n", "<C1 CAPABILITY", ">* BYE\r\n"),
 		SOURCE_CAUSE_CONNECT, SOURCE_RETRY_NOW, "(nothing)");
+	expect_failure(NET_TLS_STARTTLS,
+		SCRIPT(">* OK hi\r\n", "<C1 CAPABILITY", ">* CAPABILITY\r\nC1 OK done\r\n"),
+		SOURCE_CAUSE_TLS, SOURCE_RETRY_NEVER, "does not offer STARTTLS");
 }
 
 /* None of these may reach libetpan; the login goes on behind them. */
