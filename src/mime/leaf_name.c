@@ -214,9 +214,13 @@ int mime_leaf_file_name(const struct mime_part *part, size_t limit_bytes, struct
 	const char *given = given_name(part);
 	size_t before = out->len;
 	bool directory = mime_part_is_message(part);
+	int r = 0;
 
+	/* Without memory there is no name: a part of it would be another file. */
 	if (given)
-		append_given(part, given, limit_bytes - strlen(".eml"), out);
+		r = append_given(part, given, limit_bytes - strlen(".eml"), out);
+	if (r < 0)
+		return r;
 	if (out->len == before) {
 		str_append_cstr(out, default_stem(part));
 		if (!directory)
