@@ -20,16 +20,23 @@ const struct imap_node *imap_fetch_value(const struct imap_tree *tree, const str
 	return value;
 }
 
-static uint32_t fetch_uid(const struct imap_tree *tree, const struct imap_node *item)
+/* 0: none is told, or two: then nobody knows whose the other items are, and *damaged. */
+static uint32_t fetch_uid(const struct imap_tree *tree, const struct imap_node *item, bool *damaged)
 {
+	uint32_t found = 0;
 	while (item) {
 		const struct imap_node *next, *value = imap_fetch_value(tree, item, &next);
 		uint64_t uid;
-		if (imap_node_is(item, "UID") && imap_node_number(value, UINT32_MAX, &uid))
-			return (uint32_t)uid;
+		if (imap_node_is(item, "UID") && imap_node_number(value, UINT32_MAX, &uid)) {
+			if (found != 0 && found != uid) {
+				*damaged = true;
+				return 0;
+			}
+			found = (uint32_t)uid;
+		}
 		item = next;
 	}
-	return 0;
+	return found;
 }
 
 /* Moves behind the string or literal at pos; 0: it has no end. */
@@ -90,8 +97,9 @@ bool imap_fetch_parse(
 	const struct imap_node *list = imap_tree_top(tree);
 	*ret = (struct imap_fetch){
 		.damaged = r < 0 || !imap_node_is_list(list), .item = imap_node_child(tree, list)};
-	ret->uid = fetch_uid(tree, ret->item);
-	if (ret->uid == 0 && ret->damaged)
+	bool unsound = ret->damaged;
+	ret->uid = fetch_uid(tree, ret->item, &ret->damaged);
+	if (ret->uid == 0 && unsound)
 		ret->uid = scan_uid(response->args);
 	return true;
 }
