@@ -28,6 +28,9 @@ struct rows {
 	struct imap_row_reader reader;
 };
 
+/* A larger message there is not: what says so is a lie, or an error, and would make a file that programs try to find room for. */
+#define SIZE_MAX_BYTES (UINT64_C(1) << 40)
+
 /* What an extended attribute can hold; a server that says more of a message says nothing for people. */
 #define WORDS_MAX_BYTES 65536
 
@@ -97,7 +100,7 @@ static void read_date(const struct imap_node *value, struct source_row *row)
 
 static void read_size(const struct imap_node *value, struct source_row *row)
 {
-	if (imap_node_number(value, UINT64_MAX, &row->size_bytes))
+	if (imap_node_number(value, SIZE_MAX_BYTES, &row->size_bytes))
 		row->have |= SOURCE_ROW_SIZE;
 }
 
