@@ -23,6 +23,12 @@ static char delimiter_of(const struct imap_node *node)
 	return one ? node->data[node->len - 1] : 0;
 }
 
+/* A prefix that can not be sent back, in LIST, is none. */
+static bool is_sendable(const struct str *prefix)
+{
+	return !memchr(str_cstr(prefix), 0, prefix->len) && !strpbrk(str_cstr(prefix), "\r\n");
+}
+
 static void space_add(struct imap_namespaces *spaces, const struct imap_node *prefix,
 	const struct imap_node *delimiter, unsigned flag)
 {
@@ -30,7 +36,7 @@ static void space_add(struct imap_namespaces *spaces, const struct imap_node *pr
 	if (!imap_node_is_string(prefix) || spaces->count == IMAP_NAMESPACES_MAX)
 		return;
 	imap_node_append(prefix, &text);
-	char *own = memchr(str_cstr(&text), 0, text.len) ? NULL : str_steal(&text);
+	char *own = is_sendable(&text) ? str_steal(&text) : NULL;
 	str_finish(&text);
 	if (own)
 		spaces->items[spaces->count++] =
