@@ -93,6 +93,9 @@ void imap_answer_read(struct imap_answer *answer, const struct imap_response *re
 		return;
 	const struct meaning *meaning = meaning_find(response, answer->text);
 	answer->cause = meaning->cause;
+	/* Whatever its words mean, there is no connection now. */
+	if (response->status == IMAP_BYE && meaning->cause == SOURCE_CAUSE_OTHER)
+		answer->cause = SOURCE_CAUSE_CONNECT;
 	answer->retry = meaning->retry;
 	answer->err = meaning->err;
 	answer->known = meaning->key != NULL;
