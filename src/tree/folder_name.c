@@ -52,16 +52,25 @@ static bool must_escape(const char *raw, size_t len, size_t at)
 	return c < 0x20 || c == 0x7f || c == '/' || dot || is_escape(raw + at, len - at);
 }
 
+/* Of more than one byte: C1 controls; separators of lines, and what turns the direction of the text around it. */
+static bool misleads(uint32_t c)
+{
+	return (c >= 0x80 && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2066 && c <= 0x2069);
+}
+
 static void append_escaped(const char *raw, size_t len, struct str *out)
 {
 	size_t suffix = message_suffix(raw, len);
 	for (size_t at = 0; at < len;) {
 		size_t start = at;
-		bool bad = utf8_next(raw, len, &at) == UTF8_INVALID;
-		if (bad || start == suffix || must_escape(raw, len, start))
-			str_printf(out, "%%%02X", (unsigned char)raw[start]);
-		else
+		uint32_t c = utf8_next(raw, len, &at);
+		bool escape = c == UTF8_INVALID || misleads(c) || start == suffix ||
+		              must_escape(raw, len, start);
+		if (!escape)
 			str_append(out, raw + start, at - start);
+		for (size_t i = start; escape && i < at; i++)
+			str_printf(out, "%%%02X", (unsigned char)raw[i]);
 	}
 }
 

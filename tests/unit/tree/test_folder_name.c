@@ -48,6 +48,12 @@ static void test_escape(void **state)
 	check("\xff", "%FF");
 	check("a\xc3", "a%C3");
 	check("\xed\xa0\x80", "%ED%A0%80");
+	check("\xc2\x9b"
+	      "31m",
+		"%C2%9B31m");
+	check("\xe2\x80\xae"
+	      "gpj.exe",
+		"%E2%80%AEgpj.exe");
 }
 
 static void test_percent_is_escaped_only_where_it_would_mislead(void **state)
