@@ -35,7 +35,8 @@ struct net_stream {
 	SSL *ssl;
 	bool secured;
 	struct net_verdict verdict;
-	bool tls_ended; /* OpenSSL allows no further I/O */
+	bool tls_ended;        /* OpenSSL allows no further I/O */
+	size_t tls_turn_bytes; /* that it has read since it was called */
 	unsigned long
 		tls_error; /* OpenSSL's code of what ended it; 0: nothing did, or the socket */
 	int socket_err;    /* negative errno of the socket's end, which OpenSSL does not hand on */

@@ -15,6 +15,12 @@
 #include "mailfs/util/log.h"
 #include "trust.h"
 
+/*
+ * So much OpenSSL may take off the socket in one call. It goes on by itself behind records that bring no content (tickets, new keys, HelloRequest),
+ * as long as more come; where it has to stop and come back, the clock is looked at in between. More than what it reads at once.
+ */
+#define TURN_BYTES (2 * STREAM_BUFFER_BYTES)
+
 /* --- The socket as a BIO --- */
 
 static int bio_result(struct net_stream *stream, ssize_t n)
@@ -29,7 +35,9 @@ static int bio_read(BIO *bio, char *buf, int cap)
 {
 	struct net_stream *stream = BIO_get_data(bio);
 	BIO_clear_retry_flags(bio);
-	ssize_t n = net_stream_recv(stream, buf, (size_t)cap);
+	ssize_t n = stream->tls_turn_bytes < TURN_BYTES ? net_stream_recv(stream, buf, (size_t)cap)
+	                                                : -EAGAIN;
+	stream->tls_turn_bytes += n > 0 ? (size_t)n : 0;
 	if (n == -EAGAIN) {
 		BIO_set_retry_read(bio);
 		return -1;
@@ -75,6 +83,13 @@ BIO_METHOD *net_tls_bio_method(void)
 	return method;
 }
 
+/* OpenSSL is about to be called. SSL_get_error() takes any older entry of this thread for that call's. */
+static void turn_begin(struct net_stream *stream)
+{
+	ERR_clear_error();
+	stream->tls_turn_bytes = 0;
+}
+
 /* --- Results --- */
 
 const char *net_tls_reason(const struct net_stream *stream)
@@ -114,7 +129,7 @@ static ssize_t tls_result(struct net_stream *stream, int r, short *ret_events)
 ssize_t net_tls_read(struct net_stream *stream, void *buf, size_t cap, short *ret_events)
 {
 	size_t n;
-	ERR_clear_error(); /* SSL_get_error() takes any older entry of this thread for its own */
+	turn_begin(stream);
 	int r = SSL_read_ex(stream->ssl, buf, cap, &n);
 	return r > 0 ? (ssize_t)n : tls_result(stream, r, ret_events);
 }
@@ -122,7 +137,7 @@ ssize_t net_tls_read(struct net_stream *stream, void *buf, size_t cap, short *re
 ssize_t net_tls_write(struct net_stream *stream, const void *data, size_t len, short *ret_events)
 {
 	size_t n;
-	ERR_clear_error();
+	turn_begin(stream);
 	int r = SSL_write_ex(stream->ssl, data, len, &n);
 	return r > 0 ? (ssize_t)n : tls_result(stream, r, ret_events);
 }
@@ -172,7 +187,7 @@ static int run_handshake(struct net_stream *stream)
 		int r = net_stream_check(stream);
 		if (r < 0)
 			return r;
-		ERR_clear_error();
+		turn_begin(stream);
 		r = SSL_connect(stream->ssl);
 		if (r == 1)
 			return net_trust_check_peer(stream) ? 0 : -EPROTO;
@@ -186,7 +201,7 @@ static int run_handshake(struct net_stream *stream)
 	}
 }
 
-/* What the usual mistakes look like from here. */
+/* What the usual mistakes, and attacks, look like from here. */
 static const char *handshake_advice(const struct net_stream *stream)
 {
 	bool implicit = stream->context->params.tls == NET_TLS_IMPLICIT;
@@ -194,11 +209,15 @@ static const char *handshake_advice(const struct net_stream *stream)
 	case SSL_R_WRONG_VERSION_NUMBER:
 	case SSL_R_PACKET_LENGTH_TOO_LONG:
 	case SSL_R_HTTP_REQUEST:
-		return implicit ? " (no TLS on this port? STARTTLS is used by imap:// and pop3://)"
-		                : "";
+		return implicit
+		               ? " (no TLS on this port? STARTTLS is used by imap:// and pop3://)"
+		               : " (the server agreed to TLS and sent something else: somebody may be tampering with the connection)";
 	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
 	case SSL_R_UNSUPPORTED_PROTOCOL:
+	case SSL_R_WRONG_SSL_VERSION:
 		return " (TLS 1.2 or later is required)";
+	case SSL_R_INAPPROPRIATE_FALLBACK:
+		return " (somebody may be holding the connection down to an old TLS)";
 	default:
 		return "";
 	}

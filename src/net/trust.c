@@ -24,7 +24,7 @@
 #define FINGERPRINT_BYTES 32
 
 /* Of what a certificate says of itself, in a message. */
-#define CLAIM_MAX_BYTES 150
+#define CLAIM_MAX_BYTES 100
 
 /* --- Deciding --- */
 
@@ -261,14 +261,40 @@ static void append_reason(struct str *out, const struct net_stream *stream)
 		append_chain_error(out, verdict);
 }
 
-/* Both ways to trust it after all; the person has to compare the fingerprint by other means. */
-static void append_advice(struct str *out, X509 *leaf)
+/* What to do about it. Only what helps: no authority makes an old certificate young, or one for another name one for this. */
+static const char *advice_on(int code)
+{
+	switch (code) {
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return "its operator must renew it, if this machine's clock is right";
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return "is this machine's clock right?";
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return "name the server as its certificate does";
+	case X509_V_ERR_EE_KEY_TOO_SMALL:
+	case X509_V_ERR_CA_KEY_TOO_SMALL:
+	case X509_V_ERR_CA_MD_TOO_WEAK:
+		return "too weak to be safe: its operator must replace it";
+	case X509_V_ERR_APPLICATION_VERIFICATION:
+		return "it was renewed, or somebody is in between";
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+		return "nobody here knows its issuer, nor did the server send it; if it is the right one, use tls_ca=FILE";
+	default:
+		return "if it is the right one, use tls_ca=FILE";
+	}
+}
+
+/* And the way that always is: the person has to compare the fingerprint by other means. */
+static void append_advice(struct str *out, const struct net_verdict *verdict)
 {
 	unsigned char digest[FINGERPRINT_BYTES];
-	str_append_cstr(out, "; if it is the right one, use tls_ca=FILE");
-	if (!fingerprint_of(leaf, digest))
+	str_printf(out, "; %s", advice_on(verdict->code));
+	if (!fingerprint_of(verdict->leaf, digest))
 		return;
-	str_append_cstr(out, " or tls_fingerprint=sha256:");
+	str_append_cstr(out, "; or trust it alone by tls_fingerprint=sha256:");
 	for (size_t i = 0; i < sizeof(digest); i++)
 		str_printf(out, "%02x", digest[i]);
 }
@@ -277,7 +303,7 @@ int net_trust_fail(const struct net_stream *stream, struct source_error *error)
 {
 	_cleanup_str_ struct str text = STR_INIT;
 	append_reason(&text, stream);
-	append_advice(&text, stream->verdict.leaf);
+	append_advice(&text, &stream->verdict);
 	source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER, SOURCE_CAUSE_TLS, -EIO,
 		"%s: certificate not trusted: %s", stream->context->label, str_cstr(&text));
 	return -EPROTO;

@@ -31,12 +31,14 @@ static void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
 struct pki_cert pki_create(const struct pki_spec *spec)
 {
 	static long serial = 1;
-	struct pki_cert made = {.key = EVP_EC_gen("P-256"), .cert = X509_new()};
+	struct pki_cert made = {
+		.key = spec->rsa_bits ? EVP_RSA_gen(spec->rsa_bits) : EVP_EC_gen("P-256"),
+		.cert = X509_new()};
 	must(made.key && made.cert, "key");
 	X509 *issuer = spec->issuer ? spec->issuer->cert : made.cert;
 	X509_set_version(made.cert, X509_VERSION_3);
 	ASN1_INTEGER_set(X509_get_serialNumber(made.cert), serial++);
-	X509_gmtime_adj(X509_getm_notBefore(made.cert), -10 * DAY);
+	X509_gmtime_adj(X509_getm_notBefore(made.cert), spec->early ? DAY : -10 * DAY);
 	X509_gmtime_adj(X509_getm_notAfter(made.cert), spec->expired ? -DAY : 10 * DAY);
 	X509_set_pubkey(made.cert, made.key);
 	X509_NAME *name = X509_NAME_new();
@@ -49,7 +51,8 @@ struct pki_cert pki_create(const struct pki_spec *spec)
 		spec->ca ? "critical,CA:TRUE" : "CA:FALSE");
 	if (spec->san)
 		add_extension(made.cert, issuer, NID_subject_alt_name, spec->san);
-	must(X509_sign(made.cert, spec->issuer ? spec->issuer->key : made.key, EVP_sha256()) > 0,
+	must(X509_sign(made.cert, spec->issuer ? spec->issuer->key : made.key,
+		     spec->sha1 ? EVP_sha1() : EVP_sha256()) > 0,
 		"signing");
 	return made;
 }

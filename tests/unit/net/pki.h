@@ -16,7 +16,9 @@ struct pki_spec {
 	const char *san;               /* "DNS:a.example,IP:127.0.0.1"; NULL: none */
 	const struct pki_cert *issuer; /* NULL: itself */
 	bool ca;
-	bool expired;
+	bool expired, early; /* over; not begun */
+	unsigned rsa_bits;   /* 0: an elliptic curve */
+	bool sha1;
 };
 
 struct pki_cert pki_create(const struct pki_spec *spec);
