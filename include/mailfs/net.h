@@ -112,11 +112,12 @@ struct net_limits {
 	/*
 	 * For lists that are longer than anybody wants to hold: a line that has grown by spill_bytes and has not ended is shown to spill(),
 	 * which takes out of its middle what it can use and shortens it; a negative errno ends the reading. line_bytes counts all of it. NULL:
-	 * lines are held whole. What is behind a literal is not shown, and may have spill_bytes at most.
+	 * lines are held whole. What is behind a literal is not shown: all that is held of the response may then have held_bytes, or, where
+	 * that is 0, each such line spill_bytes.
 	 */
 	int (*spill)(void *arg, struct str *line);
 	void *spill_arg;
-	size_t spill_bytes;
+	size_t spill_bytes, held_bytes;
 	/*
 	 * For literals that are larger than anybody wants to hold: pass() is asked about each one, with the response up to the "{" that announces it.
 	 * true: its bytes go to passed() as they come, up to 64 KiB at a time, and the response holds an empty one, "{0}", in its place. They count

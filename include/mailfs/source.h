@@ -70,11 +70,19 @@ struct source_mailbox {
 	const char *special_use; /* "\\Sent", … as the server wrote it; NULL: none */
 };
 
+/*
+ * More messages than that in one mailbox are refused: each takes some 100 bytes of memory once it is listed, and a server can say any number.
+ * A size over the second is taken for one that was not told, a modification sequence over the third for none (RFC 7162 §7: 63 bits).
+ */
+#define SOURCE_MESSAGES_MAX 1000000
+#define SOURCE_SIZE_MAX     ((UINT64_C(1) << 48) - 1)
+#define SOURCE_MODSEQ_MAX   ((uint64_t)INT64_MAX)
+
 /* What SELECT or EXAMINE says. */
 struct source_state {
 	uint32_t uidvalidity; /* never 0 on success */
 	uint32_t uidnext;     /* 0: the server did not say */
-	uint32_t messages;    /* EXISTS */
+	uint32_t messages;    /* EXISTS; at most SOURCE_MESSAGES_MAX */
 	uint64_t modseq;      /* HIGHESTMODSEQ; 0: no CONDSTORE here */
 	uint64_t mailbox_id;  /* hash64 of MAILBOXID (RFC 8474); 0: the server gives none */
 	bool resynced;        /* the server took source_resync: it has told all that changed */

@@ -24,7 +24,6 @@ struct body {
 	struct str *out;
 	size_t start;   /* of the content in out */
 	unsigned found; /* FETCHes with content that fits */
-	bool anonymous; /* one of them did not tell its UID */
 	bool nil, wrong;
 };
 
@@ -81,11 +80,10 @@ static void take_content(struct body *body, const struct imap_node *value, bool 
 static void read_content(struct body *body, const struct imap_fetch *fetch,
 	const struct imap_node *value, bool whole)
 {
-	body->found++;
-	body->anonymous |= fetch->uid == 0;
-	if (body->found > 1)
-		return;
-	if (imap_node_is_string(value))
+	/* One that tells no UID may be any message's; of two that differ nobody knows which is right. */
+	if (fetch->uid == 0 || ++body->found > 1)
+		body->wrong = true;
+	else if (imap_node_is_string(value))
 		take_content(body, value, whole);
 	else if (imap_node_is_nil(value))
 		body->nil = true;
@@ -130,7 +128,7 @@ static int body_check(const struct body *body, uint64_t limit_bytes, struct sour
 {
 	if (str_error(body->out) < 0)
 		return body_fail(body, -ENOMEM, "out of memory", error);
-	if (body->wrong || (body->anonymous && body->found > 1))
+	if (body->wrong)
 		return body_fail(
 			body, -EIO, "the server's answer does not fit what was asked for", error);
 	if (body->found == 0)

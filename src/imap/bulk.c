@@ -205,7 +205,8 @@ static uint64_t responses_max(const struct bulk *bulk)
 static int read_one(struct bulk *bulk, struct imap_response *ret, struct source_error *error)
 {
 	struct net_limits limits;
-	const struct imap_exchange exchange = {.limits = &limits, .streaming = true};
+	/* What was not asked for moves no deadline on: bulk_message.c says what was. */
+	const struct imap_exchange exchange = {.limits = &limits};
 	set_limits(bulk, &limits);
 	bulk->message = (struct bulk_message){0};
 	int r = imap_engine_read(bulk->engine, &exchange, ret, error);
@@ -214,10 +215,12 @@ static int read_one(struct bulk *bulk, struct imap_response *ret, struct source_
 	if (ret->kind == IMAP_CONTINUE)
 		return imap_engine_broken(
 			bulk->engine, "a continuation that was not asked for", error);
-	if (ret->kind == IMAP_TAGGED)
+	if (ret->kind == IMAP_TAGGED) {
 		command_answered(bulk);
-	else
+		imap_engine_begin(bulk->engine); /* of the next one */
+	} else {
 		bulk_message_read(bulk, ret);
+	}
 	return 0;
 }
 

@@ -70,6 +70,7 @@ static int tell_begin(struct bulk *bulk, struct place place, uint64_t size)
 	bulk->message.set = set;
 	bulk->message.uid = set->uids[index];
 	bulk->message.finished = true;
+	imap_engine_useful(bulk->engine);
 	int r = bulk->calls->begin(bulk->calls->arg, set->uids[index], set->offset, size);
 	imap_engine_pause(bulk->engine, clock_now_ms() - begun_ms);
 	bulk->message.told = r >= 0;
@@ -184,9 +185,10 @@ bool bulk_pass(void *arg, const char *head, size_t len, uint64_t size)
 void bulk_passed(void *arg, const char *data, size_t len)
 {
 	struct bulk *bulk = arg;
+	if (!bulk->message.receiving)
+		return;
 	imap_engine_progress(bulk->engine, len);
-	if (bulk->message.receiving)
-		tell_data(bulk, data, len);
+	tell_data(bulk, data, len);
 }
 
 /* --- A response, when it is complete --- */
@@ -241,6 +243,7 @@ static void tell_held(struct bulk *bulk, uint32_t uid, const struct imap_node *i
 	struct place place = place_find(bulk, uid, item, text->len);
 	if (!place.set || tell_begin(bulk, place, text->len) < 0)
 		return;
+	imap_engine_progress(bulk->engine, text->len);
 	for (size_t at = 0, n; at < text->len; at += n) {
 		n = text->len - at < CHUNK_BYTES ? text->len - at : CHUNK_BYTES;
 		tell_data(bulk, text->data + at, n);

@@ -16,11 +16,17 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
-#define RESPONSES_MAX   10000
-#define ALERTS_LOGGED   10
-#define WINDOW_MS       5000
-#define WINDOW_BYTES_S  1024
-#define LINE_KEEP_BYTES (1 << 20)
+/*
+ * What an exchange may have at most, where its caller does not say otherwise. A stream is held to a rate, and to these: the slowest that is waited for
+ * brings them in days, and nobody waits for that in a file operation, which has a deadline of its own; a fast one brings them in seconds.
+ */
+#define RESPONSES_MAX  10000
+#define BYTES_MAX      ((uint64_t)256 << 20)
+#define ALERTS_LOGGED  10
+#define WINDOW_MS      5000
+#define WINDOW_BYTES_S 1024
+/* What a long response made of the buffers is given back when the next operation begins. */
+#define KEEP_BYTES (1 << 20)
 
 void imap_engine_init(struct imap_engine *engine, struct net_stream *stream)
 {
@@ -52,8 +58,13 @@ void imap_engine_begin(struct imap_engine *engine)
 	engine->window_ms = clock_now_ms();
 	engine->window_bytes = 0;
 	set_deadline(engine, engine->window_ms + engine->timeout_ms);
-	if (engine->line.cap > LINE_KEEP_BYTES)
+	engine->bytes = 0;
+	if (engine->line.cap > KEEP_BYTES)
 		str_finish(&engine->line);
+	if (engine->scratch.cap > KEEP_BYTES)
+		str_finish(&engine->scratch);
+	if (engine->tree.cap > KEEP_BYTES / sizeof(*engine->tree.nodes))
+		imap_tree_finish(&engine->tree);
 }
 
 /* Moves the deadline of a streaming exchange on, if the window that ends now brought enough. */
@@ -62,12 +73,18 @@ void imap_engine_progress(struct imap_engine *engine, size_t bytes)
 	int64_t now = clock_now_ms(), elapsed = now - engine->window_ms;
 	int64_t window = engine->timeout_ms / 2 < WINDOW_MS ? engine->timeout_ms / 2 : WINDOW_MS;
 	engine->window_bytes += bytes;
+	engine->bytes += bytes;
 	if (elapsed < window)
 		return;
 	if (engine->window_bytes >= (uint64_t)elapsed * WINDOW_BYTES_S / 1000)
 		set_deadline(engine, now + engine->timeout_ms);
 	engine->window_ms = now;
 	engine->window_bytes = 0;
+}
+
+void imap_engine_useful(struct imap_engine *engine)
+{
+	engine->bytes = 0;
 }
 
 void imap_engine_pause(struct imap_engine *engine, int64_t ms)
@@ -172,7 +189,8 @@ static void engine_note(struct imap_engine *engine, const struct imap_response *
 	else if (imap_slice_is(response->name, "ID"))
 		imap_id_print(&engine->tree, response->args, &engine->name);
 	else if (response->numbered && imap_slice_is(response->name, "EXISTS"))
-		engine->messages = response->number;
+		engine->messages = response->number < SOURCE_MESSAGES_MAX ? response->number
+		                                                          : SOURCE_MESSAGES_MAX;
 }
 
 /* The tag of the command that is answered next. */
@@ -209,6 +227,10 @@ int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exc
 		return r;
 	if (exchange->streaming)
 		imap_engine_progress(engine, engine->line.len);
+	else
+		engine->bytes += engine->line.len;
+	if (engine->bytes > (exchange->bytes_max ? exchange->bytes_max : BYTES_MAX))
+		return imap_engine_broken(engine, "more than it can be", error);
 	if (imap_response_parse(engine->line.data, engine->line.len, ret) < 0)
 		return imap_engine_broken(engine, "not a response", error);
 	if (ret->kind == IMAP_TAGGED && !is_running_tag(engine, ret->tag))

@@ -147,11 +147,12 @@ struct imap_engine {
 	int watch_tag;            /* the last command of the last watch; 0: there was none */
 	char *watched;            /* the mailbox of that watch; NULL: all */
 	uint32_t uidvalidity;     /* of the selected mailbox; 0: not known yet */
-	uint32_t messages;        /* the last EXISTS */
+	uint32_t messages;        /* the last EXISTS, as far as it is believed */
 	bool uidvalidity_changed; /* the server changed it under us */
 	int64_t deadline_ms;      /* of a call that imap_engine_begin() began */
 	int64_t window_ms;        /* since when window_bytes are counted (see imap_engine_begin) */
 	uint64_t window_bytes;
+	uint64_t bytes; /* received since imap_engine_begin() or imap_engine_useful() */
 };
 
 /* Takes the stream. */
@@ -180,6 +181,7 @@ struct imap_exchange {
 	void *arg;
 	const struct net_limits *limits; /* NULL: net_limits_default */
 	uint64_t responses_max;          /* 0: 10,000 */
+	uint64_t bytes_max;              /* of all of them; 0: 256 MiB */
 	bool per_message;                /* and four for each message (EXISTS) */
 	bool streaming;                  /* see imap_engine_begin() */
 };
@@ -237,6 +239,8 @@ uint64_t imap_engine_responses_max(
 int imap_engine_stopped(int err, struct source_error *error);
 /* In the middle of a response of a streaming exchange: so many bytes of it have come (see imap_engine_begin()). */
 void imap_engine_progress(struct imap_engine *engine, size_t bytes);
+/* What came was asked for: bytes_max counts from here. */
+void imap_engine_useful(struct imap_engine *engine);
 /* Our own side took so long that the server could not send, or was not read: that is no fault of its. */
 void imap_engine_pause(struct imap_engine *engine, int64_t ms);
 /*

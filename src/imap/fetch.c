@@ -2,15 +2,84 @@
 /* What all FETCH responses have in common (RFC 3501 §7.4.2), and the sets of UIDs that are asked for. */
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "private.h"
 
 #define SET_BYTES_MAX 7900 /* a command line has 8,000 bytes at most (RFC 9051 §4) */
 
-const struct net_limits imap_fetch_limits = {.line_bytes = 16 << 20,
-	.literal_bytes = 16 << 20,
-	.response_bytes = 24 << 20,
-	.literals = 100000};
+/* --- Responses that are too long to be held --- */
+
+#define LITERAL_BYTES ((uint64_t)64 << 20) /* passed over, mostly */
+#define LITERALS      100000
+#define SPILL_BYTES   ((size_t)256 << 10)
+/* Behind what is cut, or held, there must still be room for the rest. */
+#define REST_BYTES ((size_t)1 << 20)
+/* A literal that is announced at the end of a line that was cut must still be seen. */
+#define TAIL_BYTES 64
+
+static int cut(void *arg, struct str *line)
+{
+	struct imap_long *own = arg;
+	imap_engine_progress(own->engine, SPILL_BYTES);
+	if (line->len <= IMAP_HELD_BYTES)
+		return 0;
+	size_t keep = IMAP_HELD_BYTES - SPILL_BYTES - TAIL_BYTES;
+	line->data[keep++] =
+		0; /* nothing that is sound goes on behind this: what is left can not pass for whole */
+	memmove(line->data + keep, line->data + line->len - TAIL_BYTES, TAIL_BYTES);
+	str_truncate(line, keep + TAIL_BYTES);
+	return 0;
+}
+
+/* Whether a response that goes on with a literal has got to the header fields. */
+static bool is_before_header(const char *head, size_t len)
+{
+	static const char item[] = "BODY[HEADER.FIELDS";
+	const char *open = len > 0 ? memrchr(head, '[', len) : NULL;
+	size_t at = open ? (size_t)(open - head) : 0;
+	return at >= 4 && len - at > strlen(item) - 4 &&
+	       strncasecmp(open - 4, item, strlen(item)) == 0;
+}
+
+static bool pass(void *arg, const char *head, size_t len, uint64_t size)
+{
+	struct imap_long *own = arg;
+	own->receiving = false;
+	if (size <= IMAP_HEADER_MAX && size + len <= IMAP_HELD_BYTES)
+		return false;
+	own->receiving = own->header && is_before_header(head, len);
+	if (own->receiving)
+		str_reset(own->header);
+	return true;
+}
+
+static void passed(void *arg, const char *data, size_t len)
+{
+	struct imap_long *own = arg;
+	imap_engine_progress(own->engine, len);
+	if (!own->receiving)
+		return;
+	size_t room = IMAP_HEADER_MAX - own->header->len;
+	str_append(own->header, data, len < room ? len : room);
+}
+
+void imap_long_limits(struct imap_long *own, uint64_t line_bytes, struct net_limits *ret)
+{
+	*ret = (struct net_limits){.line_bytes = (size_t)line_bytes,
+		.literal_bytes = LITERAL_BYTES,
+		.response_bytes = line_bytes + LITERAL_BYTES,
+		.literals = LITERALS,
+		.spill = cut,
+		.spill_arg = own,
+		.spill_bytes = SPILL_BYTES,
+		.held_bytes = IMAP_HELD_BYTES + REST_BYTES,
+		.pass = pass,
+		.passed = passed,
+		.pass_arg = own};
+}
+
+/* --- FETCH responses --- */
 
 const struct imap_node *imap_fetch_value(const struct imap_tree *tree, const struct imap_node *item,
 	const struct imap_node **ret_next)

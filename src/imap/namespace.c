@@ -10,6 +10,9 @@
 #include "mailfs/util/log.h"
 #include "namespace.h"
 
+/* It goes into a command, with others. */
+#define PREFIX_BYTES 1000
+
 void imap_namespaces_finish(struct imap_namespaces *spaces)
 {
 	for (size_t i = 0; i < spaces->count; i++)
@@ -36,7 +39,8 @@ static void space_add(struct imap_namespaces *spaces, const struct imap_node *pr
 	if (!imap_node_is_string(prefix) || spaces->count == IMAP_NAMESPACES_MAX)
 		return;
 	imap_node_append(prefix, &text);
-	char *own = is_sendable(&text) ? str_steal(&text) : NULL;
+	bool fits = text.len <= PREFIX_BYTES && is_sendable(&text);
+	char *own = fits ? str_steal(&text) : NULL;
 	str_finish(&text);
 	if (own)
 		spaces->items[spaces->count++] =

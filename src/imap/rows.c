@@ -15,8 +15,13 @@
 #include "mailfs/util/log.h"
 #include "private.h"
 
-/* More of a header than this is no use to anybody: names are short, and the value of an xattr has 64 KiB at most. */
-#define HEADER_MAX (256 << 10)
+/*
+ * A line of a listing; of a header more than IMAP_HEADER_MAX is no use to anybody: names are short, and the value of an xattr has 64 KiB at most.
+ * All rows together: what senders can write in every one of their messages, and then some.
+ */
+#define LINE_BYTES         ((uint64_t)16 << 20)
+#define ROWS_BYTES         ((uint64_t)1 << 30)
+#define BYTES_OF_A_MESSAGE ((uint64_t)256 << 10)
 
 struct rows {
 	uint32_t first, last;
@@ -28,11 +33,9 @@ struct rows {
 	struct imap_row_reader reader;
 };
 
-/* A larger message there is not: what says so is a lie, or an error, and would make a file that programs try to find room for. */
-#define SIZE_MAX_BYTES (UINT64_C(1) << 40)
-
-/* What an extended attribute can hold; a server that says more of a message says nothing for people. */
-#define WORDS_MAX_BYTES 65536
+/* More labels, or flags, than that on one message say nothing to people: flags are held for each kind of message while a folder is compared. */
+#define LABELS_MAX_BYTES 65536
+#define FLAGS_MAX_BYTES  8192
 
 /* \Recent is not kept: it tells of the session that looks, not of the message. */
 static void read_flags(const struct imap_tree *tree, const struct imap_node *list,
@@ -45,7 +48,7 @@ static void read_flags(const struct imap_tree *tree, const struct imap_node *lis
 	for (; flag; flag = imap_node_next(tree, flag)) {
 		if (flag->type == IMAP_NODE_LIST || imap_node_is(flag, "\\Recent"))
 			continue;
-		if (reader->flags.len + flag->len >= WORDS_MAX_BYTES)
+		if (reader->flags.len + flag->len >= FLAGS_MAX_BYTES)
 			break;
 		if (reader->flags.len > 0)
 			str_putc(&reader->flags, ' ');
@@ -82,7 +85,7 @@ static void read_labels(const struct imap_tree *tree, const struct imap_node *li
 	for (; label; label = imap_node_next(tree, label)) {
 		if (label->type == IMAP_NODE_LIST)
 			continue;
-		if (reader->labels.len + 2 * label->len >= WORDS_MAX_BYTES)
+		if (reader->labels.len + 2 * label->len >= LABELS_MAX_BYTES)
 			break;
 		if (reader->labels.len > 0)
 			str_putc(&reader->labels, ' ');
@@ -100,7 +103,7 @@ static void read_date(const struct imap_node *value, struct source_row *row)
 
 static void read_size(const struct imap_node *value, struct source_row *row)
 {
-	if (imap_node_number(value, SIZE_MAX_BYTES, &row->size_bytes))
+	if (imap_node_number(value, SOURCE_SIZE_MAX, &row->size_bytes))
 		row->have |= SOURCE_ROW_SIZE;
 }
 
@@ -118,8 +121,13 @@ static void read_header(
 		row->header = str_cstr(&reader->header);
 		row->header_len = reader->header.len;
 	}
-	if (row->header_len > HEADER_MAX)
-		row->header_len = HEADER_MAX;
+	/* What was too long is empty in its place. */
+	if (value->type == IMAP_NODE_LITERAL && value->len == 0) {
+		row->header = str_cstr(&reader->long_header);
+		row->header_len = reader->long_header.len;
+	}
+	if (row->header_len > IMAP_HEADER_MAX)
+		row->header_len = IMAP_HEADER_MAX;
 	row->have |= SOURCE_ROW_HEADER;
 }
 
@@ -148,7 +156,7 @@ static void read_item(const struct imap_tree *tree, const struct imap_node *item
 int imap_row_error(const struct imap_row_reader *reader)
 {
 	return str_error(&reader->flags) < 0 || str_error(&reader->labels) < 0 ||
-	                       str_error(&reader->header) < 0
+	                       str_error(&reader->header) < 0 || str_error(&reader->long_header) < 0
 	               ? -ENOMEM
 	               : 0;
 }
@@ -158,6 +166,7 @@ void imap_row_finish(struct imap_row_reader *reader)
 	str_finish(&reader->flags);
 	str_finish(&reader->labels);
 	str_finish(&reader->header);
+	str_finish(&reader->long_header);
 }
 
 bool imap_row_read(struct imap_engine *engine, const struct imap_response *response,
@@ -213,9 +222,10 @@ static int rows_untagged(
 	struct rows *rows = arg;
 	struct imap_fetch fetch;
 	struct source_row row;
-	if (!imap_row_read(engine, response, &rows->reader, &fetch, &row))
-		return 0;
-	return row_found(rows, &fetch, &row);
+	bool is_row = imap_row_read(engine, response, &rows->reader, &fetch, &row);
+	int r = is_row ? row_found(rows, &fetch, &row) : 0;
+	str_reset(&rows->reader.long_header); /* it was of this response */
+	return r;
 }
 
 static const char *column_names(const struct imap_engine *engine, enum source_columns columns)
@@ -235,16 +245,20 @@ static const char *column_names(const struct imap_engine *engine, enum source_co
 
 static int rows_run(struct imap_engine *engine, struct rows *rows, struct source_error *error)
 {
+	struct net_limits limits;
+	struct imap_long own = {.engine = engine, .header = &rows->reader.long_header};
 	struct imap_exchange exchange = {.what = "the folder can not be listed",
 		.scope = SOURCE_SCOPE_MAILBOX,
 		.untagged = rows_untagged,
 		.arg = rows,
-		.limits = &imap_fetch_limits,
+		.limits = &limits,
 		/* each message once, some twice when its flags change meanwhile, and what else goes on */
 		.responses_max = UINT64_C(4) * engine->messages + 100000,
+		.bytes_max = ROWS_BYTES + BYTES_OF_A_MESSAGE * engine->messages,
 		.streaming = true};
 	_cleanup_command_ struct imap_command command;
 	char last[12] = "*";
+	imap_long_limits(&own, LINE_BYTES, &limits);
 	if (rows->last != UINT32_MAX)
 		snprintf(last, sizeof(last), "%u", rows->last);
 	imap_command_init(&command, engine, "UID FETCH %u:%s (%s)", rows->first, last,
@@ -290,7 +304,7 @@ int imap_changed(struct imap_engine *engine, uint32_t first, uint32_t last, uint
 		.modseq = modseq,
 		.fn = fn,
 		.arg = arg};
-	if (!(engine->caps.set & IMAP_CAP_CONDSTORE) || modseq == 0)
+	if (!(engine->caps.set & IMAP_CAP_CONDSTORE) || modseq == 0 || modseq > SOURCE_MODSEQ_MAX)
 		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NEVER,
 			SOURCE_CAUSE_OTHER, -EOPNOTSUPP, "the server can not tell what changed");
 	int r = rows_all(engine, &rows, ret_skipped, error);

@@ -20,6 +20,7 @@ struct selecting {
 	struct source_state state;
 	const struct source_resync *resync; /* NULL: none was asked for */
 	bool current; /* what comes is about the new mailbox, not about the one before */
+	bool counted; /* EXISTS was among it */
 	bool doubtful;
 	struct imap_row_reader reader;
 	struct imap_set vanished;
@@ -78,7 +79,7 @@ static void read_code(struct source_state *state, const struct imap_response *re
 		 imap_number_parse(args.data, args.len, UINT32_MAX, &number))
 		state->uidvalidity = (uint32_t)number;
 	else if (imap_slice_is(response->code, "HIGHESTMODSEQ") &&
-		 imap_number_parse(args.data, args.len, UINT64_MAX, &number))
+		 imap_number_parse(args.data, args.len, SOURCE_MODSEQ_MAX, &number))
 		state->modseq = number;
 	else if (imap_slice_is(response->code, "NOMODSEQ"))
 		state->modseq = 0;
@@ -117,6 +118,7 @@ static void begin_current(struct selecting *selecting)
 {
 	selecting->state = (struct source_state){0};
 	selecting->current = true;
+	selecting->counted = false;
 	selecting->vanished.malformed = false;
 	if (!selecting->resync)
 		return;
@@ -128,14 +130,16 @@ static int select_untagged(
 	struct imap_engine *engine, const struct imap_response *response, void *arg)
 {
 	struct selecting *selecting = arg;
-	if (imap_slice_is(response->code, "CLOSED"))
+	if (imap_slice_is(response->code, "CLOSED")) {
 		begin_current(selecting);
-	else if (response->numbered && imap_slice_is(response->name, "EXISTS"))
+	} else if (response->numbered && imap_slice_is(response->name, "EXISTS")) {
 		selecting->state.messages = response->number;
-	else if (response->code.len > 0)
+		selecting->counted = true;
+	} else if (response->code.len > 0) {
 		read_code(&selecting->state, response);
-	else if (selecting->resync && selecting->current)
+	} else if (selecting->resync && selecting->current) {
 		return read_change(selecting, engine, response);
+	}
 	return 0;
 }
 
@@ -179,6 +183,22 @@ static int select_run(struct imap_engine *engine, const char *mailbox, bool read
 	return imap_engine_run(engine, &command, &exchange, error);
 }
 
+/* What can not be worked with. An EXISTS that is missing must not make an empty folder. */
+static int check_state(const struct selecting *selecting, struct source_error *error)
+{
+	const char *why = NULL;
+	if (selecting->state.uidvalidity == 0)
+		why = "the server gives it no identity (UIDVALIDITY)";
+	else if (!selecting->counted)
+		why = "the server does not say how many messages are in it (EXISTS)";
+	else if (selecting->state.messages > SOURCE_MESSAGES_MAX)
+		why = "the server says that there are more than 1,000,000 messages in it";
+	if (!why)
+		return 0;
+	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER, SOURCE_CAUSE_MAILBOX,
+		-EIO, "the folder can not be opened: %s", why);
+}
+
 static int select_once(struct imap_engine *engine, const char *mailbox, bool readonly,
 	enum parameter parameter, const struct source_resync *resync, struct source_state *ret,
 	struct source_error *error)
@@ -197,14 +217,15 @@ static int select_once(struct imap_engine *engine, const char *mailbox, bool rea
 		imap_engine_refuse(engine, IMAP_CAP_QRESYNC, "QRESYNC");
 	imap_row_finish(&selecting.reader);
 	*ret = selecting.state;
-	return r;
+	return r == 0 ? check_state(&selecting, error) : r;
 }
 
 static enum parameter parameter_best(
 	const struct imap_engine *engine, const struct source_resync *resync)
 {
 	if (resync && engine->qresync && engine->caps.set & IMAP_CAP_QRESYNC &&
-		resync->uidvalidity > 0 && resync->modseq > 0 && resync->modseq <= INT64_MAX)
+		resync->uidvalidity > 0 && resync->modseq > 0 &&
+		resync->modseq <= SOURCE_MODSEQ_MAX)
 		return PARAMETER_QRESYNC;
 	return engine->caps.set & IMAP_CAP_CONDSTORE ? PARAMETER_CONDSTORE : PARAMETER_NONE;
 }
@@ -249,10 +270,6 @@ int imap_select(struct imap_engine *engine, const char *mailbox, bool readonly,
 	int r = select_any(engine, mailbox, readonly, resync, &state, error);
 	if (r < 0)
 		return imap_engine_refused(engine) ? select_fail(engine, error) : r;
-	if (state.uidvalidity == 0)
-		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER,
-			SOURCE_CAUSE_MAILBOX, -EIO,
-			"the folder can not be opened: the server gives it no identity (UIDVALIDITY)");
 	engine->selected = true;
 	engine->uidvalidity = state.uidvalidity;
 	*ret = state;

@@ -13,6 +13,9 @@
 
 #define LINE_MAX_BYTES (64 << 20)
 #define SPILL_BYTES    (128 << 10)
+/* No list has literals, and what else comes is short. */
+#define LITERAL_BYTES (1 << 20)
+#define LITERALS      4
 
 void imap_set_init(struct imap_set *set, enum imap_set_kind kind, uint32_t first, uint32_t last,
 	source_range_fn *fn, void *arg)
@@ -191,7 +194,7 @@ static int spill(void *arg, struct str *line)
 	imap_engine_progress(set->engine, SPILL_BYTES);
 	if (imap_response_parse(line->data, line->len, &response) < 0 ||
 		response.kind != IMAP_UNTAGGED || !find_list(set->engine, &response, set, &list))
-		return line->len > imap_fetch_limits.line_bytes ? -EMSGSIZE : 0;
+		return line->len > IMAP_HELD_BYTES ? -EMSGSIZE : 0;
 	size_t len = complete_len(list), start = (size_t)(list.data - line->data);
 	if (len == 0) /* no number is that long */
 		return -EMSGSIZE;
@@ -204,12 +207,11 @@ static int spill(void *arg, struct str *line)
 void imap_set_limits(struct imap_set *set, struct imap_engine *engine, struct net_limits *ret)
 {
 	set->engine = engine;
-	*ret = imap_fetch_limits;
-	ret->line_bytes = LINE_MAX_BYTES;
-	ret->response_bytes = LINE_MAX_BYTES;
-	ret->literal_bytes = 1 << 20; /* no list has literals, and what else comes is short */
-	ret->literals = 16;
-	ret->spill = spill;
-	ret->spill_arg = set;
-	ret->spill_bytes = SPILL_BYTES;
+	*ret = (struct net_limits){.line_bytes = LINE_MAX_BYTES,
+		.literal_bytes = LITERAL_BYTES,
+		.response_bytes = LINE_MAX_BYTES,
+		.literals = LITERALS,
+		.spill = spill,
+		.spill_arg = set,
+		.spill_bytes = SPILL_BYTES};
 }

@@ -33,7 +33,7 @@ static void read_value(const struct imap_tree *tree, const struct imap_node *nam
 	if (imap_node_is(name, "MAILBOXID") && id && id->type != IMAP_NODE_LIST)
 		state->mailbox_id = imap_mailbox_id((struct imap_slice){id->data, id->len});
 	else if (imap_node_is(name, "HIGHESTMODSEQ") &&
-		 imap_node_number(value, UINT64_MAX, &number))
+		 imap_node_number(value, SOURCE_MODSEQ_MAX, &number))
 		state->modseq = number;
 	else if (!imap_node_number(value, UINT32_MAX, &number))
 		return;

@@ -6,6 +6,10 @@
 #include "mailfs/util/log.h"
 #include "private.h"
 
+/* A line of this length has more parts than anybody looks at. */
+#define LINE_BYTES  ((uint64_t)64 << 20)
+#define TOTAL_BYTES ((uint64_t)1 << 30)
+
 struct structures {
 	const uint32_t *uids; /* that were asked for, ascending */
 	size_t count;
@@ -63,13 +67,17 @@ static int structures_untagged(
 static int structures_run(struct imap_engine *engine, struct structures *structures,
 	size_t *ret_taken, struct source_error *error)
 {
+	struct net_limits limits;
+	struct imap_long own = {.engine = engine};
 	struct imap_exchange exchange = {.what = "the structure of messages can not be had",
 		.scope = SOURCE_SCOPE_MAILBOX,
 		.untagged = structures_untagged,
 		.arg = structures,
-		.limits = &imap_fetch_limits,
+		.limits = &limits,
+		.bytes_max = TOTAL_BYTES,
 		.streaming = true};
 	_cleanup_command_ struct imap_command command;
+	imap_long_limits(&own, LINE_BYTES, &limits);
 	imap_command_init(&command, engine, "UID FETCH ");
 	*ret_taken = imap_uid_set_append(&command.text, structures->uids, structures->count);
 	str_append_cstr(&command.text, " (UID BODYSTRUCTURE)");

@@ -191,6 +191,14 @@ static int take_or_pass(struct net_stream *stream, const struct net_limits *limi
 	return r < 0 ? r : pass_literal(stream, size, limits);
 }
 
+/* How long a line behind a literal may be, where the first is spilled. */
+static uint64_t rest_room(const struct net_limits *limits, const struct str *out)
+{
+	if (!limits->held_bytes)
+		return limits->spill_bytes;
+	return limits->held_bytes - u64_min(out->len, limits->held_bytes);
+}
+
 static int take_response(
 	struct net_stream *stream, const struct net_limits *limits, struct str *out)
 {
@@ -200,7 +208,7 @@ static int take_response(
 		uint64_t taken,
 			room = u64_min(line_left, limits->response_bytes - passed - out->len);
 		if (literals > 0 && limits->spill)
-			room = u64_min(room, limits->spill_bytes);
+			room = u64_min(room, rest_room(limits, out));
 		int r = take_line(stream, room, literals == 0 ? limits : NULL, out, &taken);
 		if (r < 0)
 			return r;

@@ -20,6 +20,8 @@
 #include "mailfs/util/clock.h"
 #include "script.h"
 
+int peer_patience_ms = 8000;
+
 struct script {
 	const char *const *steps;
 	int listener, fd;
@@ -246,7 +248,7 @@ static void peer_login(struct peer *peer, enum net_tls tls, const char *user, co
 		.net = peer->net, .user = user, .password = peer->password, .token = token};
 	assert_int_equal(imap_source_create(&params, &peer->source), 0);
 	peer->result = peer->source->ops->connect(
-		peer->source, clock_now_ms() + 8000, &peer->session, &peer->error);
+		peer->source, clock_now_ms() + peer_patience_ms, &peer->session, &peer->error);
 }
 
 void peer_connect_as(struct peer *peer, enum net_tls tls, const char *user, const char *password,

@@ -34,6 +34,9 @@ struct peer {
 	int result; /* of connect */
 };
 
+/* How long a connect may take. */
+extern int peer_patience_ms;
+
 /* Starts the script and connects as alice, password "s3cret". Fails the test only where the machine is to blame. */
 void peer_connect(struct peer *peer, enum net_tls tls, const char *const *steps);
 /* As above with another user and password. */

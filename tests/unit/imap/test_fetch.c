@@ -182,7 +182,7 @@ static void test_rows_stopped(void **state)
 	session_open(&peer,
 		SCRIPT(GREETING(""), OPEN, "<C2 UID FETCH 1:* (UID)",
 			">* 1 FETCH (UID 1)\r\n* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\nC2 OK\r\n",
-			"<C3 EXAMINE \"y\"", ">* OK [UIDVALIDITY 9]\r\nC3 OK\r\n"));
+			"<C3 EXAMINE \"y\"", ">* 0 EXISTS\r\n* OK [UIDVALIDITY 9]\r\nC3 OK\r\n"));
 	assert_int_equal(peer.source->ops->rows(peer.session, 1, UINT32_MAX, SOURCE_COLUMNS_UID,
 				 stop_at_two, &count, &skipped, &peer.error),
 		-ENOSPC);
@@ -221,8 +221,9 @@ static void test_rows_fail(void **state)
 		SOURCE_SCOPE_ACCOUNT, "restart");
 	expect_rows_fail(">* 1 FETCH (UID 1 FLAGS ())\r\n", ">C2 NO [SERVERBUG] oops\r\n",
 		SOURCE_SCOPE_MAILBOX, "oops");
-	expect_rows_fail(">* 1 FETCH (UID 1 FLAGS ())\r\n", ">* OK [UIDVALIDITY 8] x\r\nC2 OK\r\n",
-		SOURCE_SCOPE_MAILBOX, "identity");
+	expect_rows_fail(">* 1 FETCH (UID 1 FLAGS ())\r\n",
+		">* 0 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\nC2 OK\r\n", SOURCE_SCOPE_MAILBOX,
+		"identity");
 	expect_rows_fail(">* 1 FETCH (UID 1 FLAGS ({4294967301}\r\n", "*100000 x",
 		SOURCE_SCOPE_ACCOUNT, "limit");
 	expect_rows_fail(">* 1 FETCH (UID 1 FLAGS ({99999999999999999999999}\r\n", "*1 x",
@@ -327,9 +328,6 @@ static void test_body_good(void **state)
 			">* 9 FETCH (UID 6 BODY[1.2]<10> {1}\r\nz)\r\n* 1 FETCH (UID 5 BODY[1]<10> {1}\r\ny)\r\n* 1 FETCH (FLAGS (\\Seen))\r\n"
 			"* 1 FETCH (UID 5 BODY[1.2]<10> {1}\r\nx)\r\nC2 OK\r\n",
 			0, "x", 0},
-		/* a server that does not tell the UID */
-		{"1.2", 10, 4, 0, RANGE, ">* 1 FETCH (BODY[1.2]<10> {1}\r\nx)\r\nC2 OK\r\n", 0, "x",
-			0},
 		/* a server that does not know partial fetches */
 		{"1.2", 10, 4, 0, RANGE,
 			">* 1 FETCH (UID 5 BODY[1.2] {16}\r\n0123456789abcdef)\r\nC2 OK\r\n", 0,
@@ -384,7 +382,16 @@ static void test_body_bad(void **state)
 		/* no origin, and no longer than the range: it could be either */
 		{"1.2", 10, 4, 0, RANGE, ">* 1 FETCH (UID 5 BODY[1.2] {4}\r\nabcd)\r\nC2 OK\r\n",
 			-EIO, "fit", SOURCE_SCOPE_MESSAGE},
-		/* two without a UID: whose? */
+		/* without a UID: whose? */
+		{"1.2", 10, 4, 0, RANGE, ">* 1 FETCH (BODY[1.2]<10> {1}\r\nx)\r\nC2 OK\r\n", -EIO,
+			"fit", SOURCE_SCOPE_MESSAGE},
+		{"1.2", 10, 4, 0, RANGE,
+			">* 1 FETCH (UID 5 BODY[1.2]<10> {1}\r\nx)\r\n* 2 FETCH (BODY[1.2]<10> {1}\r\ny)\r\nC2 OK\r\n",
+			-EIO, "fit", SOURCE_SCOPE_MESSAGE},
+		/* two of them: which? */
+		{"1.2", 10, 4, 0, RANGE,
+			">* 1 FETCH (UID 5 BODY[1.2]<10> {1}\r\nx)\r\n* 1 FETCH (UID 5 BODY[1.2]<10> {1}\r\ny)\r\nC2 OK\r\n",
+			-EIO, "fit", SOURCE_SCOPE_MESSAGE},
 		{"1.2", 10, 4, 0, RANGE,
 			">* 1 FETCH (BODY[1.2]<10> {1}\r\nx)\r\n* 2 FETCH (BODY[1.2]<10> {1}\r\ny)\r\nC2 OK\r\n",
 			-EIO, "fit", SOURCE_SCOPE_MESSAGE},

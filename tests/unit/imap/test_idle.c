@@ -146,11 +146,12 @@ static void test_idle_anew(void **state)
 	struct source_state box;
 	(void)state;
 	watcher_begin(&watcher, 0,
-		SCRIPT(IDLE, DONE, "<C3 EXAMINE \"y\"", ">* OK [UIDVALIDITY 9] x\r\nC3 OK\r\n",
-			"<C4 EXAMINE \"box\"", ">* OK [UIDVALIDITY 7] x\r\nC4 OK\r\n", "<C5 IDLE",
+		SCRIPT(IDLE, DONE, "<C3 EXAMINE \"y\"",
+			">* 0 EXISTS\r\n* OK [UIDVALIDITY 9] x\r\nC3 OK\r\n", "<C4 EXAMINE \"box\"",
+			">* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nC4 OK\r\n", "<C5 IDLE",
 			">+\r\n* OK [UIDVALIDITY 8] x\r\n", "<DONE", ">C5 OK\r\n",
-			"<C6 EXAMINE \"box\"", ">* OK [UIDVALIDITY 8] x\r\nC6 OK\r\n", "<C7 IDLE",
-			">+\r\n", "<DONE", ">C7 OK\r\n", "<C8 EXAMINE \"y\"",
+			"<C6 EXAMINE \"box\"", ">* 0 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\nC6 OK\r\n",
+			"<C7 IDLE", ">+\r\n", "<DONE", ">C7 OK\r\n", "<C8 EXAMINE \"y\"",
 			">C8 NO [NOPERM] x\r\n"));
 	assert_int_equal(watch(&watcher, "box", 0), 0);
 	assert_int_equal(session_select(&watcher.peer, "y", &box), 0);

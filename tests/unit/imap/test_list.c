@@ -226,12 +226,12 @@ static void test_select(void **state)
 	session_begin(&peer,
 		SCRIPT(GREETING(""), "<C1 EXAMINE \"a \\\"b\\\\\"",
 			">* FLAGS (\\Seen)\r\n* OK [PERMANENTFLAGS (\r\n* 5 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 4294967295]\r\n"
-			"* OK [UIDNEXT 12] x\r\n* OK [HIGHESTMODSEQ 18446744073709551615] x\r\n* 6 EXISTS\r\nC1 OK [READ-ONLY]\r\n",
+			"* OK [UIDNEXT 12] x\r\n* OK [HIGHESTMODSEQ 9223372036854775807] x\r\n* 6 EXISTS\r\nC1 OK [READ-ONLY]\r\n",
 			"<C2 SELECT \"plain\"",
 			">* 0 EXISTS\r\n* OK [UIDVALIDITY 1]\r\nC2 OK [READ-WRITE] ok\r\n"));
 	assert_int_equal(session_select(&peer, "a \"b\\", &box), 0);
 	assert_true(box.uidvalidity == 4294967295 && box.uidnext == 12 && box.messages == 6 &&
-		    box.modseq == UINT64_MAX);
+		    box.modseq == INT64_MAX);
 	assert_int_equal(
 		peer.source->ops->select(peer.session, "plain", false, NULL, &box, &peer.error), 0);
 	assert_true(
@@ -246,7 +246,7 @@ static void test_select_condstore(void **state)
 	(void)state;
 	session_begin(&peer,
 		SCRIPT(GREETING(" QRESYNC"), "<C1 EXAMINE \"x\" (CONDSTORE)",
-			">* OK [UIDVALIDITY 1]\r\n* OK [HIGHESTMODSEQ 5]\r\n* OK [NOMODSEQ] no\r\nC1 OK\r\n"));
+			">* 0 EXISTS\r\n* OK [UIDVALIDITY 1]\r\n* OK [HIGHESTMODSEQ 5]\r\n* OK [NOMODSEQ] no\r\nC1 OK\r\n"));
 	assert_int_equal(session_select(&peer, "x", &box), 0);
 	assert_true(box.modseq == 0);
 	peer_finish(&peer);
@@ -258,12 +258,13 @@ static void test_select_literal(void **state)
 	struct source_state box;
 	(void)state;
 	session_begin(&peer, SCRIPT(GREETING(" LITERAL-"), "<C1 EXAMINE {3+}", "<\xc3\xa9x",
-				     ">* OK [UIDVALIDITY 1]\r\nC1 OK\r\n"));
+				     ">* 0 EXISTS\r\n* OK [UIDVALIDITY 1]\r\nC1 OK\r\n"));
 	assert_int_equal(session_select(&peer, "\xc3\xa9x", &box), 0);
 	peer_finish(&peer);
-	session_begin(&peer, SCRIPT(GREETING(""), "<C1 EXAMINE {3}", ">* 3 EXISTS\r\n+ go\r\n",
-				     "<\xc3\xa9x", ">* OK [UIDVALIDITY 1]\r\nC1 OK\r\n",
-				     "<C2 EXAMINE {2}", ">C2 NO [NOPERM] never\r\n"));
+	session_begin(
+		&peer, SCRIPT(GREETING(""), "<C1 EXAMINE {3}", ">* 3 EXISTS\r\n+ go\r\n",
+			       "<\xc3\xa9x", ">* 0 EXISTS\r\n* OK [UIDVALIDITY 1]\r\nC1 OK\r\n",
+			       "<C2 EXAMINE {2}", ">C2 NO [NOPERM] never\r\n"));
 	assert_int_equal(session_select(&peer, "\xc3\xa9x", &box), 0);
 	assert_int_equal(session_select(&peer, "\xc3\xa9", &box), -EACCES);
 	peer_finish(&peer);

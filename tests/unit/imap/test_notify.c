@@ -76,8 +76,8 @@ static void test_notify_closes(void **state)
 	(void)state;
 	watcher_begin(&watcher, 1,
 		SCRIPT(GREETING(" NOTIFY UNSELECT"), "<C1 EXAMINE \"box\"",
-			">* OK [UIDVALIDITY 7] x\r\nC1 OK\r\n", "<C2 UNSELECT", ">C2 OK\r\n",
-			SET("C3"), ">C3 OK\r\n", "<C4 NOOP", ">C4 OK\r\n"));
+			">* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nC1 OK\r\n", "<C2 UNSELECT",
+			">C2 OK\r\n", SET("C3"), ">C3 OK\r\n", "<C4 NOOP", ">C4 OK\r\n"));
 	assert_int_equal(session_select(&watcher.peer, "box", &box), 0);
 	assert_int_equal(watch(&watcher, NULL, LONG_MS), 0);
 	assert_int_equal(watcher.peer.source->ops->rows(watcher.peer.session, 1, 2,
@@ -86,7 +86,7 @@ static void test_notify_closes(void **state)
 	watcher_finish(&watcher);
 	watcher_begin(&watcher, 1,
 		SCRIPT(GREETING(" NOTIFY"), "<C1 EXAMINE \"box\"",
-			">* OK [UIDVALIDITY 7] x\r\nC1 OK\r\n"));
+			">* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nC1 OK\r\n"));
 	assert_int_equal(session_select(&watcher.peer, "box", &box), 0);
 	assert_int_equal(watch(&watcher, NULL, LONG_MS), -EOPNOTSUPP);
 	assert_int_equal(watcher.peer.source->ops->abilities(watcher.peer.session), 0);

@@ -257,7 +257,8 @@ static void test_refused_parameters(void **state)
 			">* CAPABILITY IMAP4rev1 QRESYNC CONDSTORE\r\nC4 BAD what is CONDSTORE?\r\n",
 			"<C5 EXAMINE \"box\"",
 			">* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nC5 OK [CAPABILITY IMAP4rev1 QRESYNC IDLE] x\r\n",
-			"<C6 EXAMINE \"box\"", ">* OK [UIDVALIDITY 7] x\r\nC6 OK\r\n"));
+			"<C6 EXAMINE \"box\"",
+			">* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nC6 OK\r\n"));
 	resync(&peer, &got);
 	assert_int_equal(abilities(&peer), SOURCE_CAN_CONDSTORE);
 	resync(&peer, &got);
@@ -412,11 +413,11 @@ static void test_mailbox_id(void **state)
 	(void)state;
 	session_begin(&peer,
 		SCRIPT(GREETING(" OBJECTID"), "<C1 EXAMINE \"box\"",
-			">* OK [UIDVALIDITY 7] x\r\n* OK [MAILBOXID (F2212ea87-6097-4256-9d51-71338625)] x\r\nC1 OK\r\n",
+			">* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [MAILBOXID (F2212ea87-6097-4256-9d51-71338625)] x\r\nC1 OK\r\n",
 			"<C2 STATUS \"box\" (MESSAGES UIDNEXT UIDVALIDITY MAILBOXID)",
 			">* STATUS box (UIDVALIDITY 7 MAILBOXID (F2212ea87-6097-4256-9d51-71338625))\r\nC2 OK\r\n",
 			"<C3 EXAMINE \"y\"",
-			">* OK [UIDVALIDITY 7] x\r\n* OK [MAILBOXID ()] x\r\nC3 OK\r\n"));
+			">* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [MAILBOXID ()] x\r\nC3 OK\r\n"));
 	assert_int_equal(session_select(&peer, "box", &box), 0);
 	assert_true(box.mailbox_id == hash64(HASH64_INIT, id, strlen(id)));
 	uint64_t selected = box.mailbox_id;

@@ -118,11 +118,12 @@ static void test_refused_esearch(void **state)
 	struct peer peer;
 	struct str got = STR_INIT;
 	(void)state;
-	session_open(&peer,
-		SCRIPT(GREETING(" ESEARCH"), OPEN, "<C2 UID SEARCH RETURN (ALL) UID 1:9",
-			">C2 BAD RETURN?\r\n", "<C3 UID SEARCH UID 1:9", ">* SEARCH 7\r\nC3 OK\r\n",
-			"<C4 UID SEARCH UID 1:9", ">C4 NO [SERVERBUG] oops\r\n",
-			"<C5 UID SEARCH UID 1:9", ">* OK [UIDVALIDITY 8] x\r\nC5 OK\r\n"));
+	session_open(
+		&peer, SCRIPT(GREETING(" ESEARCH"), OPEN, "<C2 UID SEARCH RETURN (ALL) UID 1:9",
+			       ">C2 BAD RETURN?\r\n", "<C3 UID SEARCH UID 1:9",
+			       ">* SEARCH 7\r\nC3 OK\r\n", "<C4 UID SEARCH UID 1:9",
+			       ">C4 NO [SERVERBUG] oops\r\n", "<C5 UID SEARCH UID 1:9",
+			       ">* 0 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\nC5 OK\r\n"));
 	assert_int_equal(uids(&peer, 1, 9, &got), 0);
 	assert_string_equal(str_cstr(&got), "7:7 ");
 	assert_int_equal(uids(&peer, 1, 9, &got), -EIO);
@@ -187,7 +188,7 @@ static void test_changed(void **state)
 	session_begin(&peer,
 		SCRIPT(GREETING(" CONDSTORE"), "<C1 EXAMINE \"box\" (CONDSTORE)",
 			">* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nC1 OK\r\n",
-			"<C2 UID FETCH 5:9 (UID FLAGS) (CHANGEDSINCE 18446744073709551615)",
+			"<C2 UID FETCH 5:9 (UID FLAGS) (CHANGEDSINCE 9223372036854775807)",
 			">* 1 FETCH (UID 5 FLAGS (a) MODSEQ (9))\r\n* VANISHED 6\r\n* 2 FETCH (UID 10 FLAGS ())\r\n* 3 FETCH (FLAGS (x) MODSEQ (8))\r\n"
 			"* 4 FETCH (X \"\r\n* 2 EXPUNGE\r\nC2 OK\r\n",
 			"<C3 UID FETCH 1:* (UID FLAGS) (CHANGEDSINCE 7)", ">C3 NO later\r\n",
@@ -196,7 +197,7 @@ static void test_changed(void **state)
 	struct source_state box;
 	assert_int_equal(session_select(&peer, "box", &box), 0);
 	assert_int_equal(
-		ops->changed(peer.session, 5, 9, UINT64_MAX, note_row, &got, &skipped, &peer.error),
+		ops->changed(peer.session, 5, 9, INT64_MAX, note_row, &got, &skipped, &peer.error),
 		0);
 	assert_string_equal(str_cstr(&got), "5 [a] ");
 	assert_int_equal(skipped, 1);
@@ -251,9 +252,9 @@ static void test_status(void **state)
 	expect_status(
 		SCRIPT(GREETING(" CONDSTORE OBJECTID"),
 			STATUS(" HIGHESTMODSEQ MAILBOXID",
-				"* STATUS x (UIDVALIDITY 1)\r\n* status {4}\r\na \"b (x (1 2) uidvalidity 7 HIGHESTMODSEQ 18446744073709551615 "
+				"* STATUS x (UIDVALIDITY 1)\r\n* status {4}\r\na \"b (x (1 2) uidvalidity 7 HIGHESTMODSEQ 9223372036854775807 "
 				"MAILBOXID (q))\r\n* STATUS y (UIDVALIDITY 2)\r\nC1 OK\r\n")),
-		0, "7 0 0 18446744073709551615 id");
+		0, "7 0 0 9223372036854775807 id");
 	/* written in another way; in two parts */
 	expect_status(SCRIPT(GREETING(""), STATUS("", "* STATUS ab (UIDVALIDITY 7)\r\nC1 OK\r\n")),
 		0, "7 0 0 0 -");
