@@ -75,9 +75,10 @@ struct mime_param {
 struct mime_params {
 	struct mime_param *items;
 	size_t count;
+	bool cut; /* there were more */
 };
 void mime_params_finish(struct mime_params *params);
-/* Adds a copy. What is beyond 1,000 is dropped: no message has that many. */
+/* Adds a copy. What is beyond 1,000 is dropped, and noted (cut): no message has that many. */
 int mime_params_add(struct mime_params *params, const char *name, size_t name_len,
 	const char *value, size_t value_len);
 /* Parses "; a=b; c*0*=…" as it stands after a media type or a disposition. */
@@ -101,6 +102,15 @@ enum mime_encoding { MIME_ENCODING_IDENTITY, MIME_ENCODING_QUOTED_PRINTABLE, MIM
 /* The transfer encoding that a Content-Transfer-Encoding names; an unknown one is the identity. */
 enum mime_encoding mime_encoding_parse(const char *name);
 
+/* What of a message its structure does not tell, and why. */
+enum mime_cut {
+	MIME_CUT_DEPTH = 1 << 0,    /* what is below, deeper than MIME_DEPTH_MAX */
+	MIME_CUT_COUNT = 1 << 1,    /* what comes behind the last part, beyond MIME_PARTS_MAX */
+	MIME_CUT_HEADER = 1 << 2,   /* fields or parameters that are too long or too many */
+	MIME_CUT_BOUNDARY = 1 << 3, /* the parts of a multipart whose boundary is too long */
+	MIME_CUT_UNKNOWN = 1 << 4,  /* all of it: the server's answer can not be understood */
+};
+
 struct mime_part {
 	char *type, *subtype; /* lower case; "multipart", "message"/"rfc822", "text"/"plain", … */
 	struct mime_params params;             /* of Content-Type, joined */
@@ -115,6 +125,7 @@ struct mime_part {
 	bool located;
 	uint64_t header_offset, header_bytes;
 	uint64_t offset;
+	unsigned cut; /* enum mime_cut: what of this part and below it is not told here */
 	struct mime_part **
 		children; /* multipart: its parts; message/rfc822: one, the message's own body part */
 	size_t child_count;
@@ -133,9 +144,12 @@ bool mime_part_is_multipart(const struct mime_part *part);
  */
 bool mime_part_is_message(const struct mime_part *part);
 
+/* enum mime_cut, of the part and all below it. */
+unsigned mime_part_cuts(const struct mime_part *part);
+
 /*
  * A compact form for the store, independent of any protocol. What is deeper than MIME_DEPTH_MAX or beyond MIME_PARTS_MAX is
- * cut off. parse: -EINVAL for anything that serialize did not write.
+ * cut off, and noted (cut). parse: -EINVAL for anything that serialize did not write.
  */
 int mime_part_serialize(const struct mime_part *part, struct str *out);
 int mime_part_parse(const char *data, size_t len, struct mime_part **ret);
@@ -150,9 +164,9 @@ int mime_part_locate(const struct mime_part *message, const char *section, uint6
 
 /*
  * Finds the structure of a message from its bytes (RFC 2045, 2046), as servers give it by BODYSTRUCTURE: for mail that has no
- * IMAP server. Linear in the message, whatever it holds; memory is bounded whatever its size (a header beyond 1 MiB counts up
- * to there). A multipart that can not be taken apart (no boundary, deeper than MIME_DEPTH_MAX) is an
- * application/octet-stream leaf; beyond MIME_PARTS_MAX the rest belongs to the last part.
+ * IMAP server. Linear in the message, whatever it holds; memory is bounded whatever its size (of a part's fields that count here, 1 MiB
+ * is looked at). A multipart that can not be taken apart (no boundary, deeper than MIME_DEPTH_MAX) is an
+ * application/octet-stream leaf; beyond MIME_PARTS_MAX the rest belongs to the last part. Parts say what was cut.
  */
 struct mime_walker;
 /* NULL: no memory. */
@@ -165,12 +179,13 @@ int mime_walker_end(struct mime_walker *walker, struct mime_part **ret);
 
 /* A leaf, or an attached message, of one directory of the .parts view. */
 struct mime_leaf {
-	const struct mime_part *part;
-	char *section; /* IMAP section: "1", "2.1"; the header is not a leaf */
+	const struct mime_part *part; /* of the structure; NULL once detached */
+	uint64_t size_bytes;          /* of the encoded part, as the structure has it */
+	char *section;                /* IMAP section: "1", "2.1"; the header is not a leaf */
 	char *name; /* file name in the view: "1-text.txt", "2-report.pdf"; unique in its directory, ≤ MIME_NAME_MAX bytes */
 	bool is_message; /* a directory: its leaves come from mime_leaves() with this leaf's part and section */
-	bool to_utf8;        /* its content is converted to UTF-8 from charset */
-	const char *charset; /* of a text part; NULL: none given. Owned by part */
+	bool to_utf8;  /* its content is converted to UTF-8 from charset */
+	char *charset; /* of a text part; NULL: none is given that is known */
 	enum mime_encoding encoding;
 	uint64_t
 		size_bound; /* no decoded content is longer than this, if the server's size is right */
@@ -186,6 +201,8 @@ struct mime_leaves {
  */
 int mime_leaves(const struct mime_part *message, const char *section, struct mime_leaves *ret);
 void mime_leaves_finish(struct mime_leaves *leaves);
+/* From now on the leaves do not refer to the structure, which may be destroyed. */
+void mime_leaves_detach(struct mime_leaves *leaves);
 
 /* --- Transfer decoding, as a stream --- */
 

@@ -82,20 +82,36 @@ static char *leaf_name(const struct walk *walk, const struct mime_part *part)
 	return str_steal(&name);
 }
 
+/* Another one says nothing, and may be a megabyte long. */
+static const char *known_charset(const struct mime_part *part)
+{
+	const char *charset =
+		is_type(part->type, "text") ? mime_params_get(&part->params, "charset") : NULL;
+
+	return charset && mime_charset_find(charset, strlen(charset)) ? charset : NULL;
+}
+
+static void leaf_finish(struct mime_leaf *leaf)
+{
+	free(leaf->section);
+	free(leaf->name);
+	free(leaf->charset);
+}
+
 static int leaf_init(const struct walk *walk, const struct mime_part *part, struct mime_leaf *leaf)
 {
 	leaf->part = part;
 	leaf->section = leaf_section(walk);
 	leaf->name = leaf_name(walk, part);
-	if (!leaf->section || !leaf->name) {
-		free(leaf->section);
-		free(leaf->name);
+	const char *charset = known_charset(part);
+	leaf->charset = charset ? strdup(charset) : NULL;
+	if (!leaf->section || !leaf->name || (charset && !leaf->charset)) {
+		leaf_finish(leaf);
 		return -ENOMEM;
 	}
+	leaf->size_bytes = part->size_bytes;
 	leaf->is_message = mime_part_is_message(part);
 	leaf->encoding = mime_encoding_parse(part->encoding);
-	if (is_type(part->type, "text"))
-		leaf->charset = mime_params_get(&part->params, "charset");
 	leaf->to_utf8 = wants_utf8(leaf);
 	leaf->size_bound = decoded_bound(leaf);
 	return 0;
@@ -161,10 +177,14 @@ int mime_leaves(const struct mime_part *message, const char *section, struct mim
 
 void mime_leaves_finish(struct mime_leaves *leaves)
 {
-	for (size_t i = 0; i < leaves->count; i++) {
-		free(leaves->items[i].section);
-		free(leaves->items[i].name);
-	}
+	for (size_t i = 0; i < leaves->count; i++)
+		leaf_finish(&leaves->items[i]);
 	free(leaves->items);
 	*leaves = (struct mime_leaves){0};
+}
+
+void mime_leaves_detach(struct mime_leaves *leaves)
+{
+	for (size_t i = 0; i < leaves->count; i++)
+		leaves->items[i].part = NULL;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mailfs/util/cleanup.h"
 #include "private.h"
 
 static void param_finish(struct mime_param *param)
@@ -57,8 +58,10 @@ static int params_grow(struct mime_params *params)
 int mime_params_add(struct mime_params *params, const char *name, size_t name_len,
 	const char *value, size_t value_len)
 {
-	if (params->count >= MIME_PARAMS_MAX)
+	if (params->count >= MIME_PARAMS_MAX) {
+		params->cut = true;
 		return 0;
+	}
 	struct mime_param param = {copy_text(name, name_len), copy_text(value, value_len)};
 	if (!param.name || !param.value || params_grow(params) < 0) {
 		param_finish(&param);
@@ -195,14 +198,23 @@ int mime_params_parse_tokens(const char *text, size_t len, struct mime_params *p
 
 /* name, name*, name*7, name*7* */
 struct key {
+	const struct mime_param *param;
 	size_t base_len;
 	int piece; /* its number, or WHOLE */
 	bool extended;
 };
 
-static struct key key_parse(const char *name)
+/* The keys of one base, by piece, equals in the order in which they came. */
+struct group {
+	const struct key *keys;
+	size_t count;
+	const struct mime_param *first; /* that came */
+};
+
+static struct key key_parse(const struct mime_param *param)
 {
-	struct key key = {strlen(name), WHOLE, false};
+	const char *name = param->name;
+	struct key key = {param, strlen(name), WHOLE, false};
 	size_t len = key.base_len;
 
 	if (len > 1 && name[len - 1] == '*') {
@@ -217,23 +229,6 @@ static struct key key_parse(const char *name)
 		key.base_len = digits - 1;
 	}
 	return key;
-}
-
-/* The first parameter of that base with that piece; NULL: there is none. */
-static const struct mime_param *find(const struct mime_params *params, const char *base, size_t len,
-	int piece, bool need_extended, bool *ret_extended)
-{
-	for (size_t i = 0; i < params->count; i++) {
-		const struct mime_param *param = &params->items[i];
-		if (strncmp(param->name, base, len) != 0)
-			continue;
-		struct key key = key_parse(param->name);
-		if (key.base_len == len && key.piece == piece && (key.extended || !need_extended)) {
-			*ret_extended = key.extended;
-			return param;
-		}
-	}
-	return NULL;
 }
 
 static void append_percent(const char *text, struct str *out)
@@ -280,36 +275,52 @@ static void joined_add(struct joined *j, const struct mime_param *param, bool ex
 	j->extended |= extended;
 }
 
-/* Collects the pieces until one is missing. Some count from 1. */
-static bool join_pieces(
-	const struct mime_params *params, const char *base, size_t len, struct joined *j)
+/* The first key with that piece, from *at on, which is moved behind all of them; NULL: there is none. */
+static const struct key *piece_take(const struct group *group, int piece, size_t *at)
 {
-	bool extended;
-	const struct mime_param *param = find(params, base, len, 0, false, &extended);
-	int piece = param ? 0 : 1, first = piece;
+	const struct key *found = NULL;
 
-	while ((param = find(params, base, len, piece, false, &extended))) {
-		joined_add(j, param, extended, piece == first);
-		piece++;
-	}
+	while (*at < group->count && group->keys[*at].piece < piece)
+		*at += 1;
+	for (; *at < group->count && group->keys[*at].piece == piece; *at += 1)
+		if (!found)
+			found = &group->keys[*at];
+	return found;
+}
+
+/* Collects the pieces until one is missing. Some count from 1. */
+static bool join_pieces(const struct group *group, struct joined *j)
+{
+	size_t at = 0;
+	const struct key *key = piece_take(group, 0, &at);
+	int first = key ? 0 : 1, piece = first;
+
+	if (!key)
+		key = piece_take(group, 1, &at);
+	for (; key; key = piece_take(group, ++piece, &at))
+		joined_add(j, key->param, key->extended, piece == first);
 	return piece > first;
 }
 
-static void join_value(
-	const struct mime_params *params, const char *base, size_t len, struct joined *j)
+/* The first whole value; extended: that is written so. NULL: there is none. */
+static const struct key *whole_find(const struct group *group, bool extended)
 {
-	bool extended;
-	const struct mime_param *param = find(params, base, len, WHOLE, true, &extended);
+	for (size_t i = 0; i < group->count && group->keys[i].piece == WHOLE; i++)
+		if (group->keys[i].extended || !extended)
+			return &group->keys[i];
+	return NULL;
+}
 
-	if (param) {
-		joined_add(j, param, true, true);
+static void join_value(const struct group *group, struct joined *j)
+{
+	const struct key *key = whole_find(group, true);
+
+	if (!key && join_pieces(group, j))
 		return;
-	}
-	if (join_pieces(params, base, len, j))
-		return;
-	param = find(params, base, len, WHOLE, false, &extended);
-	if (param)
-		joined_add(j, param, false, true);
+	if (!key)
+		key = whole_find(group, false);
+	if (key)
+		joined_add(j, key->param, key->extended, true);
 }
 
 static int join_decode(const struct joined *j, struct str *out)
@@ -323,42 +334,86 @@ static int join_decode(const struct joined *j, struct str *out)
 	return r;
 }
 
-/* Adds what the name base is, all its parameters taken together, to joined. */
-static int join_name(
-	const struct mime_params *params, const char *base, size_t len, struct mime_params *joined)
+/* Adds what a name is, all its parameters taken together, to joined. */
+static int join_group(const struct group *group, struct mime_params *joined)
 {
 	struct joined j = {0};
 	_cleanup_str_ struct str value = STR_INIT;
 
-	join_value(params, base, len, &j);
+	join_value(group, &j);
 	int r = j.bytes.failed || j.charset.failed ? -ENOMEM : join_decode(&j, &value);
 	if (r == 0)
-		r = mime_params_add(joined, base, len, str_cstr(&value), value.len);
+		r = mime_params_add(joined, group->keys->param->name, group->keys->base_len,
+			str_cstr(&value), value.len);
 	str_finish(&j.bytes);
 	str_finish(&j.charset);
 	return r;
 }
 
-static bool is_joined(const struct mime_params *joined, const char *base, size_t len)
+static int base_compare(const struct key *a, const struct key *b)
 {
-	for (size_t i = 0; i < joined->count; i++)
-		if (strncmp(joined->items[i].name, base, len) == 0 &&
-			joined->items[i].name[len] == 0)
-			return true;
-	return false;
+	size_t len = a->base_len < b->base_len ? a->base_len : b->base_len;
+	int r = memcmp(a->param->name, b->param->name, len);
+
+	return r ? r : (a->base_len > b->base_len) - (a->base_len < b->base_len);
+}
+
+/* By name, by piece, and as they came. */
+static int key_compare(const void *left, const void *right)
+{
+	const struct key *a = left, *b = right;
+	int r = base_compare(a, b);
+
+	if (r == 0)
+		r = (a->piece > b->piece) - (a->piece < b->piece);
+	return r ? r : (a->param > b->param) - (a->param < b->param);
+}
+
+static int group_compare(const void *left, const void *right)
+{
+	const struct group *a = left, *b = right;
+	return (a->first > b->first) - (a->first < b->first);
+}
+
+/* Cuts sorted keys into groups, in the order in which their names came. How many. */
+static size_t groups_make(const struct key *keys, size_t count, struct group *groups)
+{
+	size_t made = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 || base_compare(&keys[i - 1], &keys[i]) != 0)
+			groups[made++] = (struct group){&keys[i], 0, keys[i].param};
+		struct group *group = &groups[made - 1];
+		group->count++;
+		if (keys[i].param < group->first)
+			group->first = keys[i].param;
+	}
+	qsort(groups, made, sizeof(*groups), group_compare);
+	return made;
+}
+
+static int join_all(const struct mime_params *params, struct mime_params *joined)
+{
+	_cleanup_free_ struct key *keys = calloc(params->count, sizeof(*keys));
+	_cleanup_free_ struct group *groups = calloc(params->count, sizeof(*groups));
+	int r = 0;
+
+	if (!keys || !groups)
+		return -ENOMEM;
+	for (size_t i = 0; i < params->count; i++)
+		keys[i] = key_parse(&params->items[i]);
+	qsort(keys, params->count, sizeof(*keys), key_compare);
+	size_t count = groups_make(keys, params->count, groups);
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = join_group(&groups[i], joined);
+	return r;
 }
 
 int mime_params_join(struct mime_params *params)
 {
-	struct mime_params joined = {0};
-	int r = 0;
+	struct mime_params joined = {.cut = params->cut};
+	int r = params->count > 0 ? join_all(params, &joined) : 0;
 
-	for (size_t i = 0; i < params->count && r == 0; i++) {
-		const char *name = params->items[i].name;
-		struct key key = key_parse(name);
-		if (!is_joined(&joined, name, key.base_len))
-			r = join_name(params, name, key.base_len, &joined);
-	}
 	if (r < 0) {
 		mime_params_finish(&joined);
 		return r;

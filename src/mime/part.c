@@ -3,8 +3,8 @@
  * The structure of a message, and its compact form for the store.
  *
  * The form: a version byte, then the root part. A part is its strings (type, subtype, encoding, disposition),
- * its two parameter lists, its size, where it stands in the message (0: not known, or 1 and three numbers), its number of
- * children, and these. A string is its length plus one (0: NULL) and
+ * its two parameter lists, its size, where it stands in the message (0: not known, or 1 and three numbers), what was cut of
+ * it, its number of children, and these. A string is its length plus one (0: NULL) and
  * its bytes; numbers have 7 bits to the byte, lowest first, no longer than needed: so that each tree
  * has one form, and a form that was tampered with is either refused or another tree's own.
  *
@@ -16,9 +16,10 @@
 
 #include "private.h"
 
-#define VERSION 2 /* 1 did not say where a part stands */
-/* The least bytes of a part: four strings, two lists, size, place and number of children. */
-#define PART_BYTES_MIN 9
+#define VERSION 3 /* 1 did not say where a part stands, 2 not what was cut */
+/* The least bytes of a part: four strings, two lists, size, place, cut and number of children. */
+#define PART_BYTES_MIN 10
+#define CUT_ALL        ((MIME_CUT_UNKNOWN << 1) - 1)
 
 struct mime_part *mime_part_create(void)
 {
@@ -96,6 +97,17 @@ bool mime_part_is_message(const struct mime_part *part)
 	       mime_encoding_parse(part->encoding) == MIME_ENCODING_IDENTITY;
 }
 
+unsigned mime_part_cuts(const struct mime_part *part)
+{
+	unsigned cuts =
+		part->cut |
+		(part->params.cut || part->disposition_params.cut ? (unsigned)MIME_CUT_HEADER : 0);
+
+	for (size_t i = 0; i < part->child_count; i++)
+		cuts |= mime_part_cuts(part->children[i]);
+	return cuts;
+}
+
 /* --- Writing --- */
 
 static void put_number(struct str *out, uint64_t n)
@@ -135,13 +147,29 @@ static void put_place(struct str *out, const struct mime_part *part)
 	put_number(out, part->offset);
 }
 
+/* How many children are written, and in *cut, too, that there are more. */
+static size_t children_limit(
+	const struct mime_part *part, unsigned depth, const size_t *left, unsigned *cut)
+{
+	size_t count = part->child_count;
+
+	if (depth + 1 >= MIME_DEPTH_MAX && count > 0) {
+		*cut |= MIME_CUT_DEPTH;
+		return 0;
+	}
+	if (count > *left)
+		*cut |= MIME_CUT_COUNT;
+	return count < *left ? count : *left;
+}
+
 /* Writes part and what is below it; left: how many more parts the limit allows. */
 static void put_part(struct str *out, const struct mime_part *part, unsigned depth, size_t *left)
 {
-	size_t count = depth + 1 < MIME_DEPTH_MAX ? part->child_count : 0;
+	unsigned cut = part->cut;
+	size_t count = children_limit(part, depth, left, &cut);
 
-	if (count > *left)
-		count = *left;
+	if (part->params.cut || part->disposition_params.cut)
+		cut |= MIME_CUT_HEADER;
 	*left -= count;
 	put_text(out, part->type);
 	put_text(out, part->subtype);
@@ -151,6 +179,7 @@ static void put_part(struct str *out, const struct mime_part *part, unsigned dep
 	put_params(out, &part->disposition_params);
 	put_number(out, part->size_bytes);
 	put_place(out, part);
+	put_number(out, cut);
 	put_number(out, count);
 	for (size_t i = 0; i < count; i++)
 		put_part(out, part->children[i], depth + 1, left);
@@ -260,6 +289,16 @@ static int get_place(struct reader *r, struct mime_part *part)
 	return 0;
 }
 
+static int get_cut(struct reader *r, struct mime_part *part)
+{
+	uint64_t cut;
+
+	if (get_number(r, &cut) < 0 || cut & ~(uint64_t)CUT_ALL)
+		return -EINVAL;
+	part->cut = (unsigned)cut;
+	return 0;
+}
+
 static int get_fields(struct reader *r, struct mime_part *part)
 {
 	char **texts[] = {&part->type, &part->subtype, &part->encoding, &part->disposition};
@@ -275,6 +314,8 @@ static int get_fields(struct reader *r, struct mime_part *part)
 		e = get_number(r, &part->size_bytes);
 	if (e == 0)
 		e = get_place(r, part);
+	if (e == 0)
+		e = get_cut(r, part);
 	return e;
 }
 

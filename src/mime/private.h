@@ -13,7 +13,7 @@
 
 #include "mailfs/mime.h"
 
-/* A message has a handful of parameters; what is beyond this is dropped, so that joining them may be quadratic. */
+/* A part has a handful of parameters; what is beyond this is dropped. */
 #define MIME_PARAMS_MAX 1000
 
 static inline char ascii_lower(char c)

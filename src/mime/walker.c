@@ -2,8 +2,8 @@
 /*
  * The structure of a message, found line by line as its bytes come (RFC 2045, RFC 2046 §5.1).
  *
- * The parts that are open form a path from the message to the part that the next line belongs to. A line of a header is kept
- * until the header ends; of any other line only what a boundary could be. Nothing is decided before a line is complete, so
+ * The parts that are open form a path from the message to the part that the next line belongs to. The fields of a header that tell
+ * of the part are kept until the header ends, wherever in it they stand; of any other line only what a boundary could be. Nothing is decided before a line is complete, so
  * where the input is cut makes no difference.
  *
  * Boundaries. A line is one when it begins with "--" and the boundary of an open multipart; what is behind it is not looked at
@@ -14,9 +14,9 @@
  *
  * A multipart without any part has one, empty text, as servers write it; one that can not be taken apart (no boundary or one
  * that is too long, too deep) is a leaf of unknown type, so that nothing is hidden. Once there are MIME_PARTS_MAX parts,
- * boundaries are not looked for any more: the rest belongs to the last part.
+ * and another would come, no boundary counts any more: the rest belongs to the last part. What is cut in one of these ways is noted in the part.
  *
- * Memory: one header of up to HEADER_MAX, MIME_PARTS_MAX parts, and FIELDS_MAX bytes of what their fields say. Fields
+ * Memory: HEADER_MAX bytes of the fields of one header, MIME_PARTS_MAX parts, and FIELDS_MAX bytes of what their fields say. Fields
  * beyond that are not looked at.
  */
 #include <errno.h>
@@ -49,8 +49,11 @@ struct mime_walker {
 	size_t boundaries;  /* how many of them have a boundary that can come */
 	size_t parts;       /* including one for each multipart that may have none */
 	size_t fields_left; /* see FIELDS_MAX */
+	bool full;          /* a boundary has come when there were MIME_PARTS_MAX parts */
 	bool in_header;
-	struct str header;
+	enum { FIELD_BEGINS, FIELD_KEPT, FIELD_PASSED } field; /* what the line belongs to */
+	bool header_cut;                                       /* header has not all of it */
+	struct str header;                                     /* the fields that count */
 
 	uint64_t position;   /* behind what has been taken */
 	uint64_t line_start; /* of the line that has begun */
@@ -82,6 +85,8 @@ static int part_open(struct mime_walker *w, uint64_t start)
 	part->located = true;
 	part->header_offset = start;
 	w->in_header = true;
+	w->field = FIELD_PASSED;
+	w->header_cut = false;
 	str_reset(&w->header);
 	return 0;
 }
@@ -144,8 +149,18 @@ static bool can_have_parts(const struct mime_walker *w)
 	return w->depth < MIME_DEPTH_MAX && w->parts + 1 < MIME_PARTS_MAX;
 }
 
+/* Why it can not. */
+static unsigned cut_here(const struct mime_walker *w)
+{
+	return w->depth < MIME_DEPTH_MAX ? MIME_CUT_COUNT : MIME_CUT_DEPTH;
+}
+
 static int multipart_begin(struct mime_walker *w, struct level *level, const struct str *boundary)
 {
+	if (boundary->len > BOUNDARY_MAX)
+		level->part->cut |= MIME_CUT_BOUNDARY;
+	else if (boundary->len > 0 && !can_have_parts(w))
+		level->part->cut |= cut_here(w);
 	if (boundary->len == 0 || boundary->len > BOUNDARY_MAX || !can_have_parts(w))
 		return part_make_unknown(level->part);
 	level->part->encoding[0] = 0; /* it means nothing, and BODYSTRUCTURE does not tell it */
@@ -171,7 +186,8 @@ static int header_end(struct mime_walker *w, uint64_t next)
 	struct level *level = innermost(w), *outer = w->depth > 1 ? level - 1 : NULL;
 	struct mime_content content = {.in_multipart = outer && outer->splits,
 		.in_digest = outer && outer->digest,
-		.fields_left = &w->fields_left};
+		.fields_left = &w->fields_left,
+		.cut = w->header_cut};
 	struct mime_part *part = level->part;
 
 	w->in_header = false;
@@ -182,7 +198,9 @@ static int header_end(struct mime_walker *w, uint64_t next)
 		r = mime_content_read(str_cstr(&w->header), w->header.len, &content, part);
 	if (r == 0 && mime_part_is_multipart(part))
 		r = multipart_begin(w, level, &content.boundary);
-	else if (r == 0 && is_plain_message(part) && can_have_parts(w)) {
+	else if (r == 0 && is_plain_message(part) && !can_have_parts(w))
+		part->cut |= cut_here(w);
+	else if (r == 0 && is_plain_message(part)) {
 		w->parts++;
 		r = part_open(w, part->offset);
 	}
@@ -219,8 +237,8 @@ struct candidate {
 
 static bool candidate_find(const struct mime_walker *w, struct candidate *line)
 {
-	if (w->boundaries == 0 || w->parts >= MIME_PARTS_MAX || w->head_len < 2 ||
-		w->head[0] != '-' || w->head[1] != '-')
+	if (w->boundaries == 0 || w->full || w->head_len < 2 || w->head[0] != '-' ||
+		w->head[1] != '-')
 		return false;
 	*line = (struct candidate){w->head + 2, w->head_len - 2};
 	while (line->len > 0 && ascii_is_space(line->p[line->len - 1]))
@@ -259,12 +277,18 @@ static size_t boundary_find(const struct mime_walker *w, const struct candidate 
 
 static int boundary_take(struct mime_walker *w, const struct candidate *line, size_t depth)
 {
-	int r = close_until(w, depth, w->line_start, w->line_end);
+	struct level *level = &w->levels[depth - 1];
+	bool closing = is_closing(line, level->boundary_len);
 
+	if (!closing && w->parts >= MIME_PARTS_MAX) {
+		level->part->cut |= MIME_CUT_COUNT;
+		w->full = true;
+		return 0;
+	}
+	int r = close_until(w, depth, w->line_start, w->line_end);
 	if (r < 0)
 		return r;
-	struct level *level = innermost(w);
-	if (is_closing(line, level->boundary_len)) {
+	if (closing) {
 		level->closed = true;
 		w->boundaries--;
 		return 0;
@@ -293,7 +317,39 @@ static int line_take(struct mime_walker *w)
 	return w->in_header && line_is_empty(w) ? header_end(w, w->position) : 0;
 }
 
-/* More bytes of a line. Those of a boundary can get into the header: they are its last, and say nothing there. */
+static void header_keep(struct mime_walker *w, const char *data, size_t len)
+{
+	size_t room = HEADER_MAX - w->header.len;
+
+	w->header_cut |= len > room;
+	str_append(&w->header, data, len < room ? len : room);
+}
+
+/* The line that has begun a field: is it one that counts? What there is of it so far is in head. */
+static void field_decide(struct mime_walker *w, size_t len)
+{
+	w->field = mime_content_wants(w->head, w->head_len) ? FIELD_KEPT : FIELD_PASSED;
+	if (w->field == FIELD_KEPT)
+		header_keep(w, w->head, len);
+}
+
+/* More bytes of a line of the header, which are in head, too, as far as they fit. */
+static void header_push(struct mime_walker *w, const char *data, size_t len)
+{
+	size_t before = (size_t)(w->position - w->line_start);
+
+	if (before == 0 && !ascii_is_blank(*data))
+		w->field = FIELD_BEGINS;
+	if (w->field == FIELD_BEGINS) {
+		if (w->head_len <= MIME_CONTENT_NAME_MAX && data[len - 1] != '\n')
+			return;
+		field_decide(w, before);
+	}
+	if (w->field == FIELD_KEPT)
+		header_keep(w, data, len);
+}
+
+/* More bytes of a line. */
 static void line_push(struct mime_walker *w, const char *data, size_t len)
 {
 	size_t head = HEAD_MAX - w->head_len;
@@ -302,10 +358,8 @@ static void line_push(struct mime_walker *w, const char *data, size_t len)
 		head = len;
 	memcpy(w->head + w->head_len, data, head);
 	w->head_len += head;
-	if (w->in_header) {
-		size_t room = HEADER_MAX - w->header.len;
-		str_append(&w->header, data, len < room ? len : room);
-	}
+	if (w->in_header)
+		header_push(w, data, len);
 	w->position += len;
 }
 
@@ -362,6 +416,8 @@ void mime_walker_destroy(struct mime_walker *walker)
 
 int mime_walker_end(struct mime_walker *walker, struct mime_part **ret)
 {
+	if (walker->in_header && walker->field == FIELD_BEGINS)
+		field_decide(walker, walker->head_len);
 	if (walker->error == 0 && walker->head_len > 0)
 		walker->error = line_take(walker);
 	if (walker->error == 0)

@@ -11,7 +11,13 @@ struct mime_content {
 	size_t *fields_left; /* how many bytes of fields may be kept yet, in the whole message */
 	/* What its header says: */
 	struct str boundary; /* of a multipart; empty: none */
+	bool cut;            /* more than is looked at */
 };
+
+/* No name of a field that counts here is longer. */
+#define MIME_CONTENT_NAME_MAX 25
+/* Whether the line, of which at least one byte more than that is here or all of it, begins a field that counts. */
+bool mime_content_wants(const char *line, size_t len);
 
 /* Fills in type, parameters, disposition and encoding of part from its header. -ENOMEM. */
 int mime_content_read(

@@ -14,6 +14,20 @@
 #define TOKEN_MAX  127 /* RFC 6838 §4.2 */
 #define PARAM_COST 64  /* bytes that a parameter counts in addition to its text */
 
+bool mime_content_wants(const char *line, size_t len)
+{
+	static const char *const names[] = {
+		"content-type", "content-transfer-encoding", "content-disposition", "mime-version"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		size_t n = strlen(names[i]);
+		if (len > n && (line[n] == ':' || ascii_is_blank(line[n])) &&
+			ascii_equal(line, n, names[i]))
+			return true;
+	}
+	return false;
+}
+
 static bool is_token(char c)
 {
 	return (unsigned char)c > ' ' && c != 0x7f && !strchr("()<>@,;:\\\"/[]?=", c);
@@ -60,10 +74,11 @@ static int field_get(const char *header, size_t len, const char *name, struct mi
 	*ret_found = r == 0 && value->len <= *content->fields_left;
 	if (*ret_found)
 		*content->fields_left -= value->len;
+	content->cut |= r == 0 && !*ret_found;
 	return r == -ENOMEM ? r : 0;
 }
 
-/* Joining them takes time that is more than linear, so they are counted as they stand. */
+/* A parameter of one byte takes many in memory, so they are counted as well. */
 static int params_read(
 	const struct mime_scan *s, struct mime_content *content, struct mime_params *params)
 {
@@ -178,5 +193,7 @@ int mime_content_read(
 		r = others_read(header, len, content, part);
 	if (r == 0 && !part->encoding)
 		r = text_set(&part->encoding, "");
+	if (content->cut || part->params.cut || part->disposition_params.cut)
+		part->cut |= MIME_CUT_HEADER;
 	return r;
 }

@@ -5,7 +5,7 @@
 
 #include "db.h"
 
-#define SQL_SCHEMA_VERSION 3
+#define SQL_SCHEMA_VERSION 4
 
 extern const char *const sql_pragmas;
 /* sql_schema[v] takes a database from version v to v + 1. */

@@ -45,7 +45,7 @@ static int copy_leaf(struct sync_body *body, const struct mime_leaf *leaf)
 	body->decoded = true;
 	body->encoding = leaf->encoding;
 	body->to_utf8 = leaf->to_utf8;
-	body->announced = leaf->part->size_bytes;
+	body->announced = leaf->size_bytes;
 	if (!leaf->charset)
 		return 0;
 	body->charset = strdup(leaf->charset);

@@ -21,6 +21,7 @@ static struct mime_part *sample(void)
 	message->header_offset = 70000;
 	message->header_bytes = 129;
 	message->offset = UINT64_MAX - 300;
+	message->cut = MIME_CUT_DEPTH | MIME_CUT_HEADER;
 	return root;
 }
 
@@ -50,6 +51,7 @@ static void assert_same_part(const struct mime_part *a, const struct mime_part *
 	assert_same_params(&a->disposition_params, &b->disposition_params);
 	assert_true(a->size_bytes == b->size_bytes);
 	assert_int_equal(a->located, b->located);
+	assert_int_equal(a->cut, b->cut);
 	assert_true(a->header_offset == b->header_offset && a->header_bytes == b->header_bytes);
 	assert_true(a->offset == b->offset);
 	assert_int_equal(a->child_count, b->child_count);
@@ -152,42 +154,50 @@ static void assert_refused(const char *form, size_t len)
 
 static void test_refused(void **state)
 {
-	static const char least[] = "\x02\0\0\0\0\0\0\0\0\0";
+	static const char least[] = "\x03\0\0\0\0\0\0\0\0\0\0";
 	struct mime_part *read = NULL;
 	(void)state;
 
-	assert_int_equal(mime_part_parse(least, 10, &read), 0);
+	assert_int_equal(mime_part_parse(least, 11, &read), 0);
 	mime_part_destroy(read);
 	assert_refused(NULL, 0);
-	/* The form of before, which had no place; one to come. */
+	/* The forms of before, which had no place, or did not say what was cut; one to come. */
 	assert_refused("\x01\0\0\0\0\0\0\0\0", 9);
-	assert_refused("\x01\0\0\0\0\0\0\0\0\0", 10);
-	assert_refused("\x03\0\0\0\0\0\0\0\0\0", 10);
+	assert_refused("\x02\0\0\0\0\0\0\0\0\0", 10);
+	assert_refused("\x02\0\0\0\0\0\0\0\0\0\0", 11);
+	assert_refused("\x04\0\0\0\0\0\0\0\0\0\0", 11);
 	/* A number longer than it needs to be, one that overflows, one that never ends. */
-	assert_refused("\x02\x80\0\0\0\0\0\0\0\0\0", 11);
-	assert_refused("\x02\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0", 19);
-	assert_refused("\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 15);
+	assert_refused("\x03\x80\0\0\0\0\0\0\0\0\0\0", 12);
+	assert_refused("\x03\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0\0", 20);
+	assert_refused("\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 15);
 	/* Lengths and counts that promise more than there is. */
-	assert_refused("\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0\0\0\0\0\0", 19);
-	assert_refused("\x02\0\0\0\0\xff\xff\x03\0\0\0\0", 12);
-	assert_refused("\x02\0\0\0\0\0\0\0\0\xff\xff\xff\x7f", 13);
+	assert_refused("\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0\0\0\0\0\0\0", 20);
+	assert_refused("\x03\0\0\0\0\xff\xff\x03\0\0\0\0\0", 13);
+	assert_refused("\x03\0\0\0\0\0\0\0\0\0\xff\xff\xff\x7f", 14);
 	/* A NUL in a text; a parameter without a name; one with capitals. */
-	assert_refused("\x02\x03"
-		       "a\0\0\0\0\0\0\0\0\0",
-		12);
-	assert_refused("\x02\0\0\0\0\x01\0\x01\0\0\0\0", 12);
-	assert_refused("\x02\0\0\0\0\x01\x02"
-		       "A\x01\0\0\0\0",
+	assert_refused("\x03\x03"
+		       "a\0\0\0\0\0\0\0\0\0\0",
 		13);
+	assert_refused("\x03\0\0\0\0\x01\0\x01\0\0\0\0\0", 13);
+	assert_refused("\x03\0\0\0\0\x01\x02"
+		       "A\x01\0\0\0\0\0",
+		14);
 	/* A place that is neither known nor not; a header and a body that end beyond all bytes. */
-	assert_int_equal(mime_part_parse("\x02\0\0\0\0\0\0\x01\x01\0\0\x05\0", 13, &read), 0);
+	assert_int_equal(mime_part_parse("\x03\0\0\0\0\0\0\x01\x01\0\0\x05\0\0", 14, &read), 0);
 	mime_part_destroy(read);
 	read = NULL;
-	assert_refused("\x02\0\0\0\0\0\0\x01\x02\0\0\x05\0", 13);
+	assert_refused("\x03\0\0\0\0\0\0\x01\x02\0\0\x05\0\0", 14);
 	assert_refused(
-		"\x02\0\0\0\0\0\0\0\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0", 22);
+		"\x03\0\0\0\0\0\0\0\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0", 23);
 	assert_refused(
-		"\x02\0\0\0\0\0\0\x01\x01\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0", 22);
+		"\x03\0\0\0\0\0\0\x01\x01\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0", 23);
+	/* A cut for a reason that there is not. */
+	assert_int_equal(mime_part_parse("\x03\0\0\0\0\0\0\0\0\x1f\0", 11, &read), 0);
+	assert_int_equal(read->cut, 0x1f);
+	mime_part_destroy(read);
+	read = NULL;
+	assert_refused("\x03\0\0\0\0\0\0\0\0\x20\0", 11);
+	assert_refused("\x03\0\0\0\0\0\0\0\0\x80\x80\x80\x80\x10\0", 15);
 }
 
 static size_t count_parts(const struct mime_part *part)
@@ -218,6 +228,8 @@ static void test_limits(void **state)
 	assert_int_equal(mime_part_serialize(root, &form), 0);
 	assert_int_equal(mime_part_parse(form.data, form.len, &read), 0);
 	assert_int_equal(depth_of(read), MIME_DEPTH_MAX);
+	assert_int_equal(mime_part_cuts(read), MIME_CUT_DEPTH);
+	assert_int_equal(read->cut, 0); /* it is said where it is */
 	mime_part_destroy(read);
 	mime_part_destroy(root);
 
@@ -230,6 +242,7 @@ static void test_limits(void **state)
 	assert_int_equal(mime_part_serialize(root, &form), 0);
 	assert_int_equal(mime_part_parse(form.data, form.len, &read), 0);
 	assert_int_equal(count_parts(read), MIME_PARTS_MAX);
+	assert_int_equal(mime_part_cuts(read), MIME_CUT_COUNT);
 	mime_part_destroy(read);
 	mime_part_destroy(root);
 	str_finish(&form);
@@ -240,10 +253,10 @@ static void test_too_deep_refused(void **state)
 	struct str form = STR_INIT;
 	(void)state;
 
-	str_putc(&form, 2);
+	str_putc(&form, 3);
 	for (int i = 0; i < 100000; i++)
-		str_append(&form, "\0\0\0\0\0\0\0\0\x01", 9);
-	str_append(&form, "\0\0\0\0\0\0\0\0\0", 9);
+		str_append(&form, "\0\0\0\0\0\0\0\0\0\x01", 10);
+	str_append(&form, "\0\0\0\0\0\0\0\0\0\0", 10);
 	assert_refused(form.data, form.len);
 	str_finish(&form);
 }

@@ -257,6 +257,7 @@ static void test_long_boundary(void **state)
 			b, b);
 		struct mime_part *part = walk(text.data, text.len, 100);
 		assert_int_equal(part->child_count, len <= 250);
+		assert_int_equal(mime_part_cuts(part), len <= 250 ? 0 : MIME_CUT_BOUNDARY);
 		if (part->child_count > 0)
 			assert_int_equal(part->children[0]->size_bytes, 1 + 3 + len - 1);
 		else

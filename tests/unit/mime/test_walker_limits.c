@@ -74,6 +74,8 @@ static void test_deep(void **state)
 		}
 		assert_int_equal(at->child_count, 0);
 		assert_string_equal(at->subtype, messages ? "rfc822" : "octet-stream");
+		assert_int_equal(at->cut, MIME_CUT_DEPTH);
+		assert_int_equal(mime_part_cuts(root), MIME_CUT_DEPTH);
 		assert_true(at->size_bytes > (messages ? 2900000 : 5000000));
 		assert_false(mime_part_is_message(at));
 		assert_storable(root);
@@ -96,6 +98,7 @@ static void test_wide(void **state)
 	struct mime_part *root = end(walker);
 	assert_int_equal(count_parts(root), MIME_PARTS_MAX);
 	assert_int_equal(root->child_count, MIME_PARTS_MAX - 1);
+	assert_int_equal(mime_part_cuts(root), MIME_CUT_COUNT);
 	assert_int_equal(root->children[MIME_PARTS_MAX - 3]->size_bytes, 1);
 	const struct mime_part *last = root->children[MIME_PARTS_MAX - 2];
 	assert_true(last->offset + last->size_bytes == root->offset + root->size_bytes);
@@ -103,6 +106,23 @@ static void test_wide(void **state)
 	assert_storable(root);
 	mime_part_destroy(root);
 	assert_true(cpu_ms() - start < CPU_MS_MAX);
+}
+
+/* As many as there may be are not too many. */
+static void test_wide_enough(void **state)
+{
+	struct mime_walker *walker = mime_walker_create();
+	(void)state;
+
+	push(walker, "Content-Type: multipart/mixed; boundary=b\n\n");
+	for (int i = 1; i < MIME_PARTS_MAX; i++)
+		push(walker, "--b\n\nx\n");
+	push(walker, "--b--\nepilogue\n");
+	struct mime_part *root = end(walker);
+	assert_int_equal(count_parts(root), MIME_PARTS_MAX);
+	assert_int_equal(mime_part_cuts(root), 0);
+	assert_int_equal(root->children[MIME_PARTS_MAX - 2]->size_bytes, 1);
+	mime_part_destroy(root);
 }
 
 /* Multiparts that have no part each count for two; the limit holds for them as well. */
@@ -131,7 +151,8 @@ static void test_long_header(void **state)
 	push(walker, "\nContent-Disposition: attachment\n\nbody\n");
 	struct mime_part *part = end(walker);
 	assert_string_equal(part->subtype, "html");
-	assert_null(part->disposition); /* too far behind */
+	assert_string_equal(part->disposition, "attachment"); /* however far behind */
+	assert_int_equal(mime_part_cuts(part), 0);
 	assert_int_equal(part->size_bytes, 5);
 	assert_true(part->header_bytes > 10000000);
 	mime_part_destroy(part);
@@ -202,6 +223,8 @@ static void test_many_params(void **state)
 	assert_int_equal(
 		part->children[500]->params.count, 0); /* they count for more than their bytes */
 	assert_int_equal(part->children[2999]->params.count, 0);
+	assert_int_equal(part->children[0]->cut, 0);
+	assert_int_equal(part->children[2999]->cut, MIME_CUT_HEADER);
 	mime_part_destroy(part);
 	str_finish(&header);
 	assert_true(cpu_ms() - start < CPU_MS_MAX);
@@ -307,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_deep),
 		cmocka_unit_test(test_wide),
+		cmocka_unit_test(test_wide_enough),
 		cmocka_unit_test(test_wide_empty),
 		cmocka_unit_test(test_long_header),
 		cmocka_unit_test(test_long_lines),

@@ -188,9 +188,9 @@ static void test_newer_schema(void **state)
 	struct fixture *fixture = *state;
 	fill(fixture);
 	fixture_close(fixture);
-	fixture_sql(fixture, "PRAGMA user_version=4");
+	fixture_sql(fixture, "PRAGMA user_version=5");
 	check_refused(fixture, -EPROTO, "newer");
-	fixture_sql(fixture, "PRAGMA user_version=3");
+	fixture_sql(fixture, "PRAGMA user_version=4");
 	fixture_reopen(fixture);
 	assert_int_equal(spool_count(fixture->store), 3);
 }

@@ -191,9 +191,9 @@ static void test_newer_schema(void **state)
 	fixture_sql(fixture, "PRAGMA user_version=7");
 	fixture_expect_refused(fixture, -EPROTO,
 		(const char *const[]){
-			fixture->directory, "newer", "version 7", "up to 3", "delete", NULL});
+			fixture->directory, "newer", "version 7", "up to 4", "delete", NULL});
 	/* Nothing was touched: with its own version back it opens, and has what it had. */
-	fixture_sql(fixture, "PRAGMA user_version=3");
+	fixture_sql(fixture, "PRAGMA user_version=4");
 	fixture_reopen(fixture);
 	struct store_body *body = fixture_body(fixture, 5, 1, "");
 	check_bytes(body, 1, 100, 0);
