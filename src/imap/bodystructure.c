@@ -3,8 +3,10 @@
  * BODYSTRUCTURE (RFC 3501 §7.4.2) as a tree of parts.
  *
  * Tolerant where servers differ and nothing is at stake (NIL for a name, no extension data, a multipart without parts, a
- * message/rfc822 without its envelope); strict about the size of a leaf, from which the sizes of files come. Recursion
- * is limited to MIME_DEPTH_MAX, the number of parts to MIME_PARTS_MAX.
+ * message/rfc822 without its envelope); strict about the size of a leaf, from which the sizes of files come.
+ *
+ * What is deeper than MIME_DEPTH_MAX, or comes when there are MIME_PARTS_MAX parts, is left out, and the part that it is in says so. So it is where
+ * the text ends too soon (imap_tree.cut): a part whose end is missing is left out. A multipart is not, as its parts come first.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -100,10 +102,36 @@ static int type_set(struct mime_part *part, const struct imap_node *type, const 
 static int part_read(struct builder *builder, const struct imap_node *list, unsigned depth,
 	struct mime_part **ret);
 
+/* A list that is not closed tells of a multipart its first parts, of a message its own structure: that is behind eight others. */
+static bool tells_enough(const struct imap_tree *tree, const struct imap_node *list)
+{
+	const struct imap_node *node = imap_node_child(tree, list);
+	if (list->closed || imap_node_is_list(node))
+		return true;
+	for (int i = 0; i < 8; i++)
+		node = imap_node_next(tree, node);
+	return imap_node_is_list(node);
+}
+
+/* Why a part is to be left out (enum mime_cut); 0: it is not. */
+static unsigned child_cut(
+	const struct builder *builder, const struct imap_node *list, unsigned depth)
+{
+	if (list->cut || depth + 1 > MIME_DEPTH_MAX)
+		return MIME_CUT_DEPTH;
+	return tells_enough(builder->tree, list) && builder->parts < MIME_PARTS_MAX
+	               ? 0
+	               : MIME_CUT_COUNT;
+}
+
 static int child_read(struct builder *builder, const struct imap_node *list, unsigned depth,
 	struct mime_part *part)
 {
 	struct mime_part *child = NULL;
+	unsigned cut = child_cut(builder, list, depth);
+	part->cut |= cut;
+	if (cut)
+		return 0;
 	int r = part_read(builder, list, depth + 1, &child);
 	return r < 0 ? r : mime_part_add_child(part, child);
 }
@@ -148,7 +176,7 @@ static int message_read(struct builder *builder, const struct imap_node **node, 
 	const struct imap_tree *tree = builder->tree;
 	const struct imap_node *body = imap_node_next(tree, *node);
 	uint64_t lines;
-	if (!looks_like_body(tree, body))
+	if (!looks_like_body(tree, body) && !(imap_node_is_list(body) && body->cut))
 		return 0;
 	int r = child_read(builder, body, depth, part);
 	*node = imap_node_next(tree, body);
@@ -207,11 +235,13 @@ static int part_read(struct builder *builder, const struct imap_node *list, unsi
 	struct mime_part **ret)
 {
 	const struct imap_node *first = imap_node_child(builder->tree, list);
-	if (!first || depth > MIME_DEPTH_MAX || ++builder->parts > MIME_PARTS_MAX)
+	if (!first)
 		return -EPROTO;
 	_cleanup_part_ struct mime_part *part = mime_part_create();
 	if (!part)
 		return -ENOMEM;
+	builder->parts++;
+	part->cut = list->closed ? 0 : MIME_CUT_COUNT;
 	int r = imap_node_is_list(first) || is_empty_multipart(builder->tree, first)
 	                ? multipart_read(builder, first, depth, part)
 	                : single_read(builder, first, depth, part);
@@ -224,5 +254,6 @@ int imap_bodystructure_parse(
 	const struct imap_tree *tree, const struct imap_node *list, struct mime_part **ret)
 {
 	struct builder builder = {.tree = tree};
-	return part_read(&builder, list, 1, ret);
+	bool taken = imap_node_is_list(list) && (list->closed || tree->cut);
+	return taken && tells_enough(tree, list) ? part_read(&builder, list, 1, ret) : -EPROTO;
 }

@@ -179,7 +179,7 @@ int imap_notify(struct imap_watch *watch, struct source_error *error);
 
 /* --- bodystructure.c --- */
 
-/* The structure that a BODYSTRUCTURE's list tells. -EPROTO: not understood, or over MIME_DEPTH_MAX or MIME_PARTS_MAX. -ENOMEM. */
+/* The structure that a BODYSTRUCTURE's list tells, as far as the limits reach; its parts say what was cut. -EPROTO: not understood. -ENOMEM. */
 int imap_bodystructure_parse(
 	const struct imap_tree *tree, const struct imap_node *list, struct mime_part **ret);
 

@@ -71,6 +71,7 @@ size_t imap_literal_prefix(const char *data, size_t len, uint64_t *ret_size)
 static struct imap_node *node_add(struct sexp_parser *parser, enum imap_node_type type)
 {
 	struct imap_tree *tree = parser->tree;
+	tree->cut |= tree->count >= IMAP_NODES_MAX;
 	if (tree->count >= IMAP_NODES_MAX ||
 		array_grow(&tree->nodes, &tree->cap, tree->count + 1, sizeof(*tree->nodes)) < 0)
 		return NULL;
@@ -85,19 +86,6 @@ static struct imap_node *node_add(struct sexp_parser *parser, enum imap_node_typ
 	return &tree->nodes[index];
 }
 
-static int parse_open(struct sexp_parser *parser)
-{
-	if (parser->depth >= IMAP_DEPTH_MAX)
-		return -EPROTO;
-	struct imap_node *node = node_add(parser, IMAP_NODE_LIST);
-	if (!node)
-		return -EPROTO;
-	node->data = ++parser->pos;
-	parser->levels[++parser->depth] =
-		(struct sexp_level){.list = (uint32_t)(node - parser->tree->nodes)};
-	return 0;
-}
-
 static int parse_close(struct sexp_parser *parser)
 {
 	if (parser->depth == 0)
@@ -108,20 +96,28 @@ static int parse_close(struct sexp_parser *parser)
 	return 0;
 }
 
-static int parse_quoted(struct sexp_parser *parser)
+/* The quote that ends the string whose content begins at p; NULL: it has none. */
+static const char *quoted_end(const char *p, const char *end, bool *ret_escaped)
 {
-	const char *start = parser->pos + 1, *p = start;
-	bool escaped = false;
-	for (; p < parser->end && *p != '"'; p++) {
+	*ret_escaped = false;
+	for (; p < end && *p != '"'; p++) {
 		if (*p == '\r' || *p == '\n' || *p == 0)
-			return -EPROTO;
+			return NULL;
 		if (*p == '\\') {
-			escaped = true;
-			if (++p == parser->end || *p == '\r' || *p == '\n' || *p == 0)
-				return -EPROTO;
+			*ret_escaped = true;
+			if (++p == end || *p == '\r' || *p == '\n' || *p == 0)
+				return NULL;
 		}
 	}
-	if (p >= parser->end)
+	return p < end ? p : NULL;
+}
+
+static int parse_quoted(struct sexp_parser *parser)
+{
+	bool escaped;
+	const char *start = parser->pos + 1;
+	const char *p = quoted_end(start, parser->end, &escaped);
+	if (!p)
 		return -EPROTO;
 	struct imap_node *node = node_add(parser, IMAP_NODE_QUOTED);
 	if (!node)
@@ -175,23 +171,80 @@ static const char *skip_section(const char *p, const char *end)
 	return p < end && *p == ']' ? p : NULL;
 }
 
-static int parse_atom(struct sexp_parser *parser)
+/* Behind the atom that begins at start; NULL: there is none. */
+static const char *atom_end(const char *start, const char *end)
 {
-	const char *start = parser->pos, *p = start;
-	for (; p < parser->end && !ends_atom(*p); p++) {
+	const char *p = start;
+	for (; p < end && !ends_atom(*p); p++) {
 		if (*p != '[' || !takes_section(start, (size_t)(p - start)))
 			continue;
-		p = skip_section(p, parser->end);
+		p = skip_section(p, end);
 		if (!p)
-			return -EPROTO;
+			return NULL;
 	}
-	if (p == start)
+	return p > start ? p : NULL;
+}
+
+static int parse_atom(struct sexp_parser *parser)
+{
+	const char *start = parser->pos, *p = atom_end(start, parser->end);
+	if (!p)
 		return -EPROTO;
 	struct imap_node *node = node_add(parser, IMAP_NODE_ATOM);
 	if (!node)
 		return -EPROTO;
 	node->len = (size_t)(p - start);
 	parser->pos = p;
+	return 0;
+}
+
+/* Behind the string, literal or atom that begins at p, of which no node is made; NULL: it is malformed. */
+static const char *skip_token(const char *p, const char *end)
+{
+	uint64_t size;
+	bool escaped;
+	if (*p == '"') {
+		p = quoted_end(p + 1, end, &escaped);
+		return p ? p + 1 : NULL;
+	}
+	if (*p != '{' && (*p != '~' || end - p < 2 || p[1] != '{'))
+		return atom_end(p, end);
+	size_t left = (size_t)(end - p), prefix = imap_literal_prefix(p, left, &size);
+	return prefix > 0 && size <= left - prefix ? p + prefix + size : NULL;
+}
+
+/* Passes over what a list holds, and all below it, without a stack: its parenthesis has been taken. */
+static int skip_list(struct sexp_parser *parser, size_t list)
+{
+	const char *start = parser->pos, *p = start;
+	for (size_t depth = 1; p && p < parser->end;) {
+		depth += *p == '(';
+		depth -= *p == ')';
+		if (depth == 0) {
+			struct imap_node *node = &parser->tree->nodes[list];
+			node->len = (size_t)(p - start);
+			node->closed = true;
+			parser->pos = p + 1;
+			return 0;
+		}
+		bool single = *p == '(' || *p == ')' || *p == ' ' || *p == '\t';
+		p = single ? p + 1 : skip_token(p, parser->end);
+	}
+	return -EPROTO;
+}
+
+static int parse_open(struct sexp_parser *parser)
+{
+	struct imap_node *node = node_add(parser, IMAP_NODE_LIST);
+	if (!node)
+		return -EPROTO;
+	size_t list = (size_t)(node - parser->tree->nodes);
+	node->data = ++parser->pos;
+	if (parser->depth >= IMAP_DEPTH_MAX) {
+		node->cut = parser->tree->cut = true;
+		return skip_list(parser, list);
+	}
+	parser->levels[++parser->depth] = (struct sexp_level){.list = (uint32_t)list};
 	return 0;
 }
 
@@ -224,13 +277,14 @@ int imap_tree_parse(struct imap_tree *tree, const char *data, size_t len)
 	tree->nodes[0] = (struct imap_node){
 		.type = IMAP_NODE_LIST, .closed = true, .data = data, .len = len};
 	tree->count = 1;
+	tree->cut = false;
 	while (r == 0 && parser.pos < parser.end) {
 		if (*parser.pos == ' ' || *parser.pos == '\t')
 			parser.pos++;
 		else
 			r = parse_token(&parser);
 	}
-	return r == 0 && parser.depth > 0 ? -EPROTO : r;
+	return r == 0 && (parser.depth > 0 || tree->cut) ? -EPROTO : r;
 }
 
 static const struct imap_node *node_at(const struct imap_tree *tree, uint32_t index)

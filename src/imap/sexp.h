@@ -23,6 +23,7 @@ struct imap_node {
 	enum imap_node_type type;
 	bool escaped;         /* a quoted string with backslashes in it */
 	bool closed;          /* a list whose parenthesis was closed */
+	bool cut;             /* a list at IMAP_DEPTH_MAX: what it holds was passed over */
 	uint32_t child, next; /* indices into the tree; 0: none */
 	const char *data; /* within the response: without quotes, literal prefix or parentheses */
 	size_t len;
@@ -32,11 +33,12 @@ struct imap_node {
 struct imap_tree {
 	struct imap_node *nodes;
 	size_t count, cap;
+	bool cut; /* a limit was in the way: of depth (then all else is there), or of number */
 };
 
 /*
  * Parses data, which must outlive the tree's use. -EPROTO: malformed, over the limits, or no memory for the next node;
- * the tree then holds what was read up to there, with unclosed lists marked. -ENOMEM: the tree is empty.
+ * the tree then holds what was read up to there, with unclosed lists marked; of what is only too deep, all but that. -ENOMEM: the tree is empty.
  */
 int imap_tree_parse(struct imap_tree *tree, const char *data, size_t len);
 void imap_tree_finish(struct imap_tree *tree);

@@ -53,7 +53,8 @@ static int structures_untagged(
 	const struct imap_node *list = structure_find(&engine->tree, fetch.item);
 	if (!list && !fetch.damaged)
 		return 0;
-	int r = fetch.damaged ? -EPROTO : imap_bodystructure_parse(&engine->tree, list, &part);
+	bool damaged = !list || (fetch.damaged && !engine->tree.cut);
+	int r = damaged ? -EPROTO : imap_bodystructure_parse(&engine->tree, list, &part);
 	if (r < 0 && r != -EPROTO)
 		return r;
 	if (r < 0)
@@ -61,6 +62,19 @@ static int structures_untagged(
 	r = structures->fn(structures->arg, fetch.uid, part);
 	mime_part_destroy(part);
 	return r;
+}
+
+/*
+ * The one structure that was asked for is longer than anybody reads: that it can not be had is what is told, so that no second connection is lost
+ * over it.
+ */
+static void structure_too_long(
+	const struct imap_engine *engine, const struct structures *structures)
+{
+	if (!engine->dead || engine->dead_err != -EMSGSIZE)
+		return;
+	log_info("message %u: the server's BODYSTRUCTURE is too long", *structures->uids);
+	(void)structures->fn(structures->arg, *structures->uids, NULL);
 }
 
 /* As many of the UIDs as one command takes; *ret_taken: how many. */
@@ -94,6 +108,8 @@ int imap_structures(struct imap_engine *engine, const uint32_t *uids, size_t cou
 	while (r == 0 && structures.count > 0) {
 		size_t taken;
 		r = structures_run(engine, &structures, &taken, error);
+		if (r < 0 && count == 1)
+			structure_too_long(engine, &structures);
 		structures.uids += taken;
 		structures.count -= taken;
 	}

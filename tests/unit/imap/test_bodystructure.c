@@ -38,7 +38,7 @@ static int parse(const char *text, size_t len, struct mime_part **ret)
 {
 	struct imap_tree tree = {0};
 	int r = imap_tree_parse(&tree, text, len);
-	if (r == 0)
+	if (r == 0 || tree.cut)
 		r = imap_bodystructure_parse(&tree, imap_tree_top(&tree), ret);
 	imap_tree_finish(&tree);
 	return r;
@@ -142,48 +142,109 @@ static void test_cut_everywhere(void **state)
 	}
 }
 
-/* A nest of multiparts; 0: its result. */
-static int parse_nest(unsigned depth)
+static size_t depth_of(const struct mime_part *part)
 {
-	struct str text = STR_INIT;
-	struct mime_part *part = NULL;
-	for (unsigned i = 1; i < depth; i++)
-		str_putc(&text, '(');
-	str_append_cstr(&text, "(\"text\" \"plain\" NIL NIL NIL \"7bit\" 1 1)");
-	for (unsigned i = 1; i < depth; i++)
-		str_append_cstr(&text, " \"mixed\")");
-	int r = parse(text.data, text.len, &part);
-	mime_part_destroy(part);
-	str_finish(&text);
-	return r;
+	size_t depth = 1;
+	for (; part->child_count > 0; part = part->children[0])
+		depth++;
+	return depth;
 }
 
-static int parse_wide(unsigned parts)
+/* A nest of multiparts, or of messages, with a part behind it. What was cut of it; *ret_depth: how deep it is then. */
+static unsigned cut_nest(unsigned depth, bool messages, size_t *ret_depth)
 {
 	struct str text = STR_INIT;
 	struct mime_part *part = NULL;
 	str_putc(&text, '(');
-	for (unsigned i = 1; i < parts; i++)
+	for (unsigned i = 2; i < depth; i++)
+		str_append_cstr(&text,
+			messages ? "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 99 " ENVELOPE " "
+				 : "(");
+	str_append_cstr(&text, "(\"text\" \"plain\" NIL NIL NIL \"7bit\" 1 1 \"(\" {3}\r\n)\")");
+	str_append_cstr(&text, ")");
+	for (unsigned i = 2; i < depth; i++)
+		str_append_cstr(&text, messages ? " 7)" : " \"mixed\")");
+	str_append_cstr(&text, "(\"a\" \"b\" NIL NIL NIL \"7bit\" 5) \"mixed\")");
+	assert_int_equal(parse(text.data, text.len, &part), 0);
+	assert_string_equal(part->subtype, "mixed");
+	assert_int_equal(part->cut, 0);
+	*ret_depth = depth_of(part);
+	const struct mime_part *last = part->children[part->child_count - 1];
+	assert_string_equal(last->type, "a");
+	unsigned cuts = mime_part_cuts(part);
+	mime_part_destroy(part);
+	str_finish(&text);
+	return cuts;
+}
+
+static void test_deep(void **state)
+{
+	(void)state;
+	for (int messages = 0; messages < 2; messages++)
+		for (unsigned depth = 2; depth < 200; depth += 3) {
+			size_t got;
+			unsigned cuts = cut_nest(depth, messages, &got);
+			assert_int_equal(got, depth < MIME_DEPTH_MAX ? depth : MIME_DEPTH_MAX);
+			assert_int_equal(cuts, depth <= MIME_DEPTH_MAX ? 0 : MIME_CUT_DEPTH);
+		}
+	size_t got;
+	assert_int_equal(cut_nest(100000, false, &got), MIME_CUT_DEPTH);
+	assert_int_equal(cut_nest(100000, true, &got), MIME_CUT_DEPTH);
+}
+
+/* So many parts, below so many messages. whole: nothing is missing at the end. How many there are then. */
+static size_t count_wide(unsigned parts, unsigned messages, unsigned *ret_cuts)
+{
+	struct str text = STR_INIT;
+	struct mime_part *part = NULL, *at;
+	for (unsigned i = 0; i < messages; i++)
+		str_append_cstr(
+			&text, "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 99 " ENVELOPE " ");
+	str_putc(&text, '(');
+	for (unsigned i = 0; i < parts; i++)
 		str_append_cstr(
 			&text, "(\"text\" \"plain\" NIL NIL NIL \"7bit\" 1 1 NIL NIL NIL NIL)");
 	str_append_cstr(&text, " \"mixed\" (\"boundary\" \"b\") NIL NIL)");
-	int r = parse(text.data, text.len, &part);
-	if (r == 0)
-		assert_int_equal(part->child_count, parts - 1);
+	for (unsigned i = 0; i < messages; i++)
+		str_append_cstr(&text, " 7)");
+	assert_int_equal(parse(text.data, text.len, &part), 0);
+	*ret_cuts = mime_part_cuts(part);
+	for (at = part; at->child_count == 1; at = at->children[0])
+		assert_string_equal(at->type, "message");
+	size_t count = at->child_count;
 	mime_part_destroy(part);
 	str_finish(&text);
-	return r;
+	return count;
 }
 
-static void test_limits(void **state)
+static void test_wide(void **state)
 {
+	unsigned cuts;
 	(void)state;
-	assert_int_equal(parse_nest(1), 0);
-	assert_int_equal(parse_nest(MIME_DEPTH_MAX), 0);
-	assert_int_equal(parse_nest(MIME_DEPTH_MAX + 1), -EPROTO);
-	assert_int_equal(parse_nest(100000), -EPROTO);
-	assert_int_equal(parse_wide(MIME_PARTS_MAX), 0);
-	assert_int_equal(parse_wide(MIME_PARTS_MAX + 1), -EPROTO);
+	assert_int_equal(count_wide(MIME_PARTS_MAX - 1, 0, &cuts), MIME_PARTS_MAX - 1);
+	assert_int_equal(cuts, 0);
+	assert_int_equal(count_wide(MIME_PARTS_MAX, 0, &cuts), MIME_PARTS_MAX - 1);
+	assert_int_equal(cuts, MIME_CUT_COUNT);
+	assert_int_equal(count_wide(1000000, 0, &cuts), MIME_PARTS_MAX - 1);
+	assert_int_equal(cuts, MIME_CUT_COUNT);
+	assert_int_equal(count_wide(1000000, 3, &cuts), MIME_PARTS_MAX - 4);
+	assert_int_equal(cuts, MIME_CUT_COUNT);
+}
+
+/* A part has as many parameters as there is room for; which of them are kept is noted. */
+static void test_many_params(void **state)
+{
+	struct str text = STR_INIT;
+	struct mime_part *part = NULL;
+	(void)state;
+	str_append_cstr(&text, "(\"a\" \"b\" (");
+	for (int i = 0; i < 100000; i++)
+		str_printf(&text, "\"p%d\" \"v\" ", i);
+	str_append_cstr(&text, ") NIL NIL \"7bit\" 5)");
+	assert_int_equal(parse(text.data, text.len, &part), 0);
+	assert_int_equal(mime_part_cuts(part), MIME_CUT_HEADER);
+	mime_part_destroy(part);
+	str_finish(&text);
 }
 
 int main(void)
@@ -192,7 +253,9 @@ int main(void)
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_cut_everywhere),
-		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_deep),
+		cmocka_unit_test(test_wide),
+		cmocka_unit_test(test_many_params),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -238,7 +238,8 @@ static void test_rows_fail(void **state)
 
 static int note_structure(void *arg, uint32_t uid, const struct mime_part *structure)
 {
-	str_printf(arg, "%u %s\n", uid, structure ? structure->subtype : "-");
+	str_printf(arg, "%u %s%s\n", uid, structure ? structure->subtype : "-",
+		structure && mime_part_cuts(structure) ? " cut" : "");
 	return 0;
 }
 
@@ -261,9 +262,32 @@ static void test_structures(void **state)
 	assert_int_equal(peer.source->ops->structures(
 				 peer.session, uids, 7, note_structure, &got, &peer.error),
 		0);
-	assert_string_equal(str_cstr(&got), "1 plain\n3 mixed\n5 -\n7 -\n8 -\n");
+	assert_string_equal(str_cstr(&got), "1 plain\n3 mixed\n5 -\n7 -\n8 mixed cut\n");
 	str_finish(&got);
 	peer_finish(&peer);
+}
+
+/* A structure beyond all limits costs the connection. Whoever asked for it alone need not ask again. */
+static void test_structure_too_long(void **state)
+{
+	static const uint32_t uids[] = {8, 9};
+	(void)state;
+	for (size_t count = 1; count <= 2; count++) {
+		struct peer peer;
+		struct str got = STR_INIT;
+		session_open(&peer,
+			SCRIPT(GREETING(""), OPEN,
+				count == 1 ? "<C2 UID FETCH 8 (UID BODYSTRUCTURE)"
+					   : "<C2 UID FETCH 8:9 (UID BODYSTRUCTURE)",
+				">* 7 FETCH (UID 8 BODYSTRUCTURE (", "*9000000 (NIL NIL)", "#0"));
+		assert_int_equal(peer.source->ops->structures(peer.session, uids, count,
+					 note_structure, &got, &peer.error),
+			-EIO);
+		assert_int_equal(peer.error.scope, SOURCE_SCOPE_ACCOUNT);
+		assert_string_equal(str_cstr(&got), count == 1 ? "8 -\n" : "");
+		str_finish(&got);
+		peer_finish(&peer);
+	}
 }
 
 /* --- Bodies --- */
@@ -456,6 +480,7 @@ int main(void)
 		cmocka_unit_test(test_rows_stopped),
 		cmocka_unit_test(test_rows_fail),
 		cmocka_unit_test(test_structures),
+		cmocka_unit_test(test_structure_too_long),
 		cmocka_unit_test(test_body_good),
 		cmocka_unit_test(test_body_bad),
 		cmocka_unit_test(test_body_cut_in_literal),

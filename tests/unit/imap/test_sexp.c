@@ -141,7 +141,41 @@ static void test_depth(void **state)
 	assert_int_equal(
 		imap_tree_parse(&tree, deep + 100000 - IMAP_DEPTH_MAX - 1, 2 * IMAP_DEPTH_MAX + 2),
 		-EPROTO);
+	assert_true(tree.cut);
 	imap_tree_finish(&tree);
+}
+
+/* What is behind a list that is too deep is there. */
+static void test_behind_the_depth(void **state)
+{
+	static const char inside[] = "a \"(\" {2}\r\n(( BODY[(] ~{1}\r\n) x{5} ((b) c)",
+			  *const bad[] = {"\"", "{9}\r\nx", "\x01", "BODY[", "("};
+	struct imap_tree tree = {0};
+	struct str text = STR_INIT;
+	(void)state;
+	for (size_t i = 0; i <= sizeof(bad) / sizeof(bad[0]); i++) {
+		str_reset(&text);
+		for (int depth = 0; depth < IMAP_DEPTH_MAX; depth++)
+			str_putc(&text, '(');
+		str_printf(&text, "(%s%s) x", inside, i > 0 ? bad[i - 1] : "");
+		for (int depth = 0; depth < IMAP_DEPTH_MAX; depth++)
+			str_putc(&text, ')');
+		str_append_cstr(&text, " UID 7");
+		assert_int_equal(imap_tree_parse(&tree, text.data, text.len), -EPROTO);
+		assert_true(tree.cut);
+		const struct imap_node *node = imap_tree_top(&tree);
+		assert_int_equal(node->closed, i == 0);
+		assert_int_equal(imap_node_is(imap_node_next(&tree, node), "UID"), i == 0);
+		for (int depth = 0; depth < IMAP_DEPTH_MAX; depth++)
+			node = imap_node_child(&tree, node);
+		assert_true(node->cut);
+		assert_null(imap_node_child(&tree, node));
+		assert_int_equal(imap_node_is(imap_node_next(&tree, node), "x"), i == 0);
+	}
+	assert_int_equal(imap_tree_parse(&tree, "(a", 2), -EPROTO);
+	assert_false(tree.cut);
+	imap_tree_finish(&tree);
+	str_finish(&text);
 }
 
 static void test_count(void **state)
@@ -154,7 +188,7 @@ static void test_count(void **state)
 	for (size_t i = 0; i < len; i += 2)
 		memcpy(many + i, "a ", 2);
 	assert_int_equal(imap_tree_parse(&tree, many, len), -EPROTO);
-	assert_true(tree.count <= IMAP_NODES_MAX);
+	assert_true(tree.count <= IMAP_NODES_MAX && tree.cut);
 	assert_int_equal(imap_tree_parse(&tree, many, len - 40), 0);
 	free(many);
 	imap_tree_finish(&tree);
@@ -211,6 +245,7 @@ int main(void)
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_cut_everywhere),
 		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_behind_the_depth),
 		cmocka_unit_test(test_count),
 		cmocka_unit_test(test_noise),
 		cmocka_unit_test(test_numbers),
