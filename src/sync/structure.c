@@ -26,6 +26,7 @@ struct ask {
 	uint32_t uids[BATCH_MAX]; /* ascending: what is asked for in one command */
 	size_t count;
 	bool answered; /* uid was */
+	bool unknown;  /* … and the server's structure of it can not be understood */
 	int put_err;
 };
 
@@ -77,7 +78,10 @@ static int on_structure(void *arg, uint32_t uid, const struct mime_part *structu
 	if (err == 0)
 		err = store_structure_put(ask->folder->account->store, ask->number, uid,
 			structure ? data.data : NULL, data.len);
-	ask->answered |= uid == ask->uid;
+	if (uid == ask->uid && err == 0) {
+		ask->answered = true;
+		ask->unknown = !structure;
+	}
 	return ask->put_err = err;
 }
 
@@ -160,7 +164,8 @@ static int fetch_structure(struct ask *ask, struct worker *worker)
 	struct source_error error;
 	choose_batch(ask);
 	int err = call_once(ask, worker, &error);
-	if (err < 0 && ask->count > 1 && ask->put_err == 0 && !worker->unreachable) {
+	if (err < 0 && ask->count > 1 && !ask->answered && ask->put_err == 0 &&
+		!worker->unreachable) {
 		ask->uids[0] = ask->uid;
 		ask->count = 1;
 		err = call_once(ask, worker, &error);
@@ -174,7 +179,7 @@ static int fetch_structure(struct ask *ask, struct worker *worker)
 	return err;
 }
 
-/* The server does not tell, but the message is here whole: its bytes do. */
+/* The server does not tell, or not so that it is understood, but the message is here whole: its bytes do. */
 static int find_here(const struct ask *ask)
 {
 	_cleanup_str_ struct str data = STR_INIT;
@@ -197,6 +202,11 @@ static int serve(struct ask *ask, struct worker *worker)
 	if (err < 0 || stored)
 		return err;
 	err = fetch_structure(ask, worker);
+	if (ask->answered) { /* also where the connection was lost over it, or over its neighbours */
+		if (ask->unknown)
+			(void)find_here(ask);
+		return 0;
+	}
 	if (err < 0 && err != -EAGAIN && err != -ENOENT && find_here(ask) == 0)
 		return 0;
 	return err;
