@@ -324,16 +324,34 @@ static int open_inside(
 	return 0;
 }
 
-/* The entry at place: 0 is the header, then the leaves. */
+/* What comes before the leaves: the header, and truncated.txt where there is need of it. */
+static size_t inside_first_leaf(const struct tree_dir *dir)
+{
+	return dir->parts->cut ? 2 : 1;
+}
+
+static int inside_at(
+	const struct tree_dir *dir, size_t place, struct inside *ret, const char **ret_name)
+{
+	size_t first = inside_first_leaf(dir);
+	const struct mime_leaf *leaf =
+		place >= first ? &dir->parts->leaves.items[place - first] : NULL;
+	*ret_name = leaf ? leaf->name : place ? TRUNCATED_NAME : HEADERS_NAME;
+	if (leaf)
+		return inside_leaf(dir->tree, dir->parts, leaf, ret);
+	if (place > 0)
+		return inside_truncated(dir->folder, dir->parts, ret);
+	return inside_header(
+		dir->tree, dir->parts, message_shown_bytes(dir->tree, &dir->message), ret);
+}
+
 static int fill_inside_entry(const struct tree_dir *dir, size_t place, struct fill *fill)
 {
 	struct tree *tree = dir->tree;
-	const struct mime_leaf *leaf = place > 0 ? &dir->parts->leaves.items[place - 1] : NULL;
 	struct tree_entry entry;
 	struct inside inside;
-	int r = leaf ? inside_leaf(tree, dir->parts, leaf, &inside)
-	             : inside_header(
-			       tree, dir->parts, message_shown_bytes(tree, &dir->message), &inside);
+	const char *name;
+	int r = inside_at(dir, place, &inside, &name);
 	if (r == 0 && fill->references)
 		r = inside_entry(tree, &inside, dir->message.date_s, &entry);
 	else if (r == 0)
@@ -341,15 +359,14 @@ static int fill_inside_entry(const struct tree_dir *dir, size_t place, struct fi
 	if (r < 0)
 		return r;
 	uint64_t node = entry.node;
-	if (!fill_entry(fill, leaf ? leaf->name : HEADERS_NAME, &entry, place + 3) &&
-		fill->references)
+	if (!fill_entry(fill, name, &entry, place + 3) && fill->references)
 		tree_forget(tree, node, 1);
 	return 0;
 }
 
 static int read_inside(struct tree_dir *dir, uint64_t offset, struct fill *fill)
 {
-	uint64_t end = 3 + dir->parts->leaves.count;
+	uint64_t end = 2 + inside_first_leaf(dir) + dir->parts->leaves.count;
 	int r = 0;
 	for (; offset < end && r == 0 && !fill->full; offset++) {
 		if (offset < 2)

@@ -28,6 +28,7 @@ struct tree_file {
 	struct tree_entry entry; /* as it was when it was opened */
 	uint64_t size_bytes;     /* as the listing has it; UINT64_MAX: it does not know */
 	uint64_t shown_bytes;    /* where readers were told that it ends; UINT64_MAX: a bound */
+	struct str text;         /* of truncated.txt, which has no body */
 	char section[NODE_SECTION_MAX + 1];
 };
 
@@ -39,6 +40,7 @@ void tree_file_close(struct tree_file *file)
 	if (body)
 		sync_body_close(body);
 	parts_unref(file->tree, file->parts);
+	str_finish(&file->text);
 	free(file);
 }
 
@@ -130,20 +132,40 @@ static int open_message(struct tree *tree, uint32_t number, uint32_t uid, struct
 	return r;
 }
 
-/* Finds how a part is encoded; file keeps the structure that says so. */
-static int find_leaf(struct tree_file *file, struct folder *folder, const struct inside *inside,
-	const struct mime_leaf **ret, struct tree_call *call)
+/* The directory that inside lies in; the file keeps it. */
+static int find_parts(struct tree_file *file, struct folder *folder, const struct inside *inside,
+	struct tree_call *call)
 {
 	_cleanup_str_ struct str parent = STR_INIT;
 	str_append(&parent, inside->section, inside->parent_len);
 	if (str_error(&parent) < 0)
 		return -ENOMEM;
-	int r = parts_get(file->tree, folder, inside->folder, inside->uid, str_cstr(&parent),
+	return parts_get(file->tree, folder, inside->folder, inside->uid, str_cstr(&parent),
 		&file->parts, call);
+}
+
+/* Finds how a part is encoded. */
+static int find_leaf(struct tree_file *file, struct folder *folder, const struct inside *inside,
+	const struct mime_leaf **ret, struct tree_call *call)
+{
+	int r = find_parts(file, folder, inside, call);
 	if (r < 0)
 		return r;
 	*ret = parts_leaf(file->parts, inside->section);
 	return *ret ? 0 : -ENOENT;
+}
+
+/* truncated.txt is made here, and has nothing to wait for but the structure. */
+static int open_truncated(struct tree_file *file, struct folder *folder,
+	const struct inside *inside, struct tree_call *call)
+{
+	int r = find_parts(file, folder, inside, call);
+	if (r == 0 && !file->parts->cut)
+		r = -ENOENT;
+	if (r == 0)
+		r = truncated_text(
+			folder, inside->folder, inside->uid, file->parts->cut, &file->text);
+	return r;
 }
 
 static int open_inside(struct tree *tree, const struct inside *inside, struct tree_file **ret,
@@ -160,12 +182,18 @@ static int open_inside(struct tree *tree, const struct inside *inside, struct tr
 		return -ENOMEM;
 	if (inside->kind == INSIDE_PART)
 		r = find_leaf(file, folder, inside, &leaf, call);
+	else if (inside->kind == INSIDE_TRUNCATED)
+		r = open_truncated(file, folder, inside, call);
 	if (r < 0)
 		return r;
 	memcpy(file->section, inside->section, strlen(inside->section) + 1);
-	file->settle = !inside->exact && (!leaf || leaf->part->size_bytes <= SETTLE_BYTES);
-	file->bound = !inside->exact && !file->settle;
 	entry_inside(tree, inside, message.date_s, &file->entry);
+	if (file->text.len > 0) {
+		*ret = steal_ptr(file);
+		return 0;
+	}
+	file->settle = !inside->exact && (!leaf || leaf->size_bytes <= SETTLE_BYTES);
+	file->bound = !inside->exact && !file->settle;
 	file->size_bytes = inside->exact ? inside->size_bytes : UINT64_MAX;
 	file->shown_bytes = tree->readonly ? inside->size_bytes : file->size_bytes;
 	struct sync_body *body;
@@ -272,10 +300,21 @@ static int confirm_end(struct tree_file *file, struct sync_body *body, struct tr
 	return r;
 }
 
+static ssize_t read_text(const struct str *text, void *buf, size_t len, uint64_t offset)
+{
+	if (offset >= text->len)
+		return 0;
+	size_t left = text->len - (size_t)offset;
+	memcpy(buf, text->data + offset, len < left ? len : left);
+	return (ssize_t)(len < left ? len : left);
+}
+
 ssize_t tree_file_read(
 	struct tree_file *file, void *buf, size_t len, uint64_t offset, struct tree_call *call)
 {
 	struct sync_body *body;
+	if (file->text.len > 0)
+		return read_text(&file->text, buf, len, offset);
 	if (call->waited & WAITED_END)
 		return call->bytes;
 	ssize_t n = need_body(file, &body);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a message's directory holds: headers.txt, the parts, and attached messages, which are
+ * What a message's directory holds: headers.txt, truncated.txt, the parts, and attached messages, which are
  * directories again. Each is known by (folder, uid, section); how it is decoded is looked up in the
  * structure when it is opened.
  */
@@ -44,6 +44,22 @@ int inside_header(
 	if (r == 0)
 		settle(tree, ret, message_bytes < HEADERS_BYTES ? message_bytes : HEADERS_BYTES);
 	return r;
+}
+
+int inside_truncated(struct folder *folder, const struct parts *parts, struct inside *ret)
+{
+	char section[NODE_SECTION_MAX + sizeof(".TRUNCATED")];
+	_cleanup_str_ struct str text = STR_INIT;
+	const char *dot = parts->section[0] ? "." : "";
+	snprintf(section, sizeof(section), "%s%sTRUNCATED", parts->section, dot);
+	int r = inside_init(parts, INSIDE_TRUNCATED, section, ret);
+	if (r == 0)
+		r = truncated_text(folder, parts->folder, parts->uid, parts->cut, &text);
+	if (r < 0)
+		return r;
+	ret->size_bytes = text.len;
+	ret->exact = true;
+	return 0;
 }
 
 int inside_leaf(struct tree *tree, const struct parts *parts, const struct mime_leaf *leaf,

@@ -86,16 +86,18 @@ static int lookup_in_folder(struct tree *tree, struct folder *folder, const char
 	return 0;
 }
 
-static int lookup_in_parts(struct tree *tree, const struct parts *parts,
+static int lookup_in_parts(struct tree *tree, struct folder *folder, const struct parts *parts,
 	const struct index_entry *message, const char *name, struct tree_entry *ret)
 {
 	struct inside inside;
 	int r = -ENOENT;
-	if (strcmp(name, HEADERS_NAME) == 0)
+	const struct mime_leaf *leaf = parts_named(parts, name);
+	if (leaf)
+		r = inside_leaf(tree, parts, leaf, &inside);
+	else if (strcmp(name, HEADERS_NAME) == 0)
 		r = inside_header(tree, parts, message_shown_bytes(tree, message), &inside);
-	for (size_t i = 0; i < parts->leaves.count && r == -ENOENT; i++)
-		if (strcmp(parts->leaves.items[i].name, name) == 0)
-			r = inside_leaf(tree, parts, &parts->leaves.items[i], &inside);
+	else if (parts->cut && strcmp(name, TRUNCATED_NAME) == 0)
+		r = inside_truncated(folder, parts, &inside);
 	return r < 0 ? r : inside_entry(tree, &inside, message->date_s, ret);
 }
 
@@ -114,7 +116,7 @@ static int lookup_in_message(struct tree *tree, uint64_t parent, const char *nam
 		r = parts_get(tree, folder, number, uid, str_cstr(&section), &parts, call);
 	if (r < 0)
 		return r;
-	r = lookup_in_parts(tree, parts, &message, name, ret);
+	r = lookup_in_parts(tree, folder, parts, &message, name, ret);
 	parts_unref(tree, parts);
 	return r;
 }

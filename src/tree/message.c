@@ -45,6 +45,16 @@ int message_get_former(struct tree *tree, uint32_t number, uint32_t uid, struct 
 	return 0;
 }
 
+int message_name(struct folder *folder, uint32_t number, uint32_t uid, struct str *out)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
+	if (at < 0)
+		return -ENOENT;
+	str_append_cstr(out, index_name(&folder->index, index_at(&folder->index, (size_t)at)));
+	return str_error(out);
+}
+
 /*
  * A name of the view leads back to the name of a file with .eml, or, with a template of the user,
  * to itself.

@@ -8,7 +8,7 @@
  *   F << 32 | uid            a message, F the number of its folder
  *   VIEW | D << 32           the .parts view of a directory
  *   VIEW | F << 32 | uid     a message's directory in it
- *   VIEW | index             headers.txt, a part or an attached message: an entry of the table here
+ *   VIEW | index             headers.txt, truncated.txt, a part or an attached message: an entry of the table here
  *
  * All but the last are the same on every mount and serve as st_ino too. Those of the table live as
  * long as the kernel refers to them; their st_ino is a hash of (folder, uid, section).
@@ -45,7 +45,7 @@ uint64_t node_message(uint32_t folder, uint32_t uid, bool view);
 /* st_ino of what lies inside a message. */
 uint64_t node_inside_ino(uint32_t folder, uint32_t uid, const char *section);
 
-enum inside_kind { INSIDE_HEADER, INSIDE_PART, INSIDE_MESSAGE };
+enum inside_kind { INSIDE_HEADER, INSIDE_TRUNCATED, INSIDE_PART, INSIDE_MESSAGE };
 
 struct inside {
 	enum inside_kind kind;
@@ -55,7 +55,7 @@ struct inside {
 	uint64_t size_bytes;
 	bool exact;
 	char section[NODE_SECTION_MAX +
-		     1]; /* "HEADER", "2.HEADER", "2.1"; of an attached message: its own */
+		     1]; /* "HEADER", "2.HEADER", "TRUNCATED", "2.1"; of an attached message: its own */
 };
 
 struct nodes {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The structures of the messages used last. A directory inside a message is the unit: a message's
- * own, or that of a message attached to it, each with the whole structure that its leaves point
- * into. Those in use have references beside the cache's own, so that dropping one from the cache
+ * What the messages used last hold. A directory inside a message is the unit: a message's
+ * own, or that of a message attached to it. Those in use have references beside the cache's own, so that dropping one from the cache
  * harms nobody.
+ *
+ * Memory: a message can have MIME_PARTS_MAX parts, of which the structure takes megabytes, the leaves a part of that. So leaves are
+ * kept alone, not too many in all, and structures are read one at a time.
  */
 #include "parts.h"
 
@@ -19,14 +21,16 @@
 int parts_cache_init(struct parts_cache *cache)
 {
 	list_init(&cache->used);
-	cache->count = 0;
-	return -pthread_mutex_init(&cache->lock, NULL);
+	cache->count = cache->leaf_count = 0;
+	int r = -pthread_mutex_init(&cache->lock, NULL);
+	return r < 0 ? r : -pthread_mutex_init(&cache->loading, NULL);
 }
 
 static void parts_destroy(struct parts *parts)
 {
 	mime_leaves_finish(&parts->leaves);
-	mime_part_destroy(parts->structure);
+	free(parts->by_name);
+	free(parts->by_section);
 	free(parts->section);
 	free(parts);
 }
@@ -43,6 +47,7 @@ void parts_cache_finish(struct parts_cache *cache)
 	while ((node = list_pop(&cache->used)))
 		parts_destroy(container_of(node, struct parts, node));
 	pthread_mutex_destroy(&cache->lock);
+	pthread_mutex_destroy(&cache->loading);
 }
 
 void parts_unref(struct tree *tree, struct parts *parts)
@@ -75,33 +80,97 @@ static struct parts *cache_find(
 	return NULL;
 }
 
+/* Takes the oldest out, if there is more than is kept. The lock is held. */
+static struct parts *cache_evict(struct parts_cache *cache)
+{
+	if (cache->count < 2 || (cache->count <= PARTS_KEPT && cache->leaf_count <= LEAVES_KEPT))
+		return NULL;
+	struct parts *oldest = container_of(list_pop(&cache->used), struct parts, node);
+	cache->count--;
+	cache->leaf_count -= oldest->leaves.count;
+	return oldest;
+}
+
 /* Takes parts, with one reference for the cache and one for the caller. */
 static void cache_add(struct tree *tree, struct parts *parts)
 {
-	struct parts *oldest = NULL;
-	pthread_mutex_lock(&tree->parts.lock);
+	struct parts_cache *cache = &tree->parts;
+	struct parts *oldest;
+	pthread_mutex_lock(&cache->lock);
 	parts->references = 2;
-	list_push(&tree->parts.used, &parts->node);
-	if (tree->parts.count < PARTS_KEPT)
-		tree->parts.count++;
-	else
-		oldest = container_of(list_pop(&tree->parts.used), struct parts, node);
-	pthread_mutex_unlock(&tree->parts.lock);
-	parts_unref(tree, oldest);
+	list_push(&cache->used, &parts->node);
+	cache->count++;
+	cache->leaf_count += parts->leaves.count;
+	pthread_mutex_unlock(&cache->lock);
+	do {
+		pthread_mutex_lock(&cache->lock);
+		oldest = cache_evict(cache);
+		pthread_mutex_unlock(&cache->lock);
+		parts_unref(tree, oldest);
+	} while (oldest);
 }
 
-static const struct mime_leaf *leaf_of(const struct mime_leaves *leaves, const char *section)
+/* --- Finding leaves --- */
+
+static int compare_names(const void *a, const void *b)
 {
-	for (size_t i = 0; i < leaves->count; i++)
-		if (strcmp(leaves->items[i].section, section) == 0)
-			return &leaves->items[i];
-	return NULL;
+	const struct mime_leaf *const *x = a, *const *y = b;
+	return strcmp((*x)->name, (*y)->name);
+}
+
+static int compare_sections(const void *a, const void *b)
+{
+	const struct mime_leaf *const *x = a, *const *y = b;
+	return strcmp((*x)->section, (*y)->section);
+}
+
+static int compare_to_name(const void *key, const void *leaf)
+{
+	return strcmp(key, (*(const struct mime_leaf *const *)leaf)->name);
+}
+
+static int compare_to_section(const void *key, const void *leaf)
+{
+	return strcmp(key, (*(const struct mime_leaf *const *)leaf)->section);
+}
+
+static const struct mime_leaf **sorted(
+	const struct mime_leaves *leaves, int (*compare)(const void *, const void *))
+{
+	const struct mime_leaf **list = calloc(leaves->count + 1, sizeof(*list));
+	for (size_t i = 0; list && i < leaves->count; i++)
+		list[i] = &leaves->items[i];
+	if (list)
+		qsort(list, leaves->count, sizeof(*list), compare);
+	return list;
+}
+
+static int sort_leaves(struct parts *parts)
+{
+	parts->by_name = sorted(&parts->leaves, compare_names);
+	parts->by_section = sorted(&parts->leaves, compare_sections);
+	return parts->by_name && parts->by_section ? 0 : -ENOMEM;
+}
+
+static const struct mime_leaf *find(const struct parts *parts, const struct mime_leaf **list,
+	const char *key, int (*compare)(const void *, const void *))
+{
+	const struct mime_leaf **found =
+		bsearch(key, list, parts->leaves.count, sizeof(*list), compare);
+	return found ? *found : NULL;
+}
+
+const struct mime_leaf *parts_named(const struct parts *parts, const char *name)
+{
+	return find(parts, parts->by_name, name, compare_to_name);
 }
 
 const struct mime_leaf *parts_leaf(const struct parts *parts, const char *section)
 {
-	return leaf_of(&parts->leaves, section);
+	return find(parts, parts->by_section, section, compare_to_section);
 }
+
+/* --- Loading --- */
 
 /* The attached message among the leaves that is, or holds, the one at section. */
 static const struct mime_leaf *message_towards(
@@ -118,15 +187,17 @@ static const struct mime_leaf *message_towards(
 }
 
 /* Goes from attached message to attached message down to the one at section. */
-static int descend(struct parts *parts)
+static int descend(struct parts *parts, const struct mime_part *structure)
 {
-	int r = mime_leaves(parts->structure, NULL, &parts->leaves);
+	const struct mime_part *message = structure;
+	int r = mime_leaves(structure, NULL, &parts->leaves);
 	bool arrived = parts->section[0] == 0;
 	for (unsigned depth = 0; r == 0 && !arrived && depth <= MIME_DEPTH_MAX; depth++) {
 		const struct mime_leaf *leaf = message_towards(&parts->leaves, parts->section);
 		struct mime_leaves inner;
 		if (!leaf)
 			return -ENOENT;
+		message = leaf->part;
 		arrived = strcmp(leaf->section, parts->section) == 0;
 		r = mime_leaves(leaf->part, leaf->section, &inner);
 		if (r < 0)
@@ -134,6 +205,8 @@ static int descend(struct parts *parts)
 		mime_leaves_finish(&parts->leaves);
 		parts->leaves = inner;
 	}
+	if (r == 0 && arrived)
+		parts->cut = mime_part_cuts(message);
 	return r < 0 ? r : arrived ? 0 : -ENOENT;
 }
 
@@ -143,19 +216,26 @@ static int descend(struct parts *parts)
 static int load_structure(struct tree *tree, const struct folder *folder, struct parts *parts)
 {
 	_cleanup_str_ struct str data = STR_INIT;
+	struct mime_part *structure = NULL;
 	int r = store_structure_get(tree->store, parts->folder, parts->uid, &data);
 	if (r == -ENOENT)
 		return -EIO; /* sync has just said that it is there */
 	if (r < 0)
 		return r;
-	r = data.len ? mime_part_parse(data.data, data.len, &parts->structure) : -EINVAL;
+	r = data.len ? mime_part_parse(data.data, data.len, &structure) : -EINVAL;
+	str_finish(&data);
 	if (r == -EINVAL) {
 		log_warning(
 			"%s: message %u: its structure can not be understood, .parts shows the header only",
 			folder->name, parts->uid);
+		parts->cut = MIME_CUT_UNKNOWN;
 		return parts->section[0] ? -ENOENT : 0;
 	}
-	return r < 0 ? r : descend(parts);
+	if (r == 0)
+		r = descend(parts, structure);
+	mime_leaves_detach(&parts->leaves);
+	mime_part_destroy(structure);
+	return r;
 }
 
 static int parts_load(struct tree *tree, const struct folder *folder, uint32_t number, uint32_t uid,
@@ -168,11 +248,22 @@ static int parts_load(struct tree *tree, const struct folder *folder, uint32_t n
 	parts->uid = uid;
 	parts->section = strdup(section);
 	int r = parts->section ? load_structure(tree, folder, parts) : -ENOMEM;
+	if (r == 0)
+		r = sort_leaves(parts);
 	if (r < 0)
 		return r;
 	*ret = parts;
 	cache_add(tree, steal_ptr(parts));
 	return 0;
+}
+
+/* Of several who want the same, one reads it. */
+static int parts_load_once(struct tree *tree, const struct folder *folder, uint32_t number,
+	uint32_t uid, const char *section, struct parts **ret)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&tree->parts.loading);
+	*ret = cache_find(&tree->parts, number, uid, section);
+	return *ret ? 0 : parts_load(tree, folder, number, uid, section, ret);
 }
 
 int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_t uid,
@@ -197,5 +288,9 @@ int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_
 		if (r < 0)
 			return r;
 	}
-	return parts_load(tree, folder, number, uid, section, ret);
+	struct parts *parts = NULL;
+	int r = parts_load_once(tree, folder, number, uid, section, &parts);
+	if (r == 0)
+		*ret = parts;
+	return r;
 }

@@ -18,8 +18,10 @@
 #include "numbers.h"
 #include "parts.h"
 
-#define VIEW_PARTS   ".parts"
-#define HEADERS_NAME "headers.txt"
+/* No part can have one of these names: those of parts begin with a number or with "deep". */
+#define VIEW_PARTS     ".parts"
+#define HEADERS_NAME   "headers.txt"
+#define TRUNCATED_NAME "truncated.txt"
 
 /* A part that is no larger than this is fetched when it is opened, to know its size. */
 #define SETTLE_BYTES (4 * 1024 * 1024)
@@ -218,6 +220,8 @@ void entry_inside(const struct tree *tree, const struct inside *inside, int64_t 
 size_t message_view_len(const char *name);
 /* The UID that a message of that name must have; 0: no message could have it. */
 uint32_t message_name_uid(const struct tree *tree, const char *name, bool view);
+/* Appends a message's name. -ENOENT. */
+int message_name(struct folder *folder, uint32_t number, uint32_t uid, struct str *out);
 /* What the index knows of a message; -ENOENT: there is no such message (any more). */
 int message_get(struct tree *tree, uint32_t number, uint32_t uid, struct folder **ret_folder,
 	struct index_entry *ret);
@@ -259,10 +263,17 @@ void news_message(struct tree *tree, enum tree_news_kind kind, const struct fold
 void news_folder(struct tree *tree, enum tree_news_kind kind, const char *path, const char *former);
 void news_link(struct tree *tree);
 
+/* --- truncated.c --- */
+/* Appends what truncated.txt says of a message of the folder. -ENOENT: it is gone. */
+int truncated_text(
+	struct folder *folder, uint32_t number, uint32_t uid, unsigned cut, struct str *out);
+
 /* --- inside.c --- */
 /* headers.txt of a directory inside a message. */
 int inside_header(
 	struct tree *tree, const struct parts *parts, uint64_t message_bytes, struct inside *ret);
+/* truncated.txt, where something was cut. */
+int inside_truncated(struct folder *folder, const struct parts *parts, struct inside *ret);
 int inside_leaf(struct tree *tree, const struct parts *parts, const struct mime_leaf *leaf,
 	struct inside *ret);
 /* The attached message whose directory inside is; "" for a message's own directory. -ENOTDIR. */

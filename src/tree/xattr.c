@@ -55,6 +55,24 @@ static int labels_value(const struct source_row *row, struct str *out)
 	return str_error(out);
 }
 
+/*
+ * What the kernel takes (XATTR_SIZE_MAX): a longer value would be an error to whoever copies the message with its attributes. It is for people,
+ * and ends in an ellipsis where it was cut.
+ */
+#define VALUE_MAX 65536
+
+static void value_limit(struct str *value)
+{
+	static const char ellipsis[] = "\xe2\x80\xa6";
+	size_t len = VALUE_MAX - strlen(ellipsis);
+	if (value->len <= VALUE_MAX)
+		return;
+	while (len > 0 && ((unsigned char)value->data[len] & 0xc0) == 0x80)
+		len--;
+	str_truncate(value, len);
+	str_append_cstr(value, ellipsis);
+}
+
 static int field_value(const struct source_row *row, const char *field,
 	int (*decode)(const char *, size_t, struct str *), struct str *out)
 {
@@ -64,7 +82,9 @@ static int field_value(const struct source_row *row, const char *field,
 	                : -ENOENT;
 	if (r < 0)
 		return r == -ENOENT ? -ENODATA : r;
-	return decode(str_cstr(&raw), raw.len, out);
+	r = decode(str_cstr(&raw), raw.len, out);
+	value_limit(out);
+	return r;
 }
 
 static int from_value(const struct source_row *row, struct str *out)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fake.h"
 
@@ -149,8 +150,159 @@ static void test_a_structure_that_is_not_understood(void **state)
 	begin();
 	fake.structure_empty = true;
 	list_node(message, &names);
-	assert_string_equal(names.data, ".|..|headers.txt|");
+	assert_string_equal(names.data, ".|..|headers.txt|truncated.txt|");
 	str_finish(&names);
+	fake_finish();
+}
+
+static uint64_t node_of_part(const char *prefix)
+{
+	struct tree_entry entry;
+	struct str names = STR_INIT;
+	char name[128];
+	list_node(message, &names);
+	snprintf(name, sizeof(name), "%s", strstr(names.data, prefix) + 1);
+	*strchr(name, '|') = 0;
+	assert_int_equal(look_up(message, name, &entry), 0);
+	str_finish(&names);
+	return entry.node;
+}
+
+/* truncated.txt of a directory, as it is read in pieces; "": there is none. */
+static void read_truncated(uint64_t directory, struct str *out)
+{
+	struct tree_entry entry, again;
+	struct tree_file *file;
+	struct str names = STR_INIT;
+	char piece[7];
+	ssize_t n;
+	str_reset(out);
+	list_node(directory, &names);
+	bool listed = strstr(names.data, "|headers.txt|truncated.txt|");
+	assert_int_equal(look_up(directory, "truncated.txt", &entry), listed ? 0 : -ENOENT);
+	str_finish(&names);
+	if (!listed)
+		return;
+	assert_false(entry.provisional);
+	assert_true(S_ISREG(entry.attr.st_mode));
+	assert_int_equal(tree_file_open(fake.tree, entry.node, &file, fake_call()), 0);
+	assert_false(tree_file_size_is_bound(file));
+	while ((n = tree_file_read(file, piece, sizeof(piece), out->len, fake_call())) > 0)
+		str_append(out, piece, (size_t)n);
+	assert_int_equal(n, 0);
+	assert_int_equal(out->len, entry.attr.st_size);
+	tree_file_attributes(fake.tree, file, &again);
+	assert_int_equal(again.attr.st_size, entry.attr.st_size);
+	assert_int_equal(again.attr.st_ino, entry.attr.st_ino);
+	assert_int_equal(fake.bodies, 0);
+	tree_file_close(file);
+	assert_int_equal(tree_xattr_get(fake.tree, entry.node, "user.mailfs.uid", out, fake_call()),
+		-ENODATA);
+	assert_int_equal(tree_attributes(fake.tree, entry.node, &again), 0);
+	assert_int_equal(again.attr.st_size, entry.attr.st_size);
+	tree_forget(fake.tree, entry.node, 1);
+}
+
+static void with_cut(unsigned cut_root, unsigned cut_inner)
+{
+	struct mime_part *root;
+	assert_int_equal(mime_part_parse(fake.structure.data, fake.structure.len, &root), 0);
+	root->cut = cut_root;
+	root->children[3]->children[0]->children[1]->cut = cut_inner;
+	str_reset(&fake.structure);
+	assert_int_equal(mime_part_serialize(root, &fake.structure), 0);
+	mime_part_destroy(root);
+}
+
+/* It says what was cut, where it was cut, and nowhere else. */
+static void test_truncated(void **state)
+{
+	static const char *const words[] = {
+		"levels deep", "10000 parts", "4 MiB", "250 bytes", "description"};
+	struct str text = STR_INIT;
+	(void)state;
+	for (unsigned cut = 0; cut < 1 << 5; cut++)
+		for (int inner = 0; inner < 2; inner++) {
+			begin();
+			with_cut(inner ? 0 : cut, inner ? cut : 0);
+			read_truncated(message, &text);
+			assert_int_equal(text.len > 0, cut != 0);
+			for (unsigned i = 0; i < 5; i++)
+				assert_int_equal(
+					strstr(str_cstr(&text), words[i]) != NULL, cut >> i & 1);
+			assert_int_equal(strstr(str_cstr(&text), fake_name(1)) != NULL, cut != 0);
+			read_truncated(node_of_part("|4-"), &text);
+			assert_int_equal(text.len > 0, inner && cut != 0);
+			fake_finish();
+		}
+	begin();
+	fake.structure_empty = true;
+	read_truncated(message, &text);
+	assert_non_null(strstr(text.data, "description"));
+	fake_finish();
+	str_finish(&text);
+}
+
+/* A part can be called so; it has its number in front. */
+static void test_a_part_called_truncated(void **state)
+{
+	struct str names = STR_INIT;
+	struct tree_entry entry;
+	(void)state;
+	begin();
+	struct mime_part *root = part("multipart", "mixed", "", 0);
+	struct mime_part *child = part("text", "plain", "", 5);
+	mime_params_add(&child->params, "name", 4, "truncated.txt", 13);
+	mime_part_add_child(root, child);
+	str_reset(&fake.structure);
+	assert_int_equal(mime_part_serialize(root, &fake.structure), 0);
+	list_node(message, &names);
+	assert_string_equal(names.data, ".|..|headers.txt|1-truncated.txt|");
+	assert_int_equal(look_up(message, "truncated.txt", &entry), -ENOENT);
+	mime_part_destroy(root);
+	str_finish(&names);
+	fake_finish();
+}
+
+/* As many parts as there may be: each is found by its name, and its file by its section, without looking at all of them. */
+static void test_many_parts(void **state)
+{
+	struct mime_part *root = part("multipart", "mixed", "", 0);
+	struct tree_file *file;
+	struct tree_entry entry;
+	char name[32];
+	(void)state;
+	begin();
+	fake.size_settled = true;
+	for (int i = 1; i < MIME_PARTS_MAX; i++)
+		mime_part_add_child(root, part("text", "plain", "", 5));
+	str_reset(&fake.structure);
+	assert_int_equal(mime_part_serialize(root, &fake.structure), 0);
+	mime_part_destroy(root);
+	clock_t start = clock();
+	for (int i = 1; i < MIME_PARTS_MAX; i++) {
+		snprintf(name, sizeof(name), "%d-text.txt", i);
+		assert_int_equal(look_up(message, name, &entry), 0);
+		assert_int_equal(tree_file_open(fake.tree, entry.node, &file, fake_call()), 0);
+		tree_file_close(file);
+		tree_forget(fake.tree, entry.node, 1);
+	}
+	assert_true((clock() - start) / CLOCKS_PER_SEC < 5);
+	assert_int_equal(look_up(message, "10000-text.txt", &entry), -ENOENT);
+	assert_int_equal(fake.structure_calls, 1);
+	/* Three of them are more than is kept. */
+	for (uint32_t i = 0; i < 3; i++) {
+		struct tree_dir *dir;
+		if (i == 2)
+			fake_message(box, 3);
+		assert_int_equal(tree_dir_open(fake.tree, message + i, &dir, fake_call()), 0);
+		tree_dir_close(dir);
+	}
+	assert_int_equal(fake.structure_calls, 3);
+	assert_int_equal(look_up(message + 2, "1-text.txt", &entry), 0);
+	assert_int_equal(fake.structure_calls, 3);
+	assert_int_equal(look_up(message, "1-text.txt", &entry), 0);
+	assert_int_equal(fake.structure_calls, 4);
 	fake_finish();
 }
 
@@ -176,19 +328,6 @@ static void test_sizes_shown(void **state)
 	assert_false(entry.provisional);
 	assert_int_equal(entry.attr.st_size, 321);
 	fake_finish();
-}
-
-static uint64_t node_of_part(const char *prefix)
-{
-	struct tree_entry entry;
-	struct str names = STR_INIT;
-	char name[128];
-	list_node(message, &names);
-	snprintf(name, sizeof(name), "%s", strstr(names.data, prefix) + 1);
-	*strchr(name, '|') = 0;
-	assert_int_equal(look_up(message, name, &entry), 0);
-	str_finish(&names);
-	return entry.node;
 }
 
 static void test_a_small_part_is_settled_when_opened(void **state)
@@ -279,6 +418,9 @@ int main(void)
 		cmocka_unit_test(test_inode_numbers_are_those_of_the_section),
 		cmocka_unit_test(test_the_structure_is_waited_for_once),
 		cmocka_unit_test(test_a_structure_that_is_not_understood),
+		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_a_part_called_truncated),
+		cmocka_unit_test(test_many_parts),
 		cmocka_unit_test(test_sizes_shown),
 		cmocka_unit_test(test_a_small_part_is_settled_when_opened),
 		cmocka_unit_test(test_a_large_part_has_a_bound),

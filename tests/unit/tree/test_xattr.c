@@ -40,6 +40,44 @@ static void expect_list(uint64_t node, const char *expected)
 	str_finish(&out);
 }
 
+/* A value has as much as the kernel takes: it is cut between characters, and says so. */
+static void test_long_values(void **state)
+{
+	static const size_t lens[] = {65535, 65536, 65537, 65538, 65539, 200000};
+	uint64_t node = UINT64_C(5) << 32 | 7;
+	(void)state;
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++)
+		for (int wide = 0; wide < 2; wide++) {
+			struct str header = STR_INIT, value = STR_INIT, want = STR_INIT;
+			for (size_t n = wide ? 2 : 1; want.len + n <= lens[i];)
+				str_append_cstr(&want, wide ? "\xc3\xa4" : "a");
+			if (want.len < lens[i])
+				str_putc(&want, 'z');
+			str_printf(&header, "Subject: %s\r\n\r\n", want.data);
+			struct source_row row = {.uid = 7,
+				.have = SOURCE_ROW_HEADER,
+				.header = header.data,
+				.header_len = header.len};
+			begin();
+			fake.row = (struct fake_row){.uid = 7, .flags = "", .header = header.data};
+			fake_announce(box, 5);
+			fake_row(box, &row);
+			assert_int_equal(tree_xattr_get(fake.tree, node, "user.mailfs.subject",
+						 &value, fake_call()),
+				0);
+			if (lens[i] > 65536) {
+				str_truncate(&want, wide ? 65532 : 65533);
+				str_append_cstr(&want, "\xe2\x80\xa6");
+			}
+			assert_true(value.len <= 65536);
+			assert_string_equal(value.data, want.data);
+			fake_finish();
+			str_finish(&header);
+			str_finish(&value);
+			str_finish(&want);
+		}
+}
+
 static void test_message(void **state)
 {
 	static const char header[] = "From: =?UTF-8?Q?J=C3=B6rg?= <j@x.y>\r\nTo: a@b.c, d@e.f\r\n"
@@ -215,6 +253,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_message),
+		cmocka_unit_test(test_long_values),
 		cmocka_unit_test(test_what_a_message_does_not_have),
 		cmocka_unit_test(test_folder),
 		cmocka_unit_test(test_folders_without_messages),
