@@ -3,7 +3,7 @@
 # What contrib/demo and contrib/check share: Debian packages, and builds. To be sourced by bash.
 
 BUILD_PACKAGES=(gcc libc6-dev meson ninja-build pkgconf fuse3 libfuse3-dev libetpan-dev libssl-dev libsqlite3-dev zlib1g-dev
-	libinih-dev libjansson-dev)
+	libinih-dev libjansson-dev libseccomp-dev)
 SERVER_PACKAGES=(dovecot-imapd dovecot-pop3d openssl python3)
 # Packages that bring a server, and what systemd would start of it.
 declare -A SERVER_UNITS=([dovecot-core]="dovecot.socket dovecot.service" [mailutils-pop3d]="mailutils-pop3d.service")

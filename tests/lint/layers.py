@@ -16,6 +16,7 @@ FUNCTION_LINES_MAX = 80
 # implement and sync uses.
 ALLOWED = {
     "util": set(),
+    "sandbox": {"util"},
     "mime": {"util"},
     "source": {"mime", "util"},
     "maildrop": {"source", "util"},
@@ -25,9 +26,10 @@ ALLOWED = {
     "store": {"source", "util"},
     "sync": {"maildrop", "source", "store", "mime", "util"},
     "tree": {"sync", "store", "source", "mime", "util"},
-    "fs": {"tree", "sync", "util"},
+    "fs": {"tree", "sync", "sandbox", "util"},
     "control": {"tree", "sync", "store", "source", "util"},
-    "cli": {"control", "fs", "tree", "sync", "store", "imap", "pop3", "maildrop", "net", "source", "mime", "util"},
+    "cli": {"control", "fs", "tree", "sync", "store", "imap", "pop3", "maildrop", "net", "source", "mime", "sandbox",
+            "util"},
 }
 # Who may include a library.
 LIBRARIES = {
@@ -39,6 +41,7 @@ LIBRARIES = {
     r"ini\.h": {"cli"},
     r"jansson\.h": {"control", "cli"},
     r"iconv\.h": {"mime"},
+    r"(seccomp|linux/(seccomp|landlock))\.h": {"sandbox"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
