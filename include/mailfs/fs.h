@@ -26,9 +26,13 @@ struct fs_herald;
 /*
  * Forks it: to be called before a thread is started or a secret is read, and by the thread that
  * lives as long as the process; nobody may wait for any child (waitpid(-1)) from then on. It ends
- * with this process, however that ends. -EAGAIN, -ENOMEM, -EMFILE. Blocks: never.
+ * with this process, however that ends. mountpoint: an absolute path; it never touches anything that
+ * does not lie below. sandbox: it also gives up what it does not need (mailfs/sandbox.h). -EAGAIN, -ENOMEM,
+ * -EMFILE. Blocks: never.
  */
-int fs_herald_start(struct fs_herald **ret);
+int fs_herald_start(const char *mountpoint, bool sandbox, struct fs_herald **ret);
+/* For who must be able to end it. NULL: 0. */
+pid_t fs_herald_pid(const struct fs_herald *herald);
 /* Ends it; after fs_destroy(). NULL is allowed. Blocks: until it has ended, 2 s at most. */
 void fs_herald_stop(struct fs_herald *herald);
 
@@ -41,7 +45,22 @@ struct fs_params {
 	bool readonly;    /* mounted with ro */
 	bool debug;       /* libfuse prints each request */
 	int timeout_ms;   /* of every operation */
+	/*
+	 * Mounting and unmounting by another process, where this one can not: mount gives the descriptor of /dev/fuse, or a negative errno with
+	 * one line in why. NULL: by this one.
+	 */
+	int (*mount)(void *arg, struct str *why);
+	void (*unmount)(void *arg);
+	void *mount_arg;
 };
+
+/*
+ * For the other process, which ends afterwards: mounts as fs_mount() would (tree, herald and functions are not looked at). The
+ * descriptor of /dev/fuse, or a negative errno with one line in why. Blocks: disk.
+ */
+int fs_mount_apart(const struct fs_params *params, const char *mountpoint, struct str *why);
+/* Likewise: unmounts, also what is in use. Does not return where fusermount3 has to do it. Blocks: disk. */
+void fs_unmount_apart(const char *mountpoint);
 
 /* Prepares a session. -EINVAL with why: libfuse does not take the options. Blocks: never. */
 int fs_create(const struct fs_params *params, struct fs **ret, struct str *why);

@@ -65,6 +65,11 @@ int mime_addresses_decode(const char *value, size_t len, struct str *out);
  * list of charsets and aliases, each read as what it stands for in practice (ISO-8859-1 as windows-1252).
  */
 int mime_charset_decode(const char *charset, const char *data, size_t len, struct str *out);
+/*
+ * Loads the converters of all charsets, and keeps them: the C library takes them from files when they are first needed, which a process in a
+ * sandbox can not. Once, before there are threads. Blocks: disk.
+ */
+void mime_charsets_load(void);
 
 /* --- Media type parameters (RFC 2045, RFC 2231) --- */
 

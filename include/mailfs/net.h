@@ -22,6 +22,23 @@
 
 enum net_tls { NET_TLS_IMPLICIT, NET_TLS_STARTTLS, NET_TLS_NONE };
 
+/* Where a host is: of fixed size, so that one process can tell another. */
+#define NET_ADDRESSES_MAX 16
+struct net_address {
+	uint16_t family;         /* AF_INET, AF_INET6 */
+	uint16_t port;           /* of the machine's byte order */
+	uint32_t scope;          /* of an AF_INET6 */
+	unsigned char bytes[16]; /* the first 4 of an AF_INET */
+};
+struct net_answer {
+	int32_t result; /* 0, or EAI_* of getaddrinfo() */
+	int32_t system_err;
+	uint32_t count;
+	struct net_address addresses[NET_ADDRESSES_MAX];
+};
+/* Looks up a host by the C library's resolver. More addresses than fit are left out. Blocks: network, without a deadline. */
+void net_look_up(const char *host, uint16_t port, struct net_answer *ret);
+
 struct net_params {
 	const char *host; /* name or address; also the name that the certificate must bear */
 	uint16_t port;
@@ -30,6 +47,12 @@ struct net_params {
 	const char *ca_file;
 	/* SHA-256 of the server's certificate, 32 bytes: trusted by it alone; NULL: none */
 	const unsigned char *fingerprint;
+	/*
+	 * Has the host looked up by another process. A descriptor, which the caller closes, from which one read() gives a struct net_answer
+	 * as soon as it is readable, or nothing where the look-up has failed; or a negative errno. Blocks: never. NULL: it is looked up here.
+	 */
+	int (*resolve)(void *arg, int64_t deadline_ms);
+	void *resolve_arg;
 };
 
 struct net_context;
@@ -42,6 +65,9 @@ struct net_stream;
 int net_context_create(
 	const struct net_params *params, struct net_context **ret, struct source_error *error);
 void net_context_destroy(struct net_context *context);
+/* Tells fn each directory of authorities that is read when a certificate is verified, and each that its links lead to. Blocks: disk. */
+void net_context_trust_paths(
+	const struct net_context *context, void (*fn)(void *arg, const char *path), void *arg);
 const struct net_params *net_context_params(const struct net_context *context);
 /*
  * Ends every net_connect() that runs, and every later one, with -ECANCELED, and whatever runs on a connection that is not net_established() yet; the

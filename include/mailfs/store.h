@@ -28,6 +28,11 @@ struct store_body;
 enum store_kind { STORE_CACHE, STORE_SPOOL };
 
 /*
+ * Makes the directory of a store, as store_open() does, durably for a spool, and tells its true path (free() it): for who may not do that later.
+ * Fails as store_open(). Blocks: disk.
+ */
+int store_directory_make(const char *directory, enum store_kind kind, char **ret, struct str *why);
+/*
  * Opens, or creates, the store in directory (made with mode 0700, parents too). why receives one line for a person
  * on failure. -EBUSY: another process has it (why names its pid). -EPROTO: the schema is of a newer mailfs. A STORE_CACHE that is damaged is
  * set aside (store.db.damaged; of several the last) and begun anew, with a warning; a damaged STORE_SPOOL: -EIO. Does not depend on the

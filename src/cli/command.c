@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <fcntl.h>
 
+#include "helper.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
 
@@ -60,10 +61,13 @@ static bool take_output(int fd, struct output *output)
 	return n > 0;
 }
 
-/* Reads until the end of the output, or until the command has ended and nothing more is there. false: its time is over. */
-static bool collect(int fd, int pidfd, int64_t deadline_ms, struct output *output)
+/*
+ * Reads until the end of the output, or until the command has ended and nothing more is there. end_fd is readable then. false: its time
+ * is over.
+ */
+static bool collect(int fd, int end_fd, int64_t deadline_ms, struct output *output)
 {
-	struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = end_fd, .events = POLLIN}};
 
 	for (;;) {
 		int n = poll(fds, 2, clock_left_ms(deadline_ms));
@@ -104,11 +108,35 @@ static size_t first_line(const struct output *output)
 	return len;
 }
 
+/* How it went: the secret, or why there is none. */
+struct ending {
+	const char *option, *command;
+	bool in_time;
+	int status; /* as waitpid() tells it */
+};
+
+static int finish(const struct ending *ending, const struct output *output, struct secret **ret,
+	struct str *why)
+{
+	_cleanup_str_ struct str verdict = STR_INIT;
+	size_t len = first_line(output);
+	if (!ending->in_time)
+		str_append_cstr(&verdict, "did not end in time");
+	int r = ending->in_time ? judge(ending->status, output, len, &verdict) : -ETIMEDOUT;
+	if (r < 0) {
+		str_printf(why, "%s `%s' %s", ending->option, ending->command, str_cstr(&verdict));
+		return r;
+	}
+	*ret = secret_create(output->text, len);
+	return *ret ? 0 : -ENOMEM;
+}
+
 int password_from_command(const char *option, const char *command, int64_t deadline_ms,
 	struct secret **ret, struct str *why)
 {
 	__attribute__((cleanup(output_finish))) struct output output = {.len = 0};
-	int ends[2], status = 0;
+	struct ending ending = {.option = option, .command = command};
+	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
@@ -123,20 +151,41 @@ int password_from_command(const char *option, const char *command, int64_t deadl
 		run_shell(command, out);
 	close(steal_fd(&out));
 	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
-	bool in_time = collect(in, pidfd, deadline_ms, &output);
-	if (!in_time)
+	ending.in_time = collect(in, pidfd, deadline_ms, &output);
+	if (!ending.in_time)
 		kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	while (waitpid(pid, &ending.status, 0) < 0 && errno == EINTR)
 		;
-	size_t len = first_line(&output);
-	_cleanup_str_ struct str verdict = STR_INIT;
-	if (!in_time)
-		str_append_cstr(&verdict, "did not end in time");
-	int r = in_time ? judge(status, &output, len, &verdict) : -ETIMEDOUT;
+	return finish(&ending, &output, ret, why);
+}
+
+/* Waits for the end of a command that has closed its output. */
+static bool take_report(int fd, int64_t deadline_ms, struct helper_report *ret)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+	int r;
+	do
+		r = poll(&poll_fd, 1, clock_left_ms(deadline_ms));
+	while (r < 0 && errno == EINTR);
+	return r > 0 && read(fd, ret, sizeof(*ret)) == sizeof(*ret) && !ret->late;
+}
+
+int password_from_helper(struct helper *helper, const char *command, int64_t deadline_ms,
+	struct secret **ret, struct str *why)
+{
+	__attribute__((cleanup(output_finish))) struct output output = {.len = 0};
+	struct ending ending = {.option = "token_command", .command = command};
+	struct helper_report report = {0};
+	int in, end;
+
+	int r = helper_run_token(helper, deadline_ms, &in, &end);
 	if (r < 0) {
-		str_printf(why, "%s `%s' %s", option, command, str_cstr(&verdict));
+		str_printf(why, "token_command `%s' can not be run: %s", command, strerror(-r));
 		return r;
 	}
-	*ret = secret_create(output.text, len);
-	return *ret ? 0 : -ENOMEM;
+	_cleanup_close_ int in_guard = in, end_guard = end;
+	ending.in_time =
+		collect(in, end, deadline_ms, &output) && take_report(end, deadline_ms, &report);
+	ending.status = report.status;
+	return finish(&ending, &output, ret, why);
 }

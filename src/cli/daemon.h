@@ -17,6 +17,11 @@ struct daemon {
  * child's signal. -EAGAIN, -ENOMEM, -EMFILE. Blocks: never (in the child).
  */
 int daemon_start(struct daemon *daemon, bool foreground);
+static inline bool daemon_is_background(const struct daemon *daemon)
+{
+	return daemon->ready_fd >= 0;
+}
+
 /*
  * All is well: leaves session, working directory and standard files of the starter behind, logs to syslog from
  * here on, and lets the parent exit with 0. In the foreground: does nothing.

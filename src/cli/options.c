@@ -53,7 +53,7 @@ static setter_fn set_flag, set_text, set_path, set_number, set_choice, set_tls, 
 
 static const struct choice views_choices[] = {{"hidden", false}, {"listed", true}, {0}};
 static const struct choice uidl_choices[] = {{"server", false}, {"hash", true}, {0}};
-static const struct choice inotify_choices[] = {{"on", true}, {"off", false}, {0}};
+static const struct choice on_choices[] = {{"on", true}, {"off", false}, {0}};
 
 /* clang-format off */
 #define AT(member) offsetof(struct options, member)
@@ -99,7 +99,8 @@ static const struct row rows[] = {
 	FLAG("allow_other", allow_other, true, "other users may enter the mount"),
 	PATH("cache_dir", cache_dir, "DIR", "where what was fetched is kept (~/.cache/mailfs)"),
 	PATH("state_dir", state_dir, "DIR", "where POP3 mail is kept for good (~/.local/state/mailfs)"),
-	CHOICE("inotify", inotify, inotify_choices, "on|off", "tell programs that watch a folder of new mail (on)"),
+	CHOICE("inotify", inotify, on_choices, "on|off", "tell programs that watch a folder of new mail (on)"),
+	CHOICE("sandbox", sandbox, on_choices, "on|off", "give up all rights but those that are needed (on)"),
 	TEXT("fsname", fsname, "NAME", "what df and mount show (SOURCE)"),
 	FLAG("debug", debug, true, "as -d"),
 
@@ -130,6 +131,7 @@ void options_init(struct options *options)
 		.gid = getgid(),
 		.umask = 077,
 		.inotify = true,
+		.sandbox = true,
 	};
 }
 

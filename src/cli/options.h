@@ -46,6 +46,7 @@ struct options {
 	/* The last of those that are for one protocol alone; point into the table, NULL: none was given. */
 	const char *pop3_only, *imap_only;
 	bool inotify;
+	bool sandbox;
 	char *fsname;
 	bool debug;
 };

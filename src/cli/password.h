@@ -39,6 +39,10 @@ void password_finish(struct password *password);
  */
 int password_from_command(const char *option, const char *command, int64_t deadline_ms,
 	struct secret **ret, struct str *why);
+/* token_command, run by the helper, which knows it; command: for why. */
+struct helper;
+int password_from_helper(struct helper *helper, const char *command, int64_t deadline_ms,
+	struct secret **ret, struct str *why);
 int password_from_file(const char *path, struct secret **ret, struct str *why);
 int password_from_terminal(
 	const char *user, const char *host, struct secret **ret, struct str *why);

@@ -10,8 +10,10 @@
 #include "settings.h"
 
 struct control;
+struct control_place;
 struct fs;
 struct fs_herald;
+struct helper;
 struct maildrop;
 struct source;
 
@@ -20,6 +22,10 @@ struct session {
 	const struct protocol *protocol;
 	const char *mountpoint;
 	struct password password;
+	struct helper *helper;       /* NULL: sandbox=off */
+	char *store_directory;       /* it is there */
+	struct control_place *place; /* NULL: there is none, or control has it */
+	bool placeless;              /* none could be made, which was said */
 	char *account; /* protocol->identity, by which numbers and the store's directory are made */
 	struct net_context *net;
 	struct store *store;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The modules, joined. A mount is built in steps, each standing on those before; when one fails, what there
- * is by then is taken down in the opposite order, which is also how a mount ends. The mailbox counts as there
+ * is by then is taken down in the opposite order, which is also how a mount ends. Processes are forked first; then all is
+ * read and opened that the sandbox will not let through; threads and connections come after it. The mailbox counts as there
  * once it is logged in, listed and mounted: then the starter's shell gets its prompt back.
  */
 #include "session.h"
@@ -9,9 +10,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
+#include "helper.h"
 #include "home.h"
 #include "mailfs/control.h"
 #include "mailfs/fs.h"
@@ -23,6 +24,7 @@
 #include "offline.h"
 #include "progress.h"
 #include "protocol.h"
+#include "shelter.h"
 
 #define STORE_BUSY_MS  3500
 #define STORE_RETRY_MS 100
@@ -31,6 +33,7 @@
 static void session_finish(struct session *session)
 {
 	control_destroy(session->control);
+	control_place_close(session->place);
 	if (session->net)
 		net_context_cancel(session->net);
 	if (session->started)
@@ -48,7 +51,10 @@ static void session_finish(struct session *session)
 	if (session->net)
 		net_context_destroy(session->net);
 	free(session->account);
+	free(session->store_directory);
 	password_finish(&session->password);
+	log_set_sink(NULL, NULL);
+	helper_stop(session->helper);
 }
 
 static int fail(enum exit_code code, int err, const struct str *why)
@@ -98,11 +104,18 @@ static int step_herald(struct session *session)
 
 	if (!options->inotify || options->readonly)
 		return 0;
-	int r = fs_herald_start(&session->herald);
+	int r = fs_herald_start(session->mountpoint, options->sandbox, &session->herald);
 	if (r < 0)
 		log_warning("programs that watch the mount will not be told of new mail: %s",
 			strerror(-r));
 	return 0;
+}
+
+static int step_helper(struct session *session)
+{
+	int r = session->settings->options.sandbox ? shelter_start_helper(session) : 0;
+
+	return r < 0 ? fail(EXIT_CODE_OTHER, r, NULL) : 0;
 }
 
 static int step_password(struct session *session)
@@ -136,6 +149,8 @@ static int step_net(struct session *session)
 		.ca_file = settings->options.tls_ca,
 		.fingerprint =
 			settings->options.has_fingerprint ? settings->options.fingerprint : NULL,
+		.resolve = session->helper ? helper_resolve : NULL,
+		.resolve_arg = session->helper,
 	};
 
 	if (params.tls == NET_TLS_NONE && !settings_is_loopback(params.host))
@@ -160,7 +175,13 @@ static int open_store(
 	return r;
 }
 
-static int step_store(struct session *session)
+static int fail_store(int err, const struct str *why)
+{
+	return fail(EXIT_CODE_STORE, err, why);
+}
+
+/* Before the sandbox, in which no directory can be made but in the store. */
+static int step_directory(struct session *session)
 {
 	const struct settings *settings = session->settings;
 	const struct protocol *protocol = session->protocol;
@@ -178,10 +199,41 @@ static int step_store(struct session *session)
 		str_printf(&why,
 			"no home directory to keep the store in; -o %s=DIR tells another place",
 			protocol->store_option);
-		return fail(EXIT_CODE_STORE, -ENOENT, &why);
+		return fail_store(-ENOENT, &why);
 	}
-	int r = open_store(directory, protocol->store_kind, &session->store, &why);
-	return r < 0 ? fail(EXIT_CODE_STORE, r, &why) : 0;
+	int r = store_directory_make(
+		directory, protocol->store_kind, &session->store_directory, &why);
+	return r < 0 ? fail_store(r, &why) : 0;
+}
+
+/* Likewise. Mail can be read without it. */
+static int step_place(struct session *session)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	int r = control_place_open(&session->place, &why);
+
+	if (r < 0)
+		log_warning(
+			"mailfsctl will get no answer: %s", why.len > 0 ? why.data : strerror(-r));
+	session->placeless = r < 0;
+	return 0;
+}
+
+static int step_shelter(struct session *session)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	int r = session->settings->options.sandbox ? shelter_enter(session, &why) : 0;
+
+	return r < 0 ? fail(EXIT_CODE_OTHER, r, &why) : 0;
+}
+
+static int step_store(struct session *session)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	int r = open_store(
+		session->store_directory, session->protocol->store_kind, &session->store, &why);
+
+	return r < 0 ? fail_store(r, &why) : 0;
 }
 
 static int step_source(struct session *session)
@@ -247,16 +299,11 @@ static int step_mount(struct session *session)
 {
 	const struct settings *settings = session->settings;
 	_cleanup_str_ struct str why = STR_INIT;
-	struct fs_params params = {
-		.tree = session->tree,
-		.herald = session->herald,
-		.fsname = settings->fsname,
-		.allow_other = settings->options.allow_other,
-		.readonly = settings->options.readonly,
-		.debug = settings->options.debug,
-		.timeout_ms = (int)settings->options.timeout_s * 1000,
-	};
+	struct fs_params params = shelter_mount_params(session);
 
+	params.tree = session->tree;
+	params.herald = session->herald;
+	params.timeout_ms = (int)settings->options.timeout_s * 1000;
 	int r = fs_create(&params, &session->fs, &why);
 	if (r == 0)
 		r = fs_mount(session->fs, session->mountpoint, &why);
@@ -285,8 +332,12 @@ static int step_control(struct session *session)
 		.store = session->store,
 		.account_name = session->account,
 		.mountpoint = session->mountpoint,
+		.place = session->place,
 	};
 
+	if (session->placeless)
+		return 0;
+	session->place = NULL;
 	describe_source(session, &source);
 	params.source = str_cstr(&source);
 	int r = control_create(&params, &session->control, &why);
@@ -298,9 +349,9 @@ static int step_control(struct session *session)
 
 int session_run(const struct settings *settings, const char *mountpoint, struct daemon *daemon)
 {
-	static int (*const steps[])(struct session *) = {step_herald, step_password, step_net,
-		step_store, step_source, step_account, step_tree, step_offline, step_mount,
-		step_control};
+	static int (*const steps[])(struct session *) = {step_herald, step_helper, step_password,
+		step_net, step_directory, step_place, step_shelter, step_store, step_source,
+		step_account, step_tree, step_offline, step_mount, step_control};
 	__attribute__((cleanup(session_finish))) struct session session = {.settings = settings,
 		.protocol = url_is_pop3(settings->url.scheme) ? &protocol_pop3 : &protocol_imap,
 		.mountpoint = mountpoint};
@@ -310,8 +361,10 @@ int session_run(const struct settings *settings, const char *mountpoint, struct 
 		if (code != EXIT_CODE_OK)
 			return code;
 	}
-	/* Not before: fusermount3 looks at /proc/self of a process that must still be the user's own. */
-	prctl(PR_SET_DUMPABLE, 0);
+	if (session.helper && daemon_is_background(daemon)) {
+		helper_detach(session.helper);
+		log_set_sink(helper_log, session.helper);
+	}
 	daemon_ready(daemon);
 	return fs_loop(session.fs) < 0 ? EXIT_CODE_MOUNT : EXIT_CODE_OK;
 }

@@ -44,8 +44,8 @@ static int create_source(struct session *session)
 
 	if (!params.token)
 		return pop3_maildrop_create(&params, &session->maildrop);
-	return token_maildrop_create(
-		&params, session->settings->options.token_command, &session->maildrop);
+	return token_maildrop_create(&params, session->settings->options.token_command,
+		session->helper, &session->maildrop);
 }
 
 static int create_account(struct session *session)

@@ -18,6 +18,7 @@ struct token_maildrop {
 	struct maildrop *pop3;
 	struct secret *token; /* of pop3; NULL: none yet */
 	const char *command;
+	struct helper *helper; /* who runs it; NULL: we */
 };
 
 /* Takes the new token, and a maildrop that knows it. */
@@ -44,7 +45,10 @@ static int ask(struct token_maildrop *drop, int64_t deadline_ms, struct source_e
 	_cleanup_str_ struct str why = STR_INIT;
 	struct secret *token = NULL;
 
-	int r = password_from_command("token_command", drop->command, deadline_ms, &token, &why);
+	int r = drop->helper ? password_from_helper(
+				       drop->helper, drop->command, deadline_ms, &token, &why)
+	                     : password_from_command(
+				       "token_command", drop->command, deadline_ms, &token, &why);
 	if (r == 0)
 		r = renew(drop, token);
 	return r == 0 ? 0
@@ -71,8 +75,8 @@ static void token_destroy(struct maildrop *maildrop)
 	free(drop);
 }
 
-int token_maildrop_create(
-	const struct pop3_params *params, const char *command, struct maildrop **ret)
+int token_maildrop_create(const struct pop3_params *params, const char *command,
+	struct helper *helper, struct maildrop **ret)
 {
 	_cleanup_free_ struct token_maildrop *drop = calloc(1, sizeof(*drop));
 
@@ -87,6 +91,7 @@ int token_maildrop_create(
 	drop->maildrop.ops = &drop->ops;
 	drop->params = *params;
 	drop->command = command;
+	drop->helper = helper;
 	*ret = &steal_ptr(drop)->maildrop;
 	return 0;
 }

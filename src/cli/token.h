@@ -3,13 +3,14 @@
 #ifndef CLI_TOKEN_H
 #define CLI_TOKEN_H
 
+#include "helper.h"
 #include "mailfs/pop3.h"
 
 /*
  * As pop3_maildrop_create(), but before each connection the command is run for the password, within the deadline of the connection.
- * One session at a time. command, and what params points to, outlive the maildrop. -ENOMEM. Blocks: never.
+ * helper runs it; NULL: this process. One session at a time. command, helper, and what params points to, outlive the maildrop. -ENOMEM. Blocks: never.
  */
-int token_maildrop_create(
-	const struct pop3_params *params, const char *command, struct maildrop **ret);
+int token_maildrop_create(const struct pop3_params *params, const char *command,
+	struct helper *helper, struct maildrop **ret);
 
 #endif

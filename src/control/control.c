@@ -21,6 +21,8 @@ static struct control *control_new(const struct control_params *params)
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
 		control->clients[i].fd = -1;
 	control->place.fd = control->wake_fd = -1;
+	if (params->place)
+		place_take(&control->place, params->place);
 	control->tree = params->tree;
 	control->account = tree_account(params->tree);
 	control->store = params->store;
@@ -40,7 +42,7 @@ static int prepare(struct control *control, struct str *why)
 	control->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (control->wake_fd < 0)
 		return -errno;
-	int r = place_open(&control->place, why);
+	int r = control->place.fd >= 0 ? 0 : place_open(&control->place, why);
 	if (r == 0)
 		r = thread_start(&control->thread, loop_main, control);
 	control->running = r == 0;
@@ -50,8 +52,10 @@ static int prepare(struct control *control, struct str *why)
 int control_create(const struct control_params *params, struct control **ret, struct str *why)
 {
 	struct control *control = control_new(params);
-	if (!control)
+	if (!control) {
+		control_place_close(params->place);
 		return -ENOMEM;
+	}
 	int r = prepare(control, why);
 	if (r == 0) {
 		tree_set_listener(control->tree, news_listen, control);

@@ -148,6 +148,7 @@ static int make_socket(const char *directory, struct place *ret, struct str *why
 		unlink(path);
 		return r;
 	}
+	ret->directory = strdup(directory);
 	ret->path = steal_ptr(path);
 	ret->fd = steal_fd(&fd);
 	return 0;
@@ -205,5 +206,46 @@ void place_close(struct place *place)
 	if (place->path)
 		unlink(place->path);
 	free(place->path);
-	place->path = NULL;
+	free(place->directory);
+	place->path = place->directory = NULL;
+}
+
+/* --- For who makes it early --- */
+
+struct control_place {
+	struct place place;
+};
+
+int control_place_open(struct control_place **ret, struct str *why)
+{
+	struct control_place *early = calloc(1, sizeof(*early));
+	if (!early)
+		return -ENOMEM;
+	early->place.fd = -1;
+	int r = place_open(&early->place, why);
+	if (r < 0) {
+		control_place_close(early);
+		return r;
+	}
+	*ret = early;
+	return 0;
+}
+
+const char *control_place_directory(const struct control_place *early)
+{
+	return early->place.directory ? early->place.directory : "";
+}
+
+void control_place_close(struct control_place *early)
+{
+	if (!early)
+		return;
+	place_close(&early->place);
+	free(early);
+}
+
+void place_take(struct place *ret, struct control_place *early)
+{
+	*ret = early->place;
+	free(early);
 }

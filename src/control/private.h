@@ -27,11 +27,13 @@
 /* --- Where the socket is (place.c) --- */
 
 struct place {
-	char *path;
+	char *path, *directory;
 	int fd; /* listens; -1: not open */
 };
 /* Makes the directory and the socket in it. Fails as control_create(). Blocks: disk. */
 int place_open(struct place *ret, struct str *why);
+/* Takes over one that was made early. */
+void place_take(struct place *ret, struct control_place *early);
 /* Removes the socket. */
 void place_close(struct place *place);
 

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/log.h"
@@ -115,44 +114,6 @@ static void tree_entry_disappeared(
 			.name = name});
 }
 
-/* --- Options --- */
-
-/* Byte for byte, so that mount(8) finds what fstab says; a comma would begin another option. */
-static void append_fsname(struct str *options, const char *fsname)
-{
-	for (const char *p = fsname; *p; p++) {
-		if (*p == ',' || *p == '\\')
-			str_putc(options, '\\');
-		str_putc(options, (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
-	}
-}
-
-static int mount_options(const struct fs_params *params, struct str *options)
-{
-	str_append_cstr(options, "subtype=mailfs,nosuid,nodev,fsname=");
-	append_fsname(options, params->fsname);
-	if (params->readonly)
-		str_append_cstr(options, ",ro");
-	if (params->allow_other)
-		str_append_cstr(options, ",allow_other,default_permissions");
-	if (params->debug)
-		str_append_cstr(options, ",debug");
-	return str_error(options);
-}
-
-static struct fuse_session *session_create(struct fs *fs, const struct fs_params *params)
-{
-	_cleanup_str_ struct str options = STR_INIT;
-	struct fuse_lowlevel_ops ops = operations();
-	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	struct fuse_session *session = NULL;
-	if (mount_options(params, &options) == 0 && fuse_opt_add_arg(&args, "mailfs") == 0 &&
-		fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, options.data) == 0)
-		session = fuse_session_new(&args, &ops, sizeof(ops), fs);
-	fuse_opt_free_args(&args);
-	return session;
-}
-
 /* --- Life --- */
 
 static void fs_freep(struct fs **fs)
@@ -176,7 +137,11 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 	pthread_mutex_init(&fs->open_lock, NULL);
 	list_init(&fs->open_dirs);
 	capture_libfuse_log();
-	fs->session = session_create(fs, params);
+	fs->mount = params->mount;
+	fs->unmount = params->unmount;
+	fs->mount_arg = params->mount_arg;
+	struct fuse_lowlevel_ops ops = operations();
+	fs->session = mount_session(params, &ops, fs);
 	if (!fs->session) {
 		str_append_cstr(why, "libfuse does not take the mount options");
 		return -EINVAL;
@@ -204,39 +169,18 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 	return 0;
 }
 
-static int explain(const char *mountpoint, const char *said, struct str *why)
-{
-	if (access("/dev/fuse", R_OK | W_OK) < 0) {
-		int err = -errno;
-		str_printf(why, "/dev/fuse can not be opened: %s", strerror(-err));
-		return err;
-	}
-	str_printf(why, "can not mount on %s: ", mountpoint);
-	size_t before = why->len;
-	capture_line(said, why);
-	if (why->len == before)
-		str_append_cstr(why, "libfuse does not say why");
-	return -EIO;
-}
-
 int fs_mount(struct fs *fs, const char *mountpoint, struct str *why)
 {
-	_cleanup_str_ struct str said = STR_INIT;
-	struct capture capture;
 	int r = signals_init(fs);
 	if (r < 0) {
 		str_printf(why, "no thread can be started: %s", strerror(-r));
 		return r;
 	}
-	capture_begin(&capture);
-	r = fuse_session_mount(fs->session, mountpoint);
-	capture_end(&capture, &said);
-	if (r != 0) {
+	r = fs->mount ? mount_by_other(fs, why) : mount_here(fs, mountpoint, why);
+	if (r < 0) {
 		signals_finish();
-		return explain(mountpoint, str_cstr(&said), why);
+		return r;
 	}
-	if (said.len)
-		log_warning("%s", said.data);
 	dirops_make_parallel(fs->session);
 	fs->mounted = true;
 	r = herald_attach(fs->herald, fs->tree, mountpoint, fs->timeout_ms + HERALD_PATIENCE_MS);
@@ -265,13 +209,13 @@ void fs_destroy(struct fs *fs)
 	tree_set_observer(fs->tree, NULL);
 	herald_kill(fs->herald);
 	notify_finish(&fs->notify);
-	if (fs->mounted) {
+	if (fs->mounted && !fs->unmount)
 		fuse_session_unmount(fs->session);
+	if (fs->mounted)
 		signals_finish();
-	}
 	files_finish(&fs->files);
 	dirs_close(fs);
-	fuse_session_destroy(fs->session);
+	mount_end(fs);
 	pthread_mutex_destroy(&fs->open_lock);
 	free(fs);
 }

@@ -34,7 +34,8 @@
  * /dev/fuse, a mailfs that is killed could not end: only the closing of that descriptor fails the
  * request, it is closed when the last one that has it has ended, and that one waits for the
  * request. So the herald is forked before there is a descriptor, and has nothing of us but a
- * socket.
+ * socket. Nor does it trust us, who read what strangers send: it knows the mount point from before, does
+ * nothing that is not below, and can do nothing else (mailfs/sandbox.h).
  *
  * Who waits for whom. The herald waits for FUSE threads, and for locks: of the directory, and for
  * what is gone also of that itself (the kernel takes both, the outer first, as everybody does). FUSE
@@ -93,7 +94,7 @@
 
 /* --- Life --- */
 
-static int fork_herald(struct fs_herald *herald)
+static int fork_herald(struct fs_herald *herald, const char *mountpoint, bool sandbox)
 {
 	int ends[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -101,7 +102,7 @@ static int fork_herald(struct fs_herald *herald)
 	pid_t starter = getpid();
 	herald->pid = fork();
 	if (herald->pid == 0)
-		herald_main(ends[1], starter);
+		herald_main(ends[1], starter, mountpoint, sandbox);
 	int r = herald->pid < 0 ? -errno : 0;
 	close(ends[1]);
 	/* Where the first three are closed, they will be the log's or nobody's. */
@@ -112,7 +113,7 @@ static int fork_herald(struct fs_herald *herald)
 	return r;
 }
 
-int fs_herald_start(struct fs_herald **ret)
+int fs_herald_start(const char *mountpoint, bool sandbox, struct fs_herald **ret)
 {
 	_cleanup_free_ struct fs_herald *herald = calloc(1, sizeof(*herald));
 	if (!herald)
@@ -122,12 +123,17 @@ int fs_herald_start(struct fs_herald **ret)
 	 * after its end.
 	 */
 	signal(SIGCHLD, SIG_DFL);
-	int r = fork_herald(herald);
+	int r = fork_herald(herald, mountpoint, sandbox);
 	if (r < 0)
 		return r;
 	pthread_mutex_init(&herald->lock, NULL);
 	*ret = steal_ptr(herald);
 	return 0;
+}
+
+pid_t fs_herald_pid(const struct fs_herald *herald)
+{
+	return herald ? herald->pid : 0;
 }
 
 /* A killed process may still wait for a disk of others': then its end is left to init. */
@@ -149,7 +155,6 @@ void fs_herald_stop(struct fs_herald *herald)
 	close(herald->fd);
 	reap(herald->pid);
 	pthread_mutex_destroy(&herald->lock);
-	free(herald->mountpoint);
 	free(herald);
 }
 
@@ -173,9 +178,6 @@ int herald_attach(
 	int r = mount_device(mountpoint, &herald->device);
 	if (r < 0)
 		return r;
-	herald->mountpoint = strdup(mountpoint);
-	if (!herald->mountpoint)
-		return -ENOMEM;
 	herald->patience_ms = patience_ms;
 	herald->tree = tree;
 	atomic_store(&herald->there, true);
@@ -297,9 +299,7 @@ static int compose(struct fs_herald *herald, const struct herald_event *event, s
 	if (r < 0)
 		return r;
 	str_append(ret, &order, sizeof(order));
-	str_append_cstr(ret, herald->mountpoint);
-	if (path.len)
-		str_printf(ret, "/%s", path.data);
+	str_append_cstr(ret, path.len ? path.data : ".");
 	str_putc(ret, 0);
 	str_append(ret, event->name, strlen(event->name) + 1);
 	r = str_error(ret);

@@ -48,7 +48,6 @@ struct fs_herald {
 	int fd;            /* a socket to it */
 	atomic_bool there; /* attached to a mount, and not ended */
 	struct tree *tree;
-	char *mountpoint;
 	uint64_t device; /* of the mount */
 	int patience_ms;
 	int64_t asked_ms; /* the notifier's alone, as is the next */
@@ -64,8 +63,8 @@ struct fs_herald {
 };
 
 /*
- * What it is told: this, then the directory's path and the name, each ended by NUL. It answers with
- * an int32_t: 0, or a negative errno.
+ * What it is told: this, then the directory's path below the mount point and the name, each ended by
+ * NUL. It answers with an int32_t: 0, or a negative errno.
  */
 struct herald_order {
 	uint64_t device;
@@ -81,7 +80,7 @@ static inline uint64_t herald_device(uint32_t major, uint32_t minor)
 }
 
 /* The process itself; fd: the socket to whoever started it. */
-_Noreturn void herald_main(int fd, pid_t starter);
+_Noreturn void herald_main(int fd, pid_t starter, const char *mountpoint, bool sandbox);
 
 /* --- For fs.c; herald NULL: nothing happens --- */
 

@@ -3,6 +3,9 @@
  * The herald's own side: makes a name or takes it away, says how that went, and ends with the one
  * that started it. It shares nothing with it but the socket, and is in the mount only meanwhile.
  *
+ * Who sends the orders may have been conquered. So nothing in them leads out of the mount point, a directory that was empty
+ * when this process began, and names are all that it makes.
+ *
  * The directory is opened, and seen to be the one that was meant, by device and inode, before
  * anything is done in it: a path alone could lead elsewhere once the mount has ended, and there the
  * name would be a true file. While it is open, the mount can not end.
@@ -11,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,6 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "mailfs/sandbox.h"
 #include "mailfs/util/cleanup.h"
 
 #define SOCKET 3
@@ -78,18 +83,30 @@ static int change(int directory, uint64_t kind, const char *name)
 	return -1;
 }
 
-static int change_name(const struct herald_order *order, const char *path, const char *name)
+/* Below the mount point, however the path is written and whatever lies on its way. */
+static int open_below(const char *mountpoint, const char *path)
 {
-	_cleanup_close_ int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+	                   RESOLVE_NO_XDEV};
+	_cleanup_close_ int root = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	long fd = root < 0 ? -1 : syscall(SYS_openat2, root, path, &how, sizeof(how));
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static int change_name(const char *mountpoint, const struct herald_order *order, const char *path,
+	const char *name)
+{
+	_cleanup_close_ int directory = open_below(mountpoint, path);
 	if (directory < 0)
-		return -errno;
-	if (!is_meant(directory, order))
+		return directory;
+	if (strchr(name, '/') || !is_meant(directory, order))
 		return -ENODEV;
 	return change(directory, order->kind, name) < 0 ? -errno : 0;
 }
 
 /* buf is ended by a NUL beyond its len bytes. */
-static int obey(const char *buf, size_t len)
+static int obey(const char *mountpoint, const char *buf, size_t len)
 {
 	struct herald_order order;
 	if (len <= sizeof(order))
@@ -98,13 +115,15 @@ static int obey(const char *buf, size_t len)
 	const char *path = buf + sizeof(order), *name = path + strlen(path) + 1;
 	if (name >= buf + len)
 		return -EPROTO;
-	return change_name(&order, path, name);
+	return change_name(mountpoint, &order, path, name);
 }
 
-_Noreturn void herald_main(int fd, pid_t starter)
+_Noreturn void herald_main(int fd, pid_t starter, const char *mountpoint, bool sandbox)
 {
 	static char buf[HERALD_ORDER_MAX + 1];
 	settle(fd, starter);
+	if (sandbox && sandbox_enter_herald(NULL) < 0)
+		_exit(1);
 	for (;;) {
 		ssize_t n = recv(SOCKET, buf, sizeof(buf) - 1, 0);
 		if (n < 0 && errno == EINTR)
@@ -112,7 +131,7 @@ _Noreturn void herald_main(int fd, pid_t starter)
 		if (n <= 0)
 			_exit(0);
 		buf[n] = 0;
-		int32_t answer = obey(buf, (size_t)n);
+		int32_t answer = obey(mountpoint, buf, (size_t)n);
 		if (send(SOCKET, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
 			_exit(0);
 	}

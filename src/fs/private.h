@@ -30,6 +30,9 @@ struct fs {
 	struct fs_herald *herald; /* NULL: none */
 	int timeout_ms;
 	bool mounted;
+	int (*mount)(void *arg, struct str *why); /* by another process; NULL: by libfuse, here */
+	void (*unmount)(void *arg);
+	void *mount_arg;
 	bool no_open; /* the kernel need not open files to read them; set before the first of them */
 	struct files files;
 	pthread_mutex_t open_lock;
@@ -81,6 +84,13 @@ void fs_op_read(
 void fs_op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 /* --- dirops.c: after the mount, before the loop --- */
 void dirops_make_parallel(struct fuse_session *session);
+/* --- mount.c: options for libfuse; its session on the mount point, with what it said in why; and that taken down again --- */
+struct fuse_session *mount_session(
+	const struct fs_params *params, const struct fuse_lowlevel_ops *ops, void *userdata);
+int mount_here(struct fs *fs, const char *mountpoint, struct str *why);
+int mount_by_other(struct fs *fs, struct str *why);
+/* Ends the session, too. */
+void mount_end(struct fs *fs);
 /* --- refuse.c: adds what would change something --- */
 void refuse_changes(struct fuse_lowlevel_ops *ops);
 

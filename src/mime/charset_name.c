@@ -5,6 +5,7 @@
  * machine has and another lacks, the name of a file. A label stands for what is meant by it in practice,
  * as browsers read it: ISO-8859-1 for windows-1252, GB2312 for GB18030, KS C 5601 for CP949, Shift_JIS for CP932.
  */
+#include <iconv.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +165,16 @@ static const struct mime_charset charsets[] = {
 	[ISO_2022_JP_2] = SEVEN("ISO-2022-JP-2"),
 	[ISO_2022_JP_3] = SEVEN("ISO-2022-JP-3"),
 };
+
+#define CHARSETS (sizeof(charsets) / sizeof(*charsets))
+
+void mime_charsets_load(void)
+{
+	static iconv_t loaded[CHARSETS];
+	for (size_t i = 0; i < CHARSETS; i++)
+		if (charsets[i].iconv_name && !loaded[i])
+			loaded[i] = iconv_open("UTF-8", charsets[i].iconv_name);
+}
 
 /* Keys are lower case, without punctuation, and without "x-" and "cs" before them. */
 static const struct {

@@ -8,18 +8,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
 #include "resolve.h"
 #include "stream.h"
-
-static void cleanup_addrinfo(struct addrinfo **list)
-{
-	if (*list)
-		freeaddrinfo(*list);
-}
 
 static void cleanup_stream(struct net_stream **stream)
 {
@@ -46,14 +41,32 @@ static int finish_connect(struct net_stream *stream, int fd)
 	return -err;
 }
 
-static int connect_one(struct net_stream *stream, const struct addrinfo *address)
+static socklen_t fill_address(const struct net_address *address, struct sockaddr_storage *ret)
 {
-	int type = address->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK;
-	_cleanup_close_ int fd = socket(address->ai_family, type, address->ai_protocol);
+	struct sockaddr_in *v4 = (void *)ret;
+	struct sockaddr_in6 *v6 = (void *)ret;
+	*ret = (struct sockaddr_storage){.ss_family = address->family};
+	if (address->family == AF_INET) {
+		v4->sin_port = htons(address->port);
+		memcpy(&v4->sin_addr, address->bytes, 4);
+		return sizeof(*v4);
+	}
+	v6->sin6_port = htons(address->port);
+	v6->sin6_scope_id = address->scope;
+	memcpy(&v6->sin6_addr, address->bytes, 16);
+	return sizeof(*v6);
+}
+
+static int connect_one(struct net_stream *stream, const struct net_address *address)
+{
+	struct sockaddr_storage to;
+	int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	_cleanup_close_ int fd = socket(address->family, type, IPPROTO_TCP);
 	if (fd < 0)
 		return -errno;
 	set_options(fd);
-	if (connect(fd, address->ai_addr, address->ai_addrlen) < 0) {
+	socklen_t len = fill_address(address, &to);
+	if (connect(fd, (struct sockaddr *)&to, len) < 0) {
 		int r = errno == EINPROGRESS || errno == EINTR ? finish_connect(stream, fd)
 		                                               : -errno;
 		if (r < 0)
@@ -63,13 +76,11 @@ static int connect_one(struct net_stream *stream, const struct addrinfo *address
 	return 0;
 }
 
-static int64_t share_of_time(int64_t deadline_ms, const struct addrinfo *first)
+/* Of addresses that are left to try. */
+static int64_t share_of_time(int64_t deadline_ms, uint32_t addresses)
 {
-	int addresses = 0;
-	for (; first; first = first->ai_next)
-		addresses++;
 	int left = clock_left_ms(deadline_ms);
-	return left < 0 ? CLOCK_NEVER : clock_now_ms() + left / addresses;
+	return left < 0 ? CLOCK_NEVER : clock_now_ms() + left / (int)addresses;
 }
 
 /* Of the failures of two addresses, the one to tell. IPv6 is often listed and can not be used at all. */
@@ -87,14 +98,14 @@ static int more_telling(int earlier, int later)
 	}
 }
 
-static int connect_any(struct net_stream *stream, const struct addrinfo *list)
+static int connect_any(struct net_stream *stream, const struct net_answer *answer)
 {
 	int64_t deadline_ms = stream->deadline_ms;
 	int failure = 0;
-	for (const struct addrinfo *address = list; address; address = address->ai_next) {
-		stream->deadline_ms =
-			address->ai_next ? share_of_time(deadline_ms, address) : deadline_ms;
-		int r = connect_one(stream, address);
+	for (uint32_t i = 0; i < answer->count; i++) {
+		uint32_t left = answer->count - i;
+		stream->deadline_ms = left > 1 ? share_of_time(deadline_ms, left) : deadline_ms;
+		int r = connect_one(stream, &answer->addresses[i]);
 		stream->deadline_ms = deadline_ms;
 		if (r == 0 || r == -ECANCELED)
 			return r;
@@ -105,11 +116,11 @@ static int connect_any(struct net_stream *stream, const struct addrinfo *list)
 
 static int establish(struct net_stream *stream, struct source_error *error)
 {
-	_cleanup_(cleanup_addrinfo) struct addrinfo *list = NULL;
-	int r = net_resolve(stream, &list, error);
+	struct net_answer answer;
+	int r = net_resolve(stream, &answer, error);
 	if (r < 0)
 		return r;
-	r = connect_any(stream, list);
+	r = connect_any(stream, &answer);
 	if (r < 0)
 		return net_fail(stream, r, error);
 	if (stream->context->params.tls == NET_TLS_IMPLICIT)

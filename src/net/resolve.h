@@ -3,11 +3,9 @@
 #ifndef NET_RESOLVE_H
 #define NET_RESOLVE_H
 
-#include <netdb.h>
-
 #include "stream.h"
 
-/* The addresses of the stream's host, for freeaddrinfo(). error is filled on failure. Blocks: network. */
-int net_resolve(struct net_stream *stream, struct addrinfo **ret, struct source_error *error);
+/* The addresses of the stream's host, at least one. error is filled on failure. Blocks: network. */
+int net_resolve(struct net_stream *stream, struct net_answer *ret, struct source_error *error);
 
 #endif

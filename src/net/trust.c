@@ -8,17 +8,22 @@
  */
 #include "trust.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <arpa/inet.h>
 
+#include "mailfs/util/cleanup.h"
 #include "mailfs/util/utf8.h"
 
 #define FINGERPRINT_BYTES 32
@@ -145,6 +150,79 @@ int net_trust_load(struct net_context *context, struct source_error *error)
 	SSL_CTX_set_default_verify_paths(context->ssl_ctx);
 	ERR_clear_error();
 	return 0;
+}
+
+/*
+ * --- What is read later ---
+ *
+ * A file of authorities is read when it is loaded; a directory when a certificate is verified. Debian's holds links to where packages put
+ * them, and those are replaced by upgrades, so that their directories are told and not they.
+ */
+
+#define LINKS_MAX 2000
+
+struct teller {
+	void (*fn)(void *arg, const char *path);
+	void *arg;
+	char last[PATH_MAX]; /* told; most links lead to one directory */
+};
+
+static bool is_of_system(const char *path)
+{
+	return strncmp(path, "/usr/", 5) == 0 || strncmp(path, "/etc/", 5) == 0;
+}
+
+/* Where a link leads. Around an authority of somebody's own there may be anything: that one is told without its directory. */
+static void tell_target(struct teller *teller, const char *directory, const char *name)
+{
+	char target[PATH_MAX];
+	_cleanup_free_ char *path = NULL;
+	if (asprintf(&path, "%s/%s", directory, name) < 0) {
+		path = NULL;
+		return;
+	}
+	if (!realpath(path, target))
+		return;
+	if (is_of_system(target))
+		*strrchr(target, '/') = 0;
+	if (strcmp(target, teller->last) == 0)
+		return;
+	memcpy(teller->last, target, sizeof(target));
+	teller->fn(teller->arg, target);
+}
+
+static void tell_directory(struct teller *teller, const char *path)
+{
+	DIR *dir = opendir(path);
+	if (!dir)
+		return;
+	teller->fn(teller->arg, path);
+	for (int i = 0; i < LINKS_MAX; i++) {
+		const struct dirent *entry = readdir(dir);
+		if (!entry)
+			break;
+		if (entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN)
+			tell_target(teller, path, entry->d_name);
+	}
+	closedir(dir);
+}
+
+void net_context_trust_paths(
+	const struct net_context *context, void (*fn)(void *arg, const char *path), void *arg)
+{
+	struct teller teller = {.fn = fn, .arg = arg};
+	const char *directory = getenv(X509_get_default_cert_dir_env());
+	if (context->params.fingerprint || context->params.tls == NET_TLS_NONE)
+		return;
+	if (context->ca_file)
+		directory = context->ca_file;
+	if (!directory)
+		directory = X509_get_default_cert_dir();
+	/* SSL_CERT_DIR may name several. */
+	_cleanup_free_ char *list = strdup(directory);
+	char *rest = NULL, *path = list ? strtok_r(list, ":", &rest) : NULL;
+	for (; path; path = strtok_r(NULL, ":", &rest))
+		tell_directory(&teller, path);
 }
 
 /* --- Telling --- */

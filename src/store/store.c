@@ -221,9 +221,9 @@ static int clear_bodies(void *arg, struct str *why)
 }
 
 /* Makes sure that the directory can be found after the power was lost. One that can not be opened was there before. */
-static void sync_parents(struct store *store)
+static void sync_parents(const char *directory)
 {
-	_cleanup_free_ char *path = strdup(store->directory);
+	_cleanup_free_ char *path = strdup(directory);
 	while (path) {
 		_cleanup_close_ int fd =
 			open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -251,7 +251,7 @@ static int make_database(struct store *store, int *ret_full, struct str *why)
 		return fail_file(store, "store.db", -fd, why);
 	struct stat st;
 	if (store->kind == STORE_SPOOL && fstat(fd, &st) == 0 && st.st_size == 0)
-		sync_parents(store);
+		sync_parents(store->directory);
 	close(fd);
 	return 0;
 }
@@ -322,6 +322,23 @@ static int start_threads(struct store *store, struct str *why)
 		str_printf(why, "the store in %s can not be opened: %s", store->directory,
 			strerror(-rc));
 	return rc;
+}
+
+int store_directory_make(const char *directory, enum store_kind kind, char **ret, struct str *why)
+{
+	struct stat st;
+	int rc = make_directories(directory, why);
+	if (rc < 0)
+		return rc;
+	_cleanup_free_ char *path = realpath(directory, NULL);
+	int dir_fd = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (dir_fd < 0)
+		return fail(why, "can not open the store's directory", directory, errno);
+	if (kind == STORE_SPOOL && fstatat(dir_fd, "store.db", &st, 0) < 0)
+		sync_parents(path);
+	close(dir_fd);
+	*ret = steal_ptr(path);
+	return 0;
 }
 
 int store_open(const char *directory, enum store_kind kind, struct store **ret, struct str *why)

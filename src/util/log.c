@@ -14,6 +14,10 @@
 static _Atomic enum log_level level_max = LOG_LEVEL_WARNING;
 static atomic_bool use_syslog;
 static void (*_Atomic before_line)(void);
+static struct {
+	void (*fn)(void *arg, enum log_level level, const char *text);
+	void *arg;
+} sink;
 
 void log_set_level(enum log_level level)
 {
@@ -29,6 +33,12 @@ void log_to_syslog(void)
 {
 	openlog("mailfs", LOG_PID, LOG_DAEMON);
 	use_syslog = true;
+}
+
+void log_set_sink(void (*fn)(void *arg, enum log_level level, const char *text), void *arg)
+{
+	sink.fn = fn;
+	sink.arg = arg;
 }
 
 void log_set_before(void (*before)(void))
@@ -59,6 +69,10 @@ void log_line(enum log_level level, const char *format, ...)
 	vsnprintf(text, LINE_MAX_BYTES, format, args);
 	va_end(args);
 	clean(text);
+	if (use_syslog && sink.fn) {
+		sink.fn(sink.arg, level, text);
+		return;
+	}
 	if (use_syslog) {
 		syslog(priorities[level], "%s", text);
 		return;

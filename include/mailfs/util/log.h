@@ -17,6 +17,9 @@ bool log_enabled(enum log_level level);
 /* From now on to syslog (facility daemon) instead of stderr. */
 void log_to_syslog(void);
 
+/* What shall be in syslog is handed to sink instead, because this process may not reach it. Before there are threads. NULL: nobody. */
+void log_set_sink(void (*sink)(void *arg, enum log_level level, const char *text), void *arg);
+
 /* Called before each line that goes to stderr, on its thread: whoever draws there takes the drawing away. NULL: nobody. */
 void log_set_before(void (*before)(void));
 

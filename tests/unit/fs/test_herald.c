@@ -84,8 +84,7 @@ static void begin(struct scene *scene)
 	assert_int_equal(mkdir(path, 0700), 0);
 	node_root = inode_of(scene->root);
 	node_sub = inode_of(path);
-	assert_int_equal(fs_herald_start(&scene->herald), 0);
-	scene->herald->mountpoint = strdup(scene->root);
+	assert_int_equal(fs_herald_start(scene->root, true, &scene->herald), 0);
 	scene->herald->device = device_of(scene->root);
 	scene->herald->patience_ms = 60000;
 	atomic_store(&scene->herald->there, true);
