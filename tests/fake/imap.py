@@ -6,6 +6,7 @@ byte for byte. A test bends it at one place:
     server.on["UID FETCH"] = lambda session, tag, args: ...   a truthy answer: the command is done with
     server.row = lambda session, message, row: ...            changes (or, with b"", drops) a FETCH row on its way out
     server.vanished = lambda session, uids, text: ...         changes (or, with "", drops) the UIDs of a VANISHED on its way out
+    server.greeting = lambda session: ...                     a line, or what sends one, or anything else
 
 Each session is a thread; its commands are kept in server.commands.
 
@@ -20,6 +21,8 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
+
+from fake.ear import Ear
 
 CAPABILITY = "IMAP4rev1 NAMESPACE UIDPLUS SPECIAL-USE ENABLE ID UNSELECT"
 PUSH = CAPABILITY + " CONDSTORE QRESYNC ESEARCH IDLE NOTIFY"
@@ -103,7 +106,10 @@ class Session:
             command = command[:literal.start()] + quoted(octets)
 
     def run(self):
-        self.send(_bytes(self.server.greeting) + b"\r\n")
+        if callable(self.server.greeting):
+            self.server.greeting(self)
+        else:
+            self.send(_bytes(self.server.greeting) + b"\r\n")
         while True:
             command = self.read_command()
             if not command:
@@ -211,7 +217,8 @@ class Session:
         self.done(tag)
 
     def do_select(self, tag, args, access="READ-WRITE"):
-        box = self.server.boxes.get(unquote(args.partition(" (")[0]))
+        name = unquote(args.partition(" (")[0])
+        box = self.server.boxes.get("INBOX" if name.upper() == "INBOX" else name)
         if self.box is not None and self.has("CONDSTORE"):
             self.untagged("OK [CLOSED] The one before.")
         self.box = None
@@ -387,6 +394,7 @@ class Server:
         self.row = lambda session, message, row: row
         self.vanished = lambda session, uids, text: text
         self.commands, self.logins, self.sessions = [], [], []
+        self.heard = []     # of each connection: all that came in clear
         self.implicit, self.tls = implicit, None
         if tls:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -405,6 +413,7 @@ class Server:
 
     def _serve(self, sock):
         session = None
+        sock = Ear(sock, self.heard)
         try:
             if self.implicit:
                 sock = self.tls.wrap_socket(sock, server_side=True)

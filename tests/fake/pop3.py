@@ -20,6 +20,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+from fake.ear import Ear
+
 CAPABILITY = ("TOP", "UIDL", "USER", "SASL PLAIN", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER")
 GREETING = b"+OK Ready.\r\n"
 # QUIT: what is said, and whether what was marked is deleted.
@@ -335,6 +337,7 @@ class Server:
         self.watch_pipelining = False
         self.patience_s = 0.02      # so long for a command that comes too early
         self.commands, self.logins, self.sessions = [], [], []
+        self.heard = []             # of each connection: all that came in clear
         self.pipelined = []         # commands behind which more was sent than there was an answer for
         self.marked, self.deleted = [], []  # messages: DELE was answered +OK; gone
         self.answered, self.verbs = collections.Counter(), collections.Counter()
@@ -390,6 +393,7 @@ class Server:
             threading.Thread(target=self._serve, args=(sock, number), daemon=True).start()
 
     def _serve(self, sock, number):
+        sock = Ear(sock, self.heard)
         session = Session(self, sock, number)
         self.sessions.append(session)
         try:

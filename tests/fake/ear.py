@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""A socket that keeps all that it was sent, also what nobody has read: to show that something was never said to a server."""
+
+import socket
+
+
+class Ear(socket.socket):
+    """Takes a connection over; what comes goes to heard too, in clear only: TLS reads past it."""
+
+    def __init__(self, sock, heard):
+        super().__init__(fileno=sock.detach())
+        self._heard = bytearray()
+        heard.append(self._heard)
+
+    def recv(self, size, flags=0):
+        data = super().recv(size, flags)
+        self._heard += data
+        return data
+
+    def recv_into(self, buffer, nbytes=0, flags=0):
+        count = super().recv_into(buffer, nbytes, flags)
+        self._heard += memoryview(buffer)[:count]
+        return count
+
+    def _real_close(self, *args):
+        try:
+            self.setblocking(False)
+            while self.recv(1 << 16):
+                pass
+        except OSError:
+            pass  # nothing more, or the other side is gone
+        super()._real_close(*args)

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""What the hostile cases of IMAP are made of: one account, and the ways to bend its server at one place."""
+
+import errno
+import os
+import time
+
+from fake.imap import CAPABILITY, Box, Message, Server
+from harness import SLOW
+from hostile import Case, Trial, read, right_or, sha256
+
+IO = (errno.EIO, errno.ETIMEDOUT)
+LOST = IO + (errno.EHOSTUNREACH,)  # the connection went, and is not back yet
+FLOOD_S = 10                       # so long nobody listens to one
+VICTIM = 2
+SMALL = b"From: Alice Smith <alice@example.org>\r\nSubject: number %d\r\n\r\nbody %d\r\n"
+
+
+def message(number, **more):
+    return Message(number, SMALL % (number, number), **more)
+
+
+def messages(count=3, first=1):
+    return [message(number) for number in range(first, first + count)]
+
+
+# --- Attacks: functions that take the server ---
+
+def on(verb, script, of=""):
+    """script(session, tag) instead of the answer to this command, where of is among its arguments; of what is in a folder: in INBOX only."""
+    def arm(server):
+        def run(session, tag, args):
+            if of not in args or (verb.startswith("UID") and session.box is not server.boxes["INBOX"]):
+                return False
+            server.struck += 1
+            return script(session, tag) is not False
+        server.on[verb] = run
+    return arm
+
+
+def say(data, cut=False):
+    """A script: these bytes, %t being the tag, and nothing more; cut: then the connection ends."""
+    def script(session, tag):
+        session.send(data.replace(b"%t", tag.encode()))
+        if cut:
+            session.cut()
+    return script
+
+
+def first(data):
+    """A script: these bytes, and then the right answer."""
+    def script(session, tag):
+        session.send(data.replace(b"%t", tag.encode()))
+        return False
+    return script
+
+
+def answer(verb, data, of="", cut=False):
+    return on(verb, say(data, cut), of)
+
+
+def before(verb, data, of=""):
+    return on(verb, first(data), of)
+
+
+def flood(start, chunk):
+    """A script that does not end until the client goes, which it must."""
+    def script(session, _tag):
+        session.send(start)
+        end = time.monotonic() + FLOOD_S * SLOW
+        while time.monotonic() < end:
+            session.send(chunk)
+        session.server.complaints.append("a flood was not cut off")
+        session.cut()
+    return script
+
+
+def trickle(data):
+    """A script: one byte a second."""
+    def script(session, tag):
+        for byte in data.replace(b"%t", tag.encode()):
+            session.send(bytes([byte]))
+            time.sleep(1)
+    return script
+
+
+def both(*attacks):
+    def arm(server):
+        for attack in attacks:
+            attack(server)
+    return arm
+
+
+def able(words):
+    """What the server says that it can do, in its greeting and later."""
+    def arm(server):
+        server.capability = words
+        server.greeting = "* OK [CAPABILITY %s] Ready." % words
+    return arm
+
+
+def greeting(script):
+    def arm(server):
+        def run(session):
+            server.struck += 1
+            script(session, "*")
+        server.greeting = run
+    return arm
+
+
+LISTING = "RFC822.SIZE"
+BODY = "BODY.PEEK[]"
+
+
+def listing(script):
+    """Strikes the first listing of INBOX."""
+    return on("UID FETCH", script, LISTING)
+
+
+def body(script):
+    """Strikes the reading of the victim, however it is asked for."""
+    def arm(server):
+        def run(session, tag, args):
+            if session.box is not server.boxes["INBOX"] or not args.startswith("%d " % VICTIM) or BODY not in args:
+                return False
+            server.struck += 1
+            return script(session, tag) is not False
+        server.on["UID FETCH"] = run
+    return arm
+
+
+def row(change, of=LISTING):
+    """change(row) on the way out, of the victim's row in INBOX."""
+    def arm(server):
+        def run(session, one, data):
+            if one.uid != VICTIM or session.box is not server.boxes["INBOX"] or of.encode().replace(b".PEEK", b"") not in data:
+                return data
+            server.struck += 1
+            return change(data)
+        server.row = run
+    return arm
+
+
+def swap(old, new, of=LISTING):
+    return row(lambda data: data.replace(old, new), of)
+
+
+def push(data):
+    """To all who wait, as soon as somebody does."""
+    def arm(server):
+        server.struck += server.push(data)
+    return arm
+
+
+# --- Kinds of cases ---
+
+def at_mount(name, attack, seen, **more):
+    return Case(name, "mount", attack, seen, **more)
+
+
+def at_list(name, attack, seen=right_or(*IO), **more):
+    return Case(name, "list", attack, seen, **more)
+
+
+def at_read(name, attack, seen=right_or(*IO), **more):
+    return Case(name, "read", attack, seen, **more)
+
+
+class ImapTrial(Trial):
+    """
+    An account with INBOX (three messages) and Work (two).
+    world: boxes, capability, tls, scheme: what is different about it.
+    """
+
+    def start(self):
+        world = self.case.world or {}
+        boxes = {"INBOX": Box(messages()), "Work": Box(messages(2, 5))}
+        self.scheme = world.get("scheme", "imap")
+        server = Server(world["boxes"]() if "boxes" in world else boxes, world.get("capability", CAPABILITY))
+        self.greeting, self.capability = server.greeting, server.capability
+        self.paths = {}
+        server.complaints, server.struck = [], 0
+        return server
+
+    def url(self):
+        return "%s://me@127.0.0.1:%d" % (self.scheme, self.server.port)
+
+    def attempt(self, *options):
+        if self.case.at == "again":
+            options += ("refresh=0",)
+        return super().attempt("tls=none", *options)
+
+    def disarm(self):
+        server = self.server
+        server.on.clear()
+        server.row = lambda session, one, data: data
+        server.vanished = lambda session, uids, text: text
+        server.greeting, server.capability, server.refuse_login = self.greeting, self.capability, ""
+
+    # --- looking ---
+
+    def wanted(self, folder):
+        return {one.uid: sha256(one.data) for one in self.server.boxes[folder].messages}
+
+    def right_folder(self, mount, folder, errors=()):
+        """All of a folder. errors: what may come of it instead. False: one of those did."""
+        paths, error = self.timed(mount.by_uid, folder)
+        if error:
+            assert error in errors, "%s: listing: %s" % (folder, errno.errorcode[error])
+            return False
+        wanted = self.wanted(folder)
+        assert sorted(paths) == sorted(wanted), "%s: %r" % (folder, sorted(paths))
+        for uid, path in paths.items():
+            data, error = self.timed(read, path)
+            if error:
+                assert error in errors, "%s: %d: %s" % (folder, uid, errno.errorcode[error])
+                return False
+            assert sha256(data) == wanted[uid], "%s: %d: %r" % (folder, uid, data[:200])
+        return True
+
+    def right(self, mount):
+        for folder in ("INBOX", "Work"):
+            self.right_folder(mount, folder)
+
+    def first_look(self):
+        """Mounted in spite of it: what is shown is right, or is an error."""
+        if self.case.others:
+            self.right_folder(self.mount, "Work")
+        if self.case.inbox:
+            self.right_folder(self.mount, "INBOX")
+
+    def prepare(self):
+        if self.case.at == "list":
+            return
+        self.paths = self.mount.by_uid("INBOX")
+        assert sorted(self.paths) == sorted(self.wanted("INBOX"))
+        if self.case.at == "idle":
+            end = time.monotonic() + 10 * SLOW
+            while not any(session.idling and session.box is self.server.boxes["INBOX"] for session in self.server.sessions):
+                assert time.monotonic() < end, "nobody waits"
+                time.sleep(0.02)
+
+    def look(self):
+        case, mount = self.case, self.mount
+        if case.at == "read":
+            data, error = self.timed(read, self.paths[VICTIM])
+            case.seen.check(error, "reading")
+            assert error or sha256(data) == self.wanted("INBOX")[VICTIM], "other bytes: %r" % data[:300]
+        elif case.at == "parts":
+            found, error = self.timed(os.listdir, self.parts(VICTIM))
+            case.seen.check(error, "parts")
+            assert error or "headers.txt" in found, found
+            data, error = self.timed(read, self.paths[VICTIM])
+            assert sha256(data) == self.wanted("INBOX")[VICTIM], error
+        else:
+            paths, error = self.timed(mount.by_uid, "INBOX")
+            case.seen.check(error, "listing")
+            shown = sorted(set(paths or ()) - set(case.ghosts))
+            assert error or shown == sorted(self.wanted("INBOX")), sorted(paths)
+        if case.others:
+            self.right_folder(mount, "Work", () if case.seen.right else LOST)
+
+    def parts(self, uid):
+        return self.mount.sub("INBOX", ".parts", os.path.basename(self.paths[uid])[:-len(".eml")])

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: MIT
+"""Hostile IMAP servers: framing, numbers, listings, bodies. What must hold in each case: hostile.py."""
+
+import errno
+
+import pytest
+
+import hostile
+from hostile import RIGHT, fails, right_or
+from hostile_imap import (BODY, IO, ImapTrial, answer, at_list, at_read, before, body, first, flood, listing, on, row, say, swap, trickle)
+
+EIO = errno.EIO
+ROW = b'* 2 FETCH (UID 2 FLAGS () INTERNALDATE "14-Nov-2023 22:13:20 +0000" RFC822.SIZE 64 '
+HEADER = b"BODY[HEADER.FIELDS (FROM TO SUBJECT MESSAGE-ID)] "
+
+
+def sized(text):
+    return swap(b"RFC822.SIZE 68", b"RFC822.SIZE " + text)
+
+
+def dated(text):
+    return swap(b'"14-Nov-2023 22:13:20 +0000"', text)
+
+
+def flagged(text):
+    return swap(b"FLAGS ()", b"FLAGS (" + text + b")")
+
+
+# What breaks the framing, or looks as if it did. As a listing, and as a body.
+FRAMES = {
+    "PERMANENTFLAGS not closed": b"* OK [PERMANENTFLAGS (\r\n",
+    "ANNOTATION not closed": b'* ANNOTATION "message" "x*\r\n',
+    "literal of 4294967295": b"* 2 FETCH (UID 2 BODY[] {4294967295}\r\nabc",
+    "literal of 4294967301": b"* 2 FETCH (UID 2 BODY[] {4294967301}\r\nabcde)\r\n",
+    "literal of 2^64 and more": b"* 2 FETCH (UID 2 BODY[] {99999999999999999999999}\r\nabc",
+    "literal of 2^63": b"* 2 FETCH (UID 2 BODY[] {9223372036854775808}\r\nabc",
+    "literal of -1": b"* 2 FETCH (UID 2 BODY[] {-1}\r\nabc",
+    "literal without a size": b"* 2 FETCH (UID 2 BODY[] {}\r\nabc",
+    "literal with blanks": b"* 2 FETCH (UID 2 BODY[] { 5 }\r\nabc",
+    "literal in hex": b"* 2 FETCH (UID 2 BODY[] {0x10}\r\nabc",
+    "65 literals": b"* 2 FETCH (UID 2" + b" X {1}\r\na" * 65 + b")\r\n",
+    "blank lines": b"\r\n" * 100,
+    "NUL in a line": b"* 2 FETCH (UID 2 FLAGS (\\Se\0en) RFC822.SIZE 3)\r\n",
+    "lone CR": b"* 2 FETCH (UID 2\rFLAGS ())\r\n",
+    "8-bit atoms": b"* \xff\xfe \x80\xe4\xf6 (\xfc)\r\n* 2 \xc0\xaf (UID 2)\r\n",
+    "parentheses not closed": b"* 2 FETCH (UID 2 FLAGS ((((((((\r\n",
+    "parentheses not opened": b"* 2 FETCH UID 2 FLAGS ())))))))))\r\n",
+    "100,000 parentheses": b"* 2 FETCH (UID 2 X " + b"(" * 100_000 + b")" * 100_000 + b")\r\n",
+    "string not closed": b'* 2 FETCH (UID 2 FLAGS () X "abc\r\n',
+    "tagged by another tag": b"X999 OK Done.\r\n",
+    "tagged by no tag": b" OK Done.\r\n",
+    "tag of later": b"C9999 OK Done.\r\n",
+    "tagged with no status": b"%t\r\n",
+    "tagged with a strange status": b"%t MAYBE Done.\r\n",
+    "a star alone": b"*\r\n* \r\n*  \r\n",
+    "HTTP": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html></html>\r\n",
+    "continuation": b"+ go on\r\n",
+    "100,000 continuations": b"+ go on\r\n" * 100_000,
+}
+# After these the connection may go on: what comes behind them is right, and so is what the user sees.
+HARMLESS = ("PERMANENTFLAGS not closed", "ANNOTATION not closed", "8-bit atoms")
+
+NUMBERS = {
+    "999 EXPUNGE of 3": b"* 999 EXPUNGE\r\n",
+    "0 EXPUNGE": b"* 0 EXPUNGE\r\n",
+    "EXISTS 4294967295": b"* 4294967295 EXISTS\r\n",
+    "EXISTS 4294967296": b"* 4294967296 EXISTS\r\n",
+    "EXISTS 0": b"* 0 EXISTS\r\n",
+    "RECENT 2^64": b"* 18446744073709551616 RECENT\r\n",
+    "VANISHED of all UIDs": b"* VANISHED 1:4294967295\r\n",
+    "VANISHED (EARLIER) unasked": b"* VANISHED (EARLIER) 1:4294967295\r\n",
+    "VANISHED malformed": b"* VANISHED 1:,,::*\r\n",
+    "SEARCH unasked": b"* SEARCH 1 2 3 99999999999999999999\r\n",
+    "ESEARCH unasked": b'* ESEARCH (TAG "x") UID ALL 1:4294967295 COUNT -1\r\n',
+    "UIDNEXT goes back": b"* OK [UIDNEXT 1] Lower.\r\n",
+    "UIDNEXT 2^32": b"* OK [UIDNEXT 4294967296] High.\r\n",
+    "UIDVALIDITY 0": b"* OK [UIDVALIDITY 0] None.\r\n",
+    "UIDVALIDITY 2^32": b"* OK [UIDVALIDITY 4294967296] High.\r\n",
+    "HIGHESTMODSEQ 2^64": b"* OK [HIGHESTMODSEQ 18446744073709551616] High.\r\n",
+    "FETCH 0": b"* 0 FETCH (UID 2 FLAGS (\\Deleted))\r\n",
+    "FETCH of a UID not asked for": b"* 4 FETCH (UID 77 FLAGS () RFC822.SIZE 3 BODY[] {3}\r\nabc)\r\n",
+    "FETCH without a UID": b"* 2 FETCH (FLAGS (\\Deleted))\r\n",
+    "FETCH of UID 0": b"* 2 FETCH (UID 0 FLAGS ())\r\n",
+    "FETCH of UID 2^32": b"* 2 FETCH (UID 4294967296 FLAGS ())\r\n",
+    "another folder's STATUS": b'* STATUS "Work" (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 1)\r\n',
+    "LIST unasked": b'* LIST (\\Noselect) "/" INBOX\r\n* LIST (\\NonExistent) "/" Work\r\n',
+    "CAPABILITY unasked": b"* CAPABILITY NOTHING LOGINDISABLED\r\n",
+    "QUOTA unasked": b'* QUOTAROOT INBOX ""\r\n* QUOTA "" (STORAGE -1 99999999999999999999999)\r\n',
+    "NAMESPACE unasked": b'* NAMESPACE (("../" "/")) NIL NIL\r\n',
+    "ALERT with escapes": b"* NO [ALERT] \x1b[31mred\x07\x9b\r\n",
+    "an unknown word": b"* XYZZY (((( \x01 {3}\r\nabc\r\n",
+}
+# What says that something changed is looked into at the next listing; none of it changes what is read now.
+
+SIZES = {"2^63": b"9223372036854775808", "2^64-1": b"18446744073709551615", "2^64": b"18446744073709551616", "-1": b"-1", "none": b"NIL",
+         "a list": b"(68)", "0": b"0"}
+DATES = {"none": b"NIL", "garbage": b'"yesterday"', "year 0000": b'"01-Jan-0000 00:00:00 +0000"', "year 9999": b'"31-Dec-9999 23:59:59 -1400"',
+         "32nd": b'"32-Jan-2023 25:61:61 +9999"', "8-bit": b'"\xff\xff-Nov-2023 22:13:20 +0000"', "an atom": b"now"}
+FLAGS = {"64 KiB": b"x" * 65536, "100,000 of them": b" ".join([b"\\F%05d" % n for n in range(100_000)]), "control bytes": b"a\x01\x1b[31mb \x7f",
+         "a list in it": b"(((\\Seen)))", "the same 50,000 times": b" ".join([b"\\Seen"] * 50_000)}
+
+
+def rows(*uids):
+    """A listing of these UIDs."""
+    return b"".join(b'* %d FETCH (UID %d FLAGS () INTERNALDATE "14-Nov-2023 22:13:20 +0000" RFC822.SIZE 68 %sNIL)\r\n' % (number, uid, HEADER)
+                    for number, uid in enumerate(uids, 1))
+
+
+def answered(data):
+    return listing(say(data + b"%t OK Done.\r\n"))
+
+
+def bodies(text):
+    """The whole answer to who wants the second message."""
+    return body(say(text if b"%t" in text else text + b"%t OK Done.\r\n"))
+
+
+SECOND = b"From: Alice Smith <alice@example.org>\r\nSubject: number 2\r\n\r\nbody 2\r\n"
+OTHER = SECOND.replace(b"2", b"9")
+
+
+def literal(data):
+    return b"{%d}\r\n%s" % (len(data), data)
+
+
+# What there is instead of the second message's bytes.
+BODIES = {
+    "of another UID": (b"* 2 FETCH (UID 3 BODY[]<0> %s)\r\n" % literal(OTHER), fails(EIO, errno.ENOENT)),
+    "of two UIDs": (b"* 2 FETCH (UID 2 UID 3 BODY[]<0> %s)\r\n" % literal(OTHER), fails(EIO, errno.ENOENT)),
+    "twice, other bytes": (b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n* 2 FETCH (UID 2 BODY[]<0> %s)\r\n" % (literal(SECOND), literal(OTHER)), right_or(EIO)),
+    "twice in one row": (b"* 2 FETCH (UID 2 BODY[]<0> %s BODY[]<0> %s)\r\n" % (literal(SECOND), literal(OTHER)), right_or(EIO)),
+    "of another section": (b"* 2 FETCH (UID 2 BODY[TEXT]<0> %s)\r\n" % literal(OTHER), fails(EIO, errno.ENOENT)),
+    "from another place": (b"* 2 FETCH (UID 2 BODY[]<7> %s)\r\n" % literal(SECOND), fails(EIO, errno.ENOENT)),
+    "from 2^64": (b"* 2 FETCH (UID 2 BODY[]<18446744073709551616> %s)\r\n" % literal(SECOND), fails(EIO, errno.ENOENT)),
+    "NIL": (b"* 2 FETCH (UID 2 BODY[]<0> NIL)\r\n", fails(EIO)),
+    "an atom": (b"* 2 FETCH (UID 2 BODY[]<0> atom)\r\n", fails(EIO)),
+    "a list": (b"* 2 FETCH (UID 2 BODY[]<0> (%s))\r\n" % literal(SECOND), fails(EIO)),
+    "a literal8": (b"* 2 FETCH (UID 2 BODY[]<0> ~%s)\r\n" % literal(SECOND), right_or(EIO)),
+    "a non-synchronizing literal": (b"* 2 FETCH (UID 2 BODY[]<0> {%d+}\r\n%s)\r\n" % (len(SECOND), SECOND), right_or(EIO)),
+    "without a value": (b"* 2 FETCH (UID 2 BODY[]<0>)\r\n", fails(EIO, errno.ENOENT)),
+    "of a row not closed": (b"* 2 FETCH (UID 2 BODY[]<0> %s\r\n" % literal(SECOND), right_or(EIO)),
+    "refused with a row": (b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n%%t NO Not really.\r\n" % literal(OTHER), fails(EIO)),
+    "refused, BAD": (b"%t BAD What?\r\n", fails(EIO)),
+    "answered twice": (b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n%%t OK Done.\r\n" % literal(SECOND), right_or(EIO)),
+}
+
+CUTS = {
+    "in a literal": b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\nFrom: Al", "in a line": b"* 2 FETCH (UID 2 BO", "behind the size": b"* 2 FETCH (UID 2 BODY[]<0> {68}",
+    "behind a CR": b"* 2 FETCH (UID 2 FLAGS ())\r", "behind a tag": b"%t", "behind a tag and a blank": b"%t ", "behind OK": b"%t OK",
+    "at once": b"",
+}
+
+
+def structure(data):
+    def arm(server):
+        server.boxes["INBOX"].messages[1].structure = data
+        before("UID FETCH", b"", "BODYSTRUCTURE")(server)
+    return arm
+
+
+STRUCTURES = {
+    "100,000 deep": b"(" * 100_000 + b'"TEXT"' + b")" * 100_000,
+    "100,000 deep, not closed": b"(" * 100_000,
+    "100,000 parts": b"(" + b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 1 1)' * 20_000 + b' "MIXED")',
+    "a size of 2^64": b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 18446744073709551616 1)',
+    "a size of -1": b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" -1 1)',
+    "a size of 2^63": b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 9223372036854775807 1)',
+    "a name of a path": b'("TEXT" "PLAIN" ("NAME" "../../../etc/passwd") NIL NIL "7BIT" 8 1)',
+    "a name of 100 KB": b'("TEXT" "PLAIN" ("NAME" "%s") NIL NIL "7BIT" 8 1)' % (b"n" * 100_000),
+    "of another message": b'("IMAGE" "PNG" ("NAME" "a.png") NIL NIL "BASE64" 4000000000 NIL NIL NIL NIL)',
+}
+
+CASES = []
+for name, data in FRAMES.items():
+    seen = RIGHT if name in HARMLESS else right_or(*IO)
+    CASES.append(at_list("list: " + name, listing(first(data)), seen))
+    CASES.append(at_read("read: " + name, body(first(data)), seen))
+for name, data in NUMBERS.items():
+    CASES.append(at_read("unasked: " + name, body(first(data)), right_or(EIO) if name == "UIDVALIDITY 0" else RIGHT))
+CASES += [at_list("size: " + name, sized(text), RIGHT) for name, text in SIZES.items()]
+CASES += [at_list("date: " + name, dated(text), RIGHT) for name, text in DATES.items()]
+CASES += [at_list("flags: " + name, flagged(text), RIGHT) for name, text in FLAGS.items()]
+CASES += [at_read("body: " + name, bodies(text), seen) for name, (text, seen) in BODIES.items()]
+CASES += [at_read("cut: " + name, body(say(data, cut=True))) for name, data in CUTS.items()]
+CASES += [hostile.Case("structure: " + name, "parts", structure(data), right_or(EIO, errno.E2BIG)) for name, data in STRUCTURES.items()]
+CASES += [
+    at_list("list: a line without end", listing(flood(b"* 2 FETCH (UID 2 FLAGS (", b"x" * (1 << 20))), fails(*IO)),
+    at_list("list: rows without end", listing(flood(b"", ROW + HEADER + b"NIL)\r\n" + rows(1) * 2000)), fails(*IO)),
+    at_list("list: unknown responses without end", listing(flood(b"", b"* XYZZY and so on\r\n" * 20_000)), fails(*IO)),
+    at_list("list: OK without end", listing(flood(b"", b"* OK Still here.\r\n" * 20_000)), fails(*IO)),
+    at_list("list: ALERT without end", listing(flood(b"", b"* OK [ALERT] Look!\r\n" * 20_000)), fails(*IO)),
+    at_list("list: literals without end", listing(flood(b"", b"* 2 FETCH (UID 2 X %s)\r\n" % literal(b"x" * 1_000_000))), fails(*IO)),
+    at_list("list: a byte a second", listing(trickle(rows(1, 2, 3) + b"%t OK Done.\r\n")), fails(*IO)),
+    at_list("list: silence", listing(say(b"")), fails(*IO)),
+    at_read("read: a line without end", body(flood(b"* 2 FETCH (UID 2 FLAGS (", b"x" * (1 << 20))), fails(*IO)),
+    at_read("read: a literal of zeros without end", body(flood(b"* 2 FETCH (UID 2 BODY[]<0> {4000000000}\r\n", b"\0" * (1 << 20))), fails(*IO)),
+    at_read("read: rows without end", body(flood(b"", rows(1) * 2000)), fails(*IO)),
+    at_read("read: other bodies without end", body(flood(b"", b"* 1 FETCH (UID 1 BODY[]<0> %s)\r\n" % literal(b"x" * 100_000))), fails(*IO)),
+    at_read("read: a byte a second", body(trickle(b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\n" + SECOND)), fails(*IO)),
+    at_read("read: silence", body(say(b"")), fails(*IO)),
+    at_read("read: BYE", body(say(b"* BYE Enough.\r\n", cut=True)), right_or(*IO)),
+    at_read("read: tagged twice", body(say(b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n%%t OK Done.\r\n%%t OK Done.\r\n" % literal(SECOND))), right_or(*IO)),
+    at_read("read: an early answer", body(say(b"%%t OK Done.\r\n* 2 FETCH (UID 2 BODY[]<0> %s)\r\n" % literal(SECOND))), right_or(EIO, errno.ENOENT)),
+    at_list("list: no rows", answered(b""), RIGHT),
+    at_list("list: a row is missing", answered(rows(1, 3)), RIGHT),
+    at_list("list: a UID twice", answered(rows(1, 2, 2, 3)), RIGHT),
+    at_list("list: UIDs descend", answered(rows(3, 2, 1)), RIGHT),
+    at_list("list: UID 0", answered(rows(0, 1, 2, 3)), RIGHT),
+    at_list("list: a UID past UIDNEXT", answered(rows(1, 2, 3, 4294967295)), RIGHT, options=("refresh=0",), ghosts=(4294967295,)),
+    at_list("list: UID 2^32", answered(rows(1, 2, 3, 4294967296)), RIGHT),
+    at_list("list: bare LF", row(lambda data: data.replace(b"\r\n", b"\n")), right_or(EIO)),
+    at_list("list: an unknown item", swap(b"FLAGS ()", b"X-UNKNOWN (a (b {1}\r\nc)) Y \"z\" FLAGS ()"), RIGHT),
+    at_list("list: no size at all", swap(b"RFC822.SIZE 68", b""), right_or(EIO)),
+    at_list("list: NO", answer("UID FETCH", b"%t NO [SERVERBUG] \x1b[31mNot today.\r\n", "RFC822.SIZE"), fails(EIO)),
+    at_list("list: BAD", answer("UID FETCH", b"%t BAD What?\r\n", "RFC822.SIZE"), fails(EIO)),
+    at_list("list: BYE", listing(say(b"* BYE Enough.\r\n", cut=True)), fails(*IO)),
+    at_list("search of 5 million numbers", before("UID FETCH", b"* SEARCH" + b" 1234567" * 5_000_000 + b"\r\n", "RFC822.SIZE"), right_or(*IO)),
+]
+suite = hostile.suite(ImapTrial, CASES)
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES])
+def test_case(suite, name):
+    suite(name)
