@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* What must hold of every structure of a message, wherever it comes from. */
+#ifndef MAILFS_FUZZ_PART_H
+#define MAILFS_FUZZ_PART_H
+
+#include "fuzz.h"
+#include "mailfs/mime.h"
+
+/* Its limits, its names, and that it is the same when the store gives it back. message_bytes: of a located one. */
+void part_check(const struct mime_part *root, uint64_t message_bytes);
+/* A name as the kernel is shown it. */
+void part_check_name(const char *name, size_t len);
+
+#endif
