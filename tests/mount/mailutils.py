@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """
-A private GNU Mailutils pop3d: on loopback, on ports of its own, in a folder of its own, with users of its own. (Courier's POP3
-server is not tested: Debian's package of it conflicts with Dovecot's.)
+A private GNU Mailutils, pop3d as it is installed and imap4d out of a jail: on loopback, on ports of its own, in a folder of its own, with users of its own.
 
 What is peculiar about it: it writes an X-UIDL field into each message that it lists for the first time, and LIST
 does not count it; CAPA says "EXPIRENEVER"; one session at a time (-ERR [IN-USE]).
@@ -16,6 +15,7 @@ import subprocess
 import tempfile
 import time
 
+import jail
 import maildir
 import pki
 from dovecot import children_of, die_with_parent, free_port
@@ -37,6 +37,25 @@ mailbox {{ mailbox-type maildir; }};
 server 127.0.0.1:{port_pop3} {{ tls-mode ondemand; tls {{ ssl-certificate-file {cert}; ssl-key-file {key}; }}; }};
 server 127.0.0.1:{port_pop3_tls} {{ tls-mode connection; tls {{ ssl-certificate-file {cert}; ssl-key-file {key}; }}; }};
 """
+
+CONFIG_IMAP = """\
+mode daemon;
+foreground yes;
+pidfile /run/imap4d.pid;
+logging {{ syslog no; }};
+tcp-wrappers {{ enable no; }};
+virtdomain {{ passwd-dir {root}/passwd; }};
+auth {{ authentication generic; authorization virtdomain; }};
+mailbox {{ mailbox-type maildir; }};
+namespace personal {{ prefix "" {{ directory "$home/folders"; mailbox-type maildir; }}; }};
+server 127.0.0.1:{port_plain} {{ tls-mode ondemand; tls {{ ssl-certificate-file {cert}; ssl-key-file {key}; }}; }};
+server 127.0.0.1:{port_tls} {{ tls-mode connection; tls {{ ssl-certificate-file {cert}; ssl-key-file {key}; }}; }};
+"""
+PACKAGES = "mailutils"
+
+
+def why_not_imap():
+    return jail.why_not(PACKAGES)
 
 
 def why_not():
@@ -127,3 +146,66 @@ class Mailutils:
         self._process.terminate()
         self._process.wait(10)
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+class Imap4d:
+    """
+    imap4d, in a jail, since the package excludes others. The INBOX is a Maildir that deliver() writes to, because it refuses APPEND there; the other folders
+    are what it makes of CREATE and APPEND. A context manager.
+    """
+
+    name = "GNU Mailutils"
+
+    def __init__(self):
+        self.jail = jail.Jail(PACKAGES)
+        self.root = self.jail.root
+        self.authority = pki.Authority(os.path.join(self.root, "pki"))
+        self.cert, self.key = self.authority.issue("server")
+        os.chmod(self.key, 0o600)
+        self.port_plain, self.port_tls = free_port(), free_port()
+        self.uid, self.gid = pwd.getpwnam("nobody").pw_uid, grp.getgrnam("mail").gr_gid
+        self._hash = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, check=True, text=True).stdout.strip()
+        for name in ("passwd", "spool"):
+            os.mkdir(os.path.join(self.root, name))
+        with open(os.path.join(self.root, "conf"), "w", encoding="ascii") as out:
+            out.write(CONFIG_IMAP.format(**vars(self)))
+
+    @property
+    def ca(self):
+        return self.authority.ca
+
+    @staticmethod
+    def version():
+        return jail.version_of(PACKAGES, "mailutils-imap4d")
+
+    def add_user(self, user):
+        """The name to log in with."""
+        home = os.path.join(self.root, "spool", user)
+        maildir.write_folder(os.path.join(home, "INBOX"), [])
+        os.remove(os.path.join(home, "INBOX", "dovecot-uidlist"))
+        os.mkdir(os.path.join(home, "folders"))
+        subprocess.run(["chown", "-R", "%d:%d" % (self.uid, self.gid), home], check=True)
+        with open(os.path.join(self.root, "passwd", DOMAIN), "a", encoding="ascii") as out:
+            out.write("%s:%s:%d:%d::%s:/bin/false:maildir://%s/\n" % (user, self._hash, self.uid, self.gid, home, home))
+        return "%s@%s" % (user, DOMAIN)
+
+    def deliver(self, login, data):
+        path = os.path.join(self.root, "spool", login.partition("@")[0], "INBOX")
+        maildir.add(path, maildir.Mail(data), (self.uid, self.gid))
+
+    def start(self):
+        self.jail.start(["/usr/sbin/imap4d", "--config-file=%s/conf" % self.root], [self.port_plain])
+
+    def stop(self):
+        self.jail.stop()
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.jail.remove()
