@@ -18,6 +18,7 @@
 #include "mailfs/util/clock.h"
 
 #define UNMOUNT_MS 10000
+#define DETACH_MS  2000
 #define REAP_TRIES 200
 #define REAP_MS    10
 
@@ -144,26 +145,34 @@ int helper_mount(struct helper *helper, struct str *why)
 	return answer.err < 0 ? answer.err : fds[0];
 }
 
+/* An order that is waited for; what is written to its pipe, or the pipe's end. The number of bytes, or a negative errno. */
+static ssize_t send_and_wait(
+	struct helper *helper, enum helper_kind kind, int wait_ms, struct helper_report *ret)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	_cleanup_close_ int in = ends[0];
+	int r = send_order(helper, kind, CLOCK_NEVER, &ends[1], 1);
+	close(ends[1]);
+	struct pollfd fd = {.fd = in, .events = POLLIN};
+	int64_t until_ms = clock_now_ms() + wait_ms;
+	while (r == 0 && (r = poll(&fd, 1, clock_left_ms(until_ms))) < 0 && errno == EINTR)
+		r = 0;
+	return r > 0 ? read(in, ret, sizeof(*ret)) : -ETIMEDOUT;
+}
+
 void helper_unmount(struct helper *helper)
 {
 	struct helper_report report;
-	int ends[2];
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return;
-	_cleanup_close_ int in = ends[0];
-	int r = send_order(helper, HELPER_UNMOUNT, CLOCK_NEVER, &ends[1], 1);
-	close(ends[1]);
-	struct pollfd fd = {.fd = in, .events = POLLIN};
-	int64_t until_ms = clock_now_ms() + UNMOUNT_MS;
-	while (r == 0 && poll(&fd, 1, clock_left_ms(until_ms)) < 0 && errno == EINTR)
-		;
-	if (r < 0 || read(in, &report, sizeof(report)) != sizeof(report))
+	if (send_and_wait(helper, HELPER_UNMOUNT, UNMOUNT_MS, &report) != sizeof(report))
 		log_warning("the helper that unmounts has ended: fusermount3 -u does it");
 }
 
 void helper_detach(struct helper *helper)
 {
-	(void)send_order(helper, HELPER_DETACH, CLOCK_NEVER, NULL, 0);
+	struct helper_report none;
+	(void)send_and_wait(helper, HELPER_DETACH, DETACH_MS, &none);
 }
 
 void helper_log(void *arg, enum log_level level, const char *line)

@@ -58,7 +58,7 @@ int helper_run_token(struct helper *helper, int64_t deadline_ms, int *ret_output
 int helper_mount(struct helper *helper, struct str *why);
 /* Unmounts what helper_mount() has mounted. Blocks: until that is done, 10 s at most. */
 void helper_unmount(struct helper *helper);
-/* The background: the helper lets go of terminal, standard files and directory, and log lines can be sent to it. Blocks: never. */
+/* The background: the helper lets go of terminal, standard files and directory, and log lines can be sent to it. Blocks: until it has, 2 s at most. */
 void helper_detach(struct helper *helper);
 /* Has a line written to the system's log; lost where the helper has too much to do. Any thread. Blocks: never. */
 void helper_log(void *helper, enum log_level level, const char *line);

@@ -13,8 +13,8 @@ enum helper_kind {
 	HELPER_TOKEN,       /* with: a pipe for the output, a pipe for the report */
 	HELPER_MOUNT,       /* answered on the socket */
 	HELPER_UNMOUNT,     /* with: a pipe for the report */
-	HELPER_DETACH,
-	HELPER_LOG, /* with its line */
+	HELPER_DETACH,      /* with: a pipe that is closed when it is done */
+	HELPER_LOG,         /* with its line */
 };
 
 #define HELPER_LINE_MAX  520

@@ -70,7 +70,7 @@ def test_background(account, home):
     code, text = home.run(account.url(), path, account.options())
     assert (code, text) == (0, "")
     pids = processes(path)
-    assert len(pids) == 2 and os.listdir(path)  # mailfs, and its herald
+    assert len(pids) == 3 and os.listdir(path)  # mailfs, its herald and its helper
     watched(account)
     subprocess.run(["fusermount3", "-u", path], check=True)
     eventually(lambda: not processes(path))

@@ -302,7 +302,7 @@ def test_background(account, home):
                           timeout=30 * SLOW, check=True)
     assert done.stdout == b""
     pids = processes(path)
-    assert len(pids) == 2
+    assert len(pids) == 3
     for pid in pids:
         assert os.readlink("/proc/%d/cwd" % pid) == "/"
     subprocess.run(["fusermount3", "-u", path], check=True)

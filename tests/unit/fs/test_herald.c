@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -230,13 +231,60 @@ static void stays_on_its_device(void **state)
 	end(&scene);
 }
 
+/* An order as no mount of ours sends it; what the herald says. */
+static int32_t order_raw(
+	struct scene *scene, const char *path, const char *node_of, const char *name, uint64_t kind)
+{
+	char buf[HERALD_ORDER_MAX];
+	int32_t answer = 0;
+	struct herald_order order = {
+		.device = device_of(node_of), .directory = inode_of(node_of), .kind = kind};
+	memcpy(buf, &order, sizeof(order));
+	size_t len = sizeof(order);
+	memcpy(buf + len, path, strlen(path) + 1);
+	len += strlen(path) + 1;
+	memcpy(buf + len, name, strlen(name) + 1);
+	len += strlen(name) + 1;
+	assert_int_equal(send(scene->herald->fd, buf, len, 0), (ssize_t)len);
+	assert_int_equal(recv(scene->herald->fd, &answer, sizeof(answer), 0), sizeof(answer));
+	return answer;
+}
+
+/* Who sends orders may be conquered: nothing is done that does not lie below the mount point. */
+static void never_leaves_its_mount(void **state)
+{
+	struct scene scene;
+	char other[] = "/tmp/mailfs-elsewhere-XXXXXX", path[PATH_MAX], link[PATH_MAX], up[PATH_MAX];
+	(void)state;
+	begin(&scene);
+	assert_non_null(mkdtemp(other));
+	in_root(&scene, "link", link);
+	assert_int_equal(symlink(other, link), 0);
+	snprintf(up, sizeof(up), "../%s", strrchr(other, '/') + 1);
+	snprintf(path, sizeof(path), "%s/kept", other);
+	close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+
+	const char *const ways[] = {other, up, "link", "link/.", "sub dir/../link"};
+	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+		assert_true(order_raw(&scene, ways[i], other, "made", HERALD_FILE_NEW) < 0);
+		assert_true(order_raw(&scene, ways[i], other, "kept", HERALD_FILE_GONE) < 0);
+	}
+	snprintf(up, sizeof(up), "../%s/kept", strrchr(other, '/') + 1);
+	assert_true(order_raw(&scene, ".", scene.root, up, HERALD_FILE_GONE) < 0);
+	assert_true(order_raw(&scene, ".", scene.root, path, HERALD_FILE_GONE) < 0);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(order_raw(&scene, ".", scene.root, "made", HERALD_FILE_NEW), 0);
+
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(other), 0);
+	end(&scene);
+}
+
 static void attaches_to_mounts_alone(void **state)
 {
 	struct scene scene;
 	(void)state;
 	begin(&scene);
-	free(scene.herald->mountpoint);
-	scene.herald->mountpoint = NULL;
 	atomic_store(&scene.herald->there, false);
 	assert_int_equal(herald_attach(scene.herald, NULL, scene.root, 1), -ENODEV);
 	assert_int_equal(herald_attach(scene.herald, NULL, "/nowhere", 1), -ENOENT);
@@ -415,6 +463,7 @@ int main(void)
 		cmocka_unit_test(makes_and_takes_away),
 		cmocka_unit_test(fails_without_harm),
 		cmocka_unit_test(stays_on_its_device),
+		cmocka_unit_test(never_leaves_its_mount),
 		cmocka_unit_test(attaches_to_mounts_alone),
 		cmocka_unit_test(none_is_none),
 		cmocka_unit_test(only_its_own_requests),

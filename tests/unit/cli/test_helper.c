@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/* The helper: what it does, what it can not be made to do, and when it ends. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "helper.h"
+#include "helper_order.h"
+#include "mailfs/util/clock.h"
+#include "password.h"
+
+#define PATIENCE_MS 20000
+
+/* --- Jobs --- */
+
+static void answers(void *arg, int fd)
+{
+	if (write(fd, arg, strlen(arg)) < 0)
+		_exit(1);
+}
+
+static void hangs(void *arg, int fd)
+{
+	(void)arg;
+	(void)fd;
+	sleep(60);
+}
+
+static int mounts(void *arg, struct str *why)
+{
+	int fd = memfd_create("mounted", MFD_CLOEXEC);
+	(void)why;
+	return write(fd, arg, strlen(arg)) < 0 ? -errno : fd;
+}
+
+static int can_not_mount(void *arg, struct str *why)
+{
+	(void)arg;
+	str_append_cstr(why, "there is a reason");
+	return -ENODEV;
+}
+
+static void unmounts(void *arg)
+{
+	unlink(arg);
+}
+
+/* --- What is read of it --- */
+
+static bool readable(int fd, int patience_ms)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+	return poll(&poll_fd, 1, patience_ms) == 1;
+}
+
+/* All up to its end, within patience. */
+static const char *text_of(int fd)
+{
+	static char text[256];
+	size_t len = 0;
+	ssize_t n = 1;
+	while (n > 0 && len < sizeof(text) - 1) {
+		assert_true(readable(fd, PATIENCE_MS));
+		n = read(fd, text + len, sizeof(text) - 1 - len);
+		assert_true(n >= 0);
+		len += (size_t)n;
+	}
+	close(fd);
+	text[len] = 0;
+	return text;
+}
+
+static struct helper *start(const struct helper_jobs *jobs)
+{
+	struct helper *helper;
+	assert_int_equal(helper_start(jobs, &helper), 0);
+	return helper;
+}
+
+static int64_t soon(int ms)
+{
+	return clock_now_ms() + ms;
+}
+
+/* --- Resolving --- */
+
+static void test_resolve(void **state)
+{
+	char name[] = "127.0.0.1";
+	const struct helper_jobs jobs = {.arg = name, .resolve = answers};
+	struct helper *helper = start(&jobs);
+	int fds[20];
+	(void)state;
+	for (size_t i = 0; i < 20; i++)
+		fds[i] = helper_resolve(helper, soon(PATIENCE_MS));
+	for (size_t i = 0; i < 20; i++)
+		assert_string_equal(text_of(fds[i]), "127.0.0.1");
+	helper_stop(helper);
+}
+
+static void test_resolve_ends_at_its_deadline(void **state)
+{
+	const struct helper_jobs jobs = {.resolve = hangs};
+	struct helper *helper = start(&jobs);
+	(void)state;
+	int64_t begin_ms = clock_now_ms();
+	int fd = helper_resolve(helper, soon(50));
+	assert_string_equal(text_of(fd), "");
+	assert_true(clock_now_ms() - begin_ms >= 40);
+	helper_stop(helper);
+}
+
+static void test_too_much_at_once(void **state)
+{
+	char name[] = "again";
+	struct helper_jobs jobs = {.arg = name, .resolve = hangs};
+	struct helper *helper = start(&jobs);
+	int fds[200];
+	size_t refused = 0;
+	(void)state;
+	for (size_t i = 0; i < 200; i++)
+		fds[i] = helper_resolve(helper, soon(500));
+	for (size_t i = 0; i < 200; i++) {
+		refused += fds[i] == -EAGAIN;
+		if (fds[i] >= 0)
+			assert_string_equal(text_of(fds[i]), "");
+		else
+			assert_int_equal(fds[i], -EAGAIN);
+	}
+	print_message("# %zu could not be sent\n", refused);
+	helper_stop(helper);
+}
+
+/* --- The command --- */
+
+static int run_token(const char *command, int64_t deadline_ms, char *ret_text, struct str *why)
+{
+	const struct helper_jobs jobs = {.token_command = command};
+	struct helper *helper = start(&jobs);
+	struct secret *secret = NULL;
+	int r = password_from_helper(helper, command, deadline_ms, &secret, why);
+	if (r == 0)
+		snprintf(ret_text, 64, "%s", secret_text(secret));
+	secret_destroy(secret);
+	helper_stop(helper);
+	return r;
+}
+
+static void test_token(void **state)
+{
+	char text[64];
+	struct str why = STR_INIT;
+	(void)state;
+	assert_int_equal(run_token("echo tok-1; echo more", CLOCK_NEVER, text, &why), 0);
+	assert_string_equal(text, "tok-1");
+	/* An agent that it leaves behind keeps the pipe open. */
+	assert_int_equal(run_token("echo tok-2; sleep 5 2>&- &", CLOCK_NEVER, text, &why), 0);
+	assert_string_equal(text, "tok-2");
+	/* It closes its output long before it ends. */
+	assert_int_equal(run_token("echo tok-3; exec >&-; sleep 0.1", CLOCK_NEVER, text, &why), 0);
+	str_finish(&why);
+}
+
+static void test_token_fails(void **state)
+{
+	static const struct {
+		const char *command, *words;
+		int deadline_ms, result;
+	} cases[] = {
+		{"exit 7", "exit code 7", PATIENCE_MS, -EACCES},
+		{"kill -INT $$", "signal 2", PATIENCE_MS, -EACCES},
+		{":", "printed nothing", PATIENCE_MS, -EACCES},
+		{"echo x; exec sleep 30", "did not end in time", 100, -ETIMEDOUT},
+		{"exec >&-; exec sleep 30", "did not end in time", 100, -ETIMEDOUT},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char text[64];
+		struct str why = STR_INIT;
+		assert_int_equal(
+			run_token(cases[i].command, soon(cases[i].deadline_ms), text, &why),
+			cases[i].result);
+		assert_non_null(strstr(str_cstr(&why), cases[i].words));
+		str_finish(&why);
+	}
+}
+
+/* --- Mounting --- */
+
+static void test_mount(void **state)
+{
+	char text[] = "mounted here";
+	const struct helper_jobs jobs = {.arg = text, .mount = mounts};
+	struct helper *helper = start(&jobs);
+	struct str why = STR_INIT;
+	(void)state;
+	int fd = helper_mount(helper, &why);
+	assert_true(fd >= 0);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_string_equal(text_of(fd), "mounted here");
+	helper_stop(helper);
+	str_finish(&why);
+}
+
+static void test_mount_fails(void **state)
+{
+	const struct helper_jobs jobs = {.mount = can_not_mount};
+	struct helper *helper = start(&jobs);
+	struct str why = STR_INIT;
+	(void)state;
+	assert_int_equal(helper_mount(helper, &why), -ENODEV);
+	assert_string_equal(str_cstr(&why), "there is a reason");
+	helper_stop(helper);
+	str_finish(&why);
+}
+
+static void test_unmount_is_waited_for(void **state)
+{
+	char path[] = "/tmp/mailfs-helper-XXXXXX";
+	const struct helper_jobs jobs = {.arg = path, .unmount = unmounts};
+	(void)state;
+	close(mkstemp(path));
+	struct helper *helper = start(&jobs);
+	helper_unmount(helper);
+	assert_int_equal(access(path, F_OK), -1);
+	helper_stop(helper);
+}
+
+/* --- What it can not be made to do --- */
+
+/* A helper that is spoken to directly. */
+static int start_raw(const struct helper_jobs *jobs, pid_t *ret_pid)
+{
+	int ends[2];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	*ret_pid = fork();
+	if (*ret_pid == 0)
+		helper_main(ends[1], getppid(), jobs);
+	close(ends[1]);
+	return ends[0];
+}
+
+static void test_orders_that_are_none(void **state)
+{
+	char name[] = "still there";
+	const struct helper_jobs jobs = {.arg = name, .resolve = answers};
+	pid_t pid;
+	int fd = start_raw(&jobs, &pid), ends[2];
+	struct helper_order order = {.kind = HELPER_RESOLVE, .timeout_ms = 1000};
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	const int three[] = {ends[1], ends[1], ends[1]};
+	/* Too short, too long, unknown, without a pipe, with too many; a command where there is none. */
+	assert_int_equal(helper_send(fd, &order, 3, three, 1, 0), 0);
+	assert_int_equal(helper_send(fd, &order, sizeof(order), three, 1, 0), 0);
+	assert_int_equal(helper_send(fd, &order, HELPER_ORDER_MIN, NULL, 0, 0), 0);
+	assert_int_equal(helper_send(fd, &order, HELPER_ORDER_MIN, three, 2, 0), 0);
+	for (uint32_t kind = 0; kind < 200; kind++) {
+		order.kind = kind;
+		if (kind != HELPER_RESOLVE && kind != HELPER_MOUNT && kind != HELPER_UNMOUNT)
+			assert_int_equal(helper_send(fd, &order, HELPER_ORDER_MIN, three, 2, 0), 0);
+	}
+	order.kind = HELPER_TOKEN;
+	assert_int_equal(helper_send(fd, &order, HELPER_ORDER_MIN, three, 2, 0), 0);
+	/* None of them has cost it its life, or has kept the pipe. */
+	order.kind = HELPER_RESOLVE;
+	assert_int_equal(helper_send(fd, &order, HELPER_ORDER_MIN, three, 1, 0), 0);
+	close(ends[1]);
+	assert_string_equal(text_of(ends[0]), "still there");
+	close(fd);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* --- How it ends --- */
+
+static void test_signals_of_the_terminal(void **state)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	char name[] = "here";
+	const struct helper_jobs jobs = {.arg = name, .resolve = answers};
+	pid_t pid;
+	int fd = start_raw(&jobs, &pid), ends[2];
+	struct helper_order order = {.kind = HELPER_RESOLVE, .timeout_ms = 1000};
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(pipe(ends), 0);
+		assert_int_equal(helper_send(fd, &order, HELPER_ORDER_MIN, &ends[1], 1, 0), 0);
+		close(ends[1]);
+		/* The first round shows that it has begun. */
+		assert_string_equal(text_of(ends[0]), "here");
+		for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+			kill(pid, signals[i]);
+	}
+	close(fd);
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* It and what it does have the standard output of who started it, and nobody else has. */
+static void test_ends_with_its_starter(void **state)
+{
+	const struct helper_jobs jobs = {
+		.token_command = "echo begun; exec sleep 60", .resolve = hangs};
+	int ends[2], output, report;
+	char begun[16];
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct helper *helper;
+		dup2(ends[1], STDOUT_FILENO);
+		if (helper_start(&jobs, &helper) < 0 || helper_resolve(helper, CLOCK_NEVER) < 0 ||
+			helper_run_token(helper, CLOCK_NEVER, &output, &report) < 0)
+			_exit(1);
+		if (!readable(output, PATIENCE_MS) || read(output, begun, sizeof(begun)) <= 0)
+			_exit(1);
+		raise(SIGKILL);
+	}
+	close(ends[1]);
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_string_equal(text_of(ends[0]), "");
+}
+
+static void test_gone(void **state)
+{
+	char name[] = "gone";
+	const struct helper_jobs jobs = {.arg = name, .resolve = answers};
+	pid_t pid;
+	int fd = start_raw(&jobs, &pid);
+	struct helper_order order = {.kind = HELPER_RESOLVE};
+	(void)state;
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(helper_send(fd, &order, HELPER_ORDER_MIN, NULL, 0, 0), -EPIPE);
+	close(fd);
+}
+
+static void test_detach(void **state)
+{
+	char name[] = "here";
+	const struct helper_jobs jobs = {.arg = name, .resolve = answers};
+	struct helper *helper;
+	int ends[2], saved = dup(STDOUT_FILENO);
+	(void)state;
+	fflush(stdout);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	dup2(ends[1], STDOUT_FILENO);
+	int r = helper_start(&jobs, &helper);
+	dup2(saved, STDOUT_FILENO);
+	close(saved);
+	close(ends[1]);
+	assert_int_equal(r, 0);
+	assert_false(readable(ends[0], 20));
+	helper_detach(helper);
+	assert_string_equal(text_of(ends[0]), "");
+	helper_log(helper, LOG_LEVEL_DEBUG, "a line of a test");
+	assert_string_equal(text_of(helper_resolve(helper, CLOCK_NEVER)), "here");
+	helper_stop(helper);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_resolve),
+		cmocka_unit_test(test_resolve_ends_at_its_deadline),
+		cmocka_unit_test(test_too_much_at_once),
+		cmocka_unit_test(test_token),
+		cmocka_unit_test(test_token_fails),
+		cmocka_unit_test(test_mount),
+		cmocka_unit_test(test_mount_fails),
+		cmocka_unit_test(test_unmount_is_waited_for),
+		cmocka_unit_test(test_orders_that_are_none),
+		cmocka_unit_test(test_signals_of_the_terminal),
+		cmocka_unit_test(test_ends_with_its_starter),
+		cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_detach),
+	};
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
