@@ -126,6 +126,7 @@ int shelter_enter(struct session *session, struct str *why)
 
 	add_path(&paths, session->store_directory, SANDBOX_CHANGE);
 	add_path(&paths, "/dev/null", SANDBOX_DEVICE);
+	add_path(&paths, "/dev/urandom", SANDBOX_READ); /* SQLite asks there */
 	if (session->place)
 		add_path(&paths, control_place_directory(session->place), SANDBOX_REMOVE);
 	net_context_trust_paths(session->net, add_trusted, &paths);
