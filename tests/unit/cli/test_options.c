@@ -58,6 +58,7 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_int_equal(options->poll_s, 0);
 	assert_false(options->uidl_hash);
 	assert_true(options->inotify);
+	assert_true(options->sandbox);
 	assert_null(options->state_dir);
 	assert_null(options->token_command);
 	assert_null(options->pop3_only);
@@ -76,7 +77,7 @@ static void every_kind_is_set(void **state)
 	assert_parses(options,
 		"ro,refresh=0,timeout=3600,connections=16,names=uid,views=listed,user=al@x,"
 		"password_command=pass show mail,tls=none,uid=0,gid=65534,umask=022,allow_other,debug,"
-		"cache_dir=/var/cache/x,state_dir=/var/lib/x,token_command=get token,inotify=off,tls_ca=/etc/ca.pem,fsname=m");
+		"cache_dir=/var/cache/x,state_dir=/var/lib/x,token_command=get token,inotify=off,sandbox=off,tls_ca=/etc/ca.pem,fsname=m");
 	assert_true(options->readonly);
 	assert_int_equal(options->refresh_s, 0);
 	assert_int_equal(options->timeout_s, 3600);
@@ -95,6 +96,7 @@ static void every_kind_is_set(void **state)
 	assert_string_equal(options->state_dir, "/var/lib/x");
 	assert_string_equal(options->token_command, "get token");
 	assert_false(options->inotify);
+	assert_false(options->sandbox);
 	assert_null(options->pop3_only);
 	assert_string_equal(options->tls_ca, "/etc/ca.pem");
 	assert_string_equal(options->fsname, "m");
