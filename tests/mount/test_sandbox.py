@@ -16,16 +16,18 @@ import subprocess
 import pytest
 
 import drops
+import inject
 import memory
 from dovecot import HOST
 from fake.imap import CAPABILITY, Box, Message, Server
-from harness import Mount, escape, eventually, is_mounted, unmount
+from harness import SLOW, Mount, escape, eventually, is_mounted, unmount
 from inotify import comm, processes
 from mails import Mail
 from proxy import Proxy
 
 MARK = "Quax-4711-zebra-Marker"
 FILTERED = "2"
+SANITIZED = SLOW > 1
 
 
 def status(path):
@@ -86,6 +88,84 @@ def test_off(account):
         facts = status("/proc/%d/status" % mount.pid)
         assert (facts["Seccomp"], facts["NoNewPrivs"]) == ("0", "0")
         assert mount.names() and mount.log() == ""
+
+
+# --- What a conquered thread can do ---
+
+OPENAT, SOCKET, EXECVE, KILL, MOUNT, CLONE = 257, 41, 59, 62, 165, 56
+AT_FDCWD = -100
+
+
+def attempts(mount, bystander):
+    """System calls that no mount makes: {what: (number, arguments, bytes)}."""
+    home = mount.home.path.encode()
+    return {
+        "read the user's files": (OPENAT, [AT_FDCWD, inject.PLACE, os.O_RDONLY], home + b"/.netrc\0"),
+        "read the password file again": (OPENAT, [AT_FDCWD, inject.PLACE, os.O_RDONLY], home + b"/password\0"),
+        "write the user's files": (OPENAT, [AT_FDCWD, inject.PLACE, os.O_WRONLY | os.O_CREAT, 0o600], home + b"/.profile\0"),
+        "read the system's files": (OPENAT, [AT_FDCWD, inject.PLACE, os.O_RDONLY], b"/etc/passwd\0"),
+        "list a directory": (OPENAT, [AT_FDCWD, inject.PLACE, os.O_RDONLY | os.O_DIRECTORY], home + b"\0"),
+        "speak to the user's other programs": (SOCKET, [1, 1, 0], b""),
+        "speak UDP": (SOCKET, [2, 2, 0], b""),
+        "start a program": (EXECVE, [inject.PLACE, 0, 0], b"/bin/true\0"),
+        "start a process": (CLONE, [17, 0, 0, 0, 0], b""),
+        "end a process": (KILL, [bystander, signal.SIGCONT], b""),
+        "mount": (MOUNT, [inject.PLACE, inject.PLACE, inject.PLACE, 0, 0], b"tmpfs\0"),
+    }
+
+
+def conquer(mount, calls):
+    """Has every thread make all calls: {thread's name: {what: [results]}}. Those that are not to be had when asked are left out."""
+    results = {}
+    for task in map(int, os.listdir("/proc/%d/task" % mount.pid)):
+        try:
+            with open("/proc/%d/task/%d/comm" % (mount.pid, task), encoding="ascii") as name:
+                comm_of = name.read().strip()
+            answers = inject.system_calls(mount.pid, task, calls.values())
+        except OSError:  # it has ended meanwhile
+            continue
+        if None not in answers:
+            results[comm_of, task] = dict(zip(calls, answers))
+    return results
+
+
+@pytest.mark.skipif(not inject.POSSIBLE, reason="needs root on x86-64")
+def test_conquered(account):
+    """Every thread, whoever has started it, whatever it does; and reading goes on afterwards."""
+    account.home.write(".netrc", "machine x login y password z\n")
+    account.deliver("INBOX", [b"Subject: x\r\n\r\ny\r\n"] * 3)
+    with subprocess.Popen(["sleep", "1000"]) as bystander:
+        try:
+            with account.mount() as mount:
+                first, *others = mount.by_uid("INBOX").values()
+                mount.read(first)
+                calls = attempts(mount, bystander.pid)
+                for what in [what for what in calls if SANITIZED and what.startswith(("read", "list", "start a process"))]:
+                    del calls[what]  # for reports, which name functions and lines, and for the search for leaks
+                results = conquer(mount, calls)
+                assert len(results) > 5
+                for thread, answers in results.items():
+                    assert not [what for what, answer in answers.items() if answer >= 0], (thread, answers)
+                assert all(len(mount.read(path)) > 0 for path in others)
+            assert not os.path.exists(account.home.path + "/.profile")
+        finally:
+            bystander.kill()
+
+
+@pytest.mark.skipif(not inject.POSSIBLE, reason="needs root on x86-64")
+def test_conquered_without_sandbox(account):
+    """What is refused in it is possible outside: the test above can fail."""
+    account.home.write(".netrc", "machine x login y password z\n")
+    with subprocess.Popen(["sleep", "1000"]) as bystander:
+        try:
+            with account.mount("sandbox=off") as mount:
+                calls = attempts(mount, bystander.pid)
+                for what in "start a program", "start a process", "mount":  # it would not survive
+                    del calls[what]
+                results = conquer(mount, calls)
+                assert results and all(answer >= 0 for answers in results.values() for answer in answers.values()), results
+        finally:
+            bystander.kill()
 
 
 # --- The password ---
