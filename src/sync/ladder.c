@@ -14,6 +14,8 @@
 
 /* More UIDs may exist than SELECT said: mail that has come since. Beyond this it is no list of UIDs. */
 #define EXIST_EXTRA 100000
+/* So many may go at once by one answer's word, as long as not all do. */
+#define LOSS_MIN 100
 
 bool ladder_resyncs(const struct ladder_known *known, unsigned abilities)
 {
@@ -61,6 +63,11 @@ const char *ladder_name(enum ladder_rung rung)
 {
 	static const char *const names[] = {"unchanged", "qresync", "condstore", "scan"};
 	return names[rung];
+}
+
+bool ladder_is_loss(uint64_t messages, uint64_t gone)
+{
+	return gone > 0 && (gone >= messages || (gone > LOSS_MIN && gone > messages / 2));
 }
 
 /* The row of a UID in sorted rows; NULL: none. */

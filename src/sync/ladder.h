@@ -36,6 +36,12 @@ enum ladder_rung ladder_below(enum ladder_rung rung, const struct ladder_known *
 	unsigned abilities, const struct source_state *state);
 const char *ladder_name(enum ladder_rung rung);
 
+/*
+ * Whether so many messages are more than an answer alone may take away: all of them, or more than half and more than a hundred. Then the server
+ * is asked again.
+ */
+bool ladder_is_loss(uint64_t messages, uint64_t gone);
+
 /* All that is known; lists are sorted. */
 struct ladder_case {
 	enum ladder_rung rung;

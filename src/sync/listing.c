@@ -207,7 +207,12 @@ static int list_rest(struct listing *listing)
 	_cleanup_(diff_finish) struct diff diff = {0};
 	uint32_t highest;
 	size_t stored;
-	int err = listing_find_part(listing, &diff, &highest, &stored);
+	int err = 0;
+	/* What it was before is dropped once the listing is whole. */
+	if (listing->known.former && listing->state.messages == 0)
+		err = listing_confirm_empty(listing);
+	if (err == 0)
+		err = listing_find_part(listing, &diff, &highest, &stored);
 	if (err == 0)
 		err = apply_changes(listing, &diff);
 	if (err == 0)

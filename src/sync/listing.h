@@ -88,6 +88,21 @@ int listing_find(struct listing *listing, struct diff *ret);
 int listing_find_part(
 	struct listing *listing, struct diff *ret, uint32_t *ret_highest, size_t *ret_stored);
 
+/* A refusal of a question (err) is LADDER_DOUBT: another way may do. */
+int listing_doubt_refusal(const struct listing *listing, int err);
+
+/* --- listing_loss.c --- */
+
+/*
+ * Asks whether what diff has as gone is; searched: it was SEARCH that said so. LADDER_DOUBT: the server contradicts itself. listing->exist is what it
+ * says now, if it is that.
+ */
+int listing_confirm_loss(struct listing *listing, const struct diff *diff, bool searched);
+/* The error for it. */
+int listing_loss_doubted(struct listing *listing, size_t gone);
+/* Whether there is really nothing in the folder: 0, or an error. */
+int listing_confirm_empty(struct listing *listing);
+
 /* --- carry.c --- */
 
 /*

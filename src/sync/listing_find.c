@@ -201,8 +201,7 @@ static int find_without_uids(struct listing *listing, struct ladder_case *c, str
 	return ladder_changes(c, ret);
 }
 
-/* The server refuses the command, or answers too much. Another way may do. */
-static int doubt_refusal(const struct listing *listing, int err)
+int listing_doubt_refusal(const struct listing *listing, int err)
 {
 	bool refused = err < 0 && err != -EAGAIN && err != -ENOMEM &&
 	               listing->error.scope < SOURCE_SCOPE_ACCOUNT;
@@ -215,7 +214,7 @@ static int find_with_uids(struct listing *listing, struct ladder_case *c, struct
 {
 	_cleanup_(diff_rows_finish) struct diff_rows stored = {0};
 	int err = listing->state.messages ? listing_uids(listing, last_known(listing)) : 0;
-	err = doubt_refusal(listing, err);
+	err = listing_doubt_refusal(listing, err);
 	if (err == 0)
 		err = load_stored(listing, &stored);
 	if (err != 0)
@@ -233,7 +232,7 @@ static int find_by_condstore(struct listing *listing, struct ladder_case *c, str
 	listing->exist.count = 0;
 	listing->skipped = 0;
 	if (listing->state.messages && listing->state.modseq != listing->known.modseq)
-		err = doubt_refusal(listing, listing_changed(listing, last_known(listing)));
+		err = listing_doubt_refusal(listing, listing_changed(listing, last_known(listing)));
 	if (err != 0)
 		return err;
 	if (listing->skipped)
@@ -343,6 +342,19 @@ static int find_by(struct listing *listing, struct ladder_case *c, struct diff *
 	return -EIO;
 }
 
+/* What takes all, or most, is asked for again. Below the last rung there is none that could be right. */
+static int confirm(struct listing *listing, const struct ladder_case *c, struct diff *diff)
+{
+	if (!ladder_is_loss(c->known->messages, diff->gone_count))
+		return 0;
+	int err = listing_confirm_loss(listing, diff, c->exist != NULL);
+	if (err == LADDER_DOUBT && c->rung == LADDER_SCAN)
+		err = listing_loss_doubted(listing, diff->gone_count);
+	if (err != 0)
+		diff_finish(diff);
+	return err;
+}
+
 int listing_find(struct listing *listing, struct diff *ret)
 {
 	uint64_t count, unseen;
@@ -357,6 +369,8 @@ int listing_find(struct listing *listing, struct diff *ret)
 	for (;;) {
 		struct ladder_case c = {.rung = rung, .known = &known, .state = &listing->state};
 		err = find_by(listing, &c, ret);
+		if (err == 0)
+			err = confirm(listing, &c, ret);
 		if (err != LADDER_DOUBT)
 			break;
 		log_debug("%s: what %s tells does not add up", listing->folder->name,
@@ -387,8 +401,11 @@ int listing_find_part(
 	uint32_t highest = stored.count ? stored.items[stored.count - 1].uid : 0;
 	if (highest)
 		err = scan(listing, highest, &listed, &c.holes);
+	known.messages = stored.count;
 	if (err == 0)
 		err = ladder_changes(&c, ret);
+	if (err == 0)
+		err = confirm(listing, &c, ret);
 	if (err < 0)
 		return err;
 	*ret_highest = highest;

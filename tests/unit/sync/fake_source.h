@@ -54,6 +54,8 @@ enum fake_lie {
 	FAKE_LIE_MODSEQ_STANDS = 1 << 5, /* HIGHESTMODSEQ is always 1 */
 	FAKE_LIE_UIDS = 1 << 6,          /* SEARCH leaves out the first message */
 	FAKE_LIE_UIDS_ALL = 1 << 7,      /* SEARCH says that all UIDs exist */
+	FAKE_LIE_EMPTY = 1 << 9,         /* SELECT counts none … */
+	FAKE_LIE_EMPTY_STATUS = 1 << 10, /* … and so does STATUS */
 	FAKE_LIE_TWICE = 1 << 8, /* no lie: what changed comes twice, first with older flags */
 };
 
@@ -79,6 +81,7 @@ struct fake_mailbox {
 	uint32_t stray;         /* of FAKE_LIE_STRAY_FLAGS */
 	int changed_err;        /* refuse CHANGEDSINCE with this */
 	unsigned changed_skips; /* rows of its answer that can not be read */
+	int uids_err;           /* refuse SEARCH with this */
 };
 
 struct fake_counts {

@@ -92,7 +92,9 @@ struct source_state fake_state(const struct fake_mailbox *mailbox)
 	uint64_t modseq = mailbox->lies & FAKE_LIE_MODSEQ_STANDS ? 1 : mailbox->modseq;
 	return (struct source_state){.uidvalidity = mailbox->uidvalidity,
 		.uidnext = mailbox->uidnext,
-		.messages = mailbox->exists ? mailbox->exists : (uint32_t)mailbox->count,
+		.messages = mailbox->lies & FAKE_LIE_EMPTY ? 0
+	                    : mailbox->exists              ? mailbox->exists
+	                                                   : (uint32_t)mailbox->count,
 		.modseq = modseq,
 		.mailbox_id = mailbox->mailbox_id};
 }
@@ -164,6 +166,10 @@ int fake_uids(struct source_session *session, uint32_t first, uint32_t last, sou
 	if (err < 0)
 		return err;
 	session->fake->counts.uids++;
+	if (session->selected->uids_err < 0)
+		return fake_leave(session,
+			fake_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_CAUSE_OTHER,
+				session->selected->uids_err, "SEARCH refused by the script"));
 	tell_uids(session->selected, first, last, &tale);
 	err = tell(session, &tale, NULL, fn, arg, error);
 	tale_finish(&tale);
@@ -183,6 +189,8 @@ int fake_status(struct source_session *session, const char *name, struct source_
 			fake_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_CAUSE_MAILBOX,
 				mailbox ? mailbox->status_err : -ENOENT, "STATUS refused"));
 	*ret = fake_state(mailbox);
+	if (!(mailbox->lies & FAKE_LIE_EMPTY_STATUS))
+		ret->messages = (uint32_t)mailbox->count;
 	return fake_leave(session, 0);
 }
 

@@ -85,6 +85,19 @@ static void test_what_is_asked_with_select(void **state)
 	assert_int_equal(ladder_choose(&known, QRESYNC, &select), LADDER_SCAN);
 }
 
+static void test_what_is_a_loss(void **state)
+{
+	static const struct {
+		uint64_t messages, gone;
+		bool loss;
+	} cases[] = {{0, 0, false}, {10, 0, false}, {1, 1, true}, {10, 10, true}, {10, 9, false},
+		{150, 100, false}, {150, 101, true}, {200, 101, true}, {1000, 500, false},
+		{1000, 501, true}, {10, 11, true}, {UINT32_MAX, UINT32_MAX, true}};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		assert_int_equal(ladder_is_loss(cases[i].messages, cases[i].gone), cases[i].loss);
+}
+
 /* "1a 2b": UIDs with one letter for flags, - for unknown ones. */
 static struct diff_rows rows_of(const char *text)
 {
@@ -556,6 +569,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_which_rung),
+		cmocka_unit_test(test_what_is_a_loss),
 		cmocka_unit_test(test_what_is_asked_with_select),
 		cmocka_unit_test(test_told_with_select),
 		cmocka_unit_test(test_changed_since),

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Before an answer empties a folder, or takes most of it, the server is asked once more, by another command than the one that said so: SEARCH, or FETCH where
+ * it was SEARCH. Only what both say is dropped. Where the server refuses that question, STATUS must count as SELECT did. This costs a round trip,
+ * and only then; an answer that is lost, cut, or about another mailbox costs what has been fetched in years.
+ */
+#include "listing.h"
+
+#include <errno.h>
+
+#include "mailfs/util/log.h"
+
+struct look {
+	const char *name;
+	struct source_state state;
+};
+
+static int call_status(struct worker *worker, void *arg, struct source_error *error)
+{
+	struct look *look = arg;
+	const struct source_ops *ops = worker->account->source->ops;
+	if (!ops->status)
+		return session_fail(error, SOURCE_SCOPE_MAILBOX, -EOPNOTSUPP, "no STATUS");
+	return ops->status(worker->session, look->name, &look->state, error);
+}
+
+/* Whether STATUS counts as many as SELECT did. */
+static int confirm_count(struct listing *listing)
+{
+	struct look look = {.name = listing->folder->name};
+	int err = session_ask(listing->worker, call_status, &look, &listing->error);
+	if (err < 0)
+		return listing_doubt_refusal(listing, err);
+	return look.state.messages == listing->state.messages &&
+	                       look.state.uidvalidity == listing->state.uidvalidity
+	               ? 0
+	               : LADDER_DOUBT;
+}
+
+/* The UIDs that there are, into listing->exist, by FETCH. */
+static int exist_by_fetch(struct listing *listing)
+{
+	_cleanup_(diff_rows_finish) struct diff_rows rows = {0};
+	int err = listing_scan(listing, 1, UINT32_MAX, SOURCE_COLUMNS_UID, &rows);
+	listing->exist.count = 0;
+	if (err == 0 && listing->skipped)
+		err = LADDER_DOUBT;
+	for (size_t i = 0; err == 0 && i < rows.count; i++)
+		err = uid_ranges_add(&listing->exist, rows.items[i].uid, rows.items[i].uid);
+	return err;
+}
+
+int listing_confirm_loss(struct listing *listing, const struct diff *diff, bool searched)
+{
+	log_debug("%s: %zu messages are said to be gone: asking again", listing->folder->name,
+		diff->gone_count);
+	int err = searched ? exist_by_fetch(listing) : listing_uids(listing, UINT32_MAX);
+	err = listing_doubt_refusal(listing, err);
+	if (err == LADDER_DOUBT)
+		return confirm_count(listing);
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < diff->gone_count; i++)
+		if (uid_ranges_has(&listing->exist, diff->gone[i]))
+			return LADDER_DOUBT;
+	return 0;
+}
+
+int listing_loss_doubted(struct listing *listing, size_t gone)
+{
+	return session_fail(&listing->error, SOURCE_SCOPE_MAILBOX, -EIO,
+		"the server says that %zu messages are gone, and does not stand by it when it is asked again",
+		gone);
+}
+
+int listing_confirm_empty(struct listing *listing)
+{
+	const struct diff none = {0};
+	int err = listing_confirm_loss(listing, &none, false);
+	if (err == 0 && uid_ranges_total(&listing->exist) > 0)
+		err = LADDER_DOUBT;
+	return err == LADDER_DOUBT
+	               ? session_fail(&listing->error, SOURCE_SCOPE_MAILBOX, -EIO,
+				 "the server says that there are no messages, and lists some")
+	               : err;
+}

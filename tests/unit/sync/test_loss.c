@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* A folder that is said to be empty, or to have lost most of what it had: asked again before anything is dropped, and believed when it is so. */
+#include <errno.h>
+
+#include "delta.h"
+
+static void lie(struct fixture *f, unsigned lies)
+{
+	FAKE_SET(&f->fake, mailboxes[0].lies, lies);
+}
+
+static void expunge(struct fixture *f, uint32_t count)
+{
+	struct fake_mailbox *inbox = &f->fake.mailboxes[0];
+	for (uint32_t i = 0; i < count; i++) {
+		if (f->fake.abilities)
+			fake_expunge(&f->fake, inbox, inbox->messages[0].uid);
+		else
+			fake_message_remove(&f->fake, inbox, inbox->messages[0].uid);
+	}
+}
+
+/* Nothing was dropped, and nothing is once the server is well again. */
+static void assert_kept(struct fixture *f, struct sync_folder *folder, int expect)
+{
+	assert_int_equal(refresh(folder), expect);
+	assert_in_step(f);
+	assert_int_equal(f->told->changes, 0);
+	lie(f, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+	assert_int_equal(f->told->changes, 0);
+}
+
+static void said_to_be_empty(struct fixture *f, unsigned abilities, unsigned lies)
+{
+	struct fake_mailbox *inbox = inbox_with(f, abilities, 20);
+	struct sync_folder *folder = listed(f);
+	if (abilities)
+		fake_flag(&f->fake, inbox, 1, "\\Seen"); /* there is something to be told */
+	lie(f, FAKE_LIE_EMPTY | FAKE_LIE_EMPTY_STATUS | lies);
+	assert_kept(f, folder, -EIO);
+}
+
+static void test_said_to_be_empty_by_exists(void **state)
+{
+	said_to_be_empty(*state, 0, 0);
+}
+
+static void test_said_to_be_empty_with_condstore(void **state)
+{
+	said_to_be_empty(*state, CONDSTORE, 0);
+}
+
+static void test_said_to_be_empty_with_qresync(void **state)
+{
+	said_to_be_empty(*state, QRESYNC, FAKE_LIE_VANISHED_ALL);
+}
+
+/* Where SEARCH is refused the count of STATUS decides. */
+static void test_search_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	inbox_with(f, 0, 20);
+	struct sync_folder *folder = listed(f);
+	FAKE_SET(&f->fake, mailboxes[0].uids_err, -EIO);
+	lie(f, FAKE_LIE_EMPTY);
+	assert_kept(f, folder, -EIO);
+	expunge(f, 20);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+}
+
+/* How many questions beyond SELECT it took to see that so many are gone. */
+static unsigned questions(struct fixture *f, struct sync_folder *folder, uint32_t gone)
+{
+	expunge(f, gone);
+	struct fake_counts before = fake_counts(&f->fake);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+	struct fake_counts cost = since(f, &before);
+	assert_int_equal(cost.selects, 1);
+	return cost.uids + cost.changed + cost.rows[SOURCE_COLUMNS_UID] + cost.rows[FLAGS];
+}
+
+/* It costs one question more, and only then. */
+static void really_empty(struct fixture *f, unsigned abilities, unsigned usual)
+{
+	inbox_with(f, abilities, 400);
+	struct sync_folder *folder = listed(f);
+	assert_int_equal(questions(f, folder, 100), usual); /* 300 are left */
+	assert_int_equal(questions(f, folder, 170), usual + 1);
+	assert_int_equal(questions(f, folder, 80), usual); /* 50: less than a hundred went */
+	unsigned left = questions(f, folder, 50);
+	/* Of none that are left nobody asks for flags or UIDs. */
+	assert_true(left <= usual + 1 && left > 0);
+	assert_int_equal(told_shown(f->told), 0);
+}
+
+static void test_really_empty(void **state)
+{
+	really_empty(*state, 0, 1);
+}
+
+static void test_really_empty_with_qresync(void **state)
+{
+	really_empty(*state, QRESYNC, 0);
+}
+
+static void test_really_empty_with_condstore(void **state)
+{
+	struct fixture *f = *state;
+	inbox_with(f, CONDSTORE, 5);
+	struct sync_folder *folder = listed(f);
+	assert_true(questions(f, folder, 5) <= 2);
+	assert_int_equal(told_shown(f->told), 0);
+}
+
+/* A new UIDVALIDITY and no messages: what was there under the old one stays until that is certain. */
+static void test_renumbered_and_empty(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = inbox_with(f, 0, 20);
+	struct sync_folder *folder = listed(f);
+	struct store_mailbox known;
+	fake_renumber(&f->fake, inbox, 78, 101);
+	lie(f, FAKE_LIE_EMPTY | FAKE_LIE_EMPTY_STATUS);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(refresh(folder), -EIO);
+		assert_int_equal(store_mailbox_get(f->store, "INBOX", &known), 0);
+		assert_true(known.former != 0);
+		assert_false(known.complete);
+	}
+	lie(f, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+	fake_renumber(&f->fake, inbox, 79, 201);
+	expunge(f, 20);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+	assert_int_equal(store_mailbox_get(f->store, "INBOX", &known), 0);
+	assert_true(known.complete);
+}
+
+/* UIDNEXT and modification sequences that go back hide nothing and drop nothing. */
+static void test_numbers_that_go_back(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = inbox_with(f, QRESYNC, 20);
+	struct sync_folder *folder = listed(f);
+	uint32_t uidnext = inbox->uidnext;
+	for (uint32_t lower = 1; lower <= uidnext; lower += 7) {
+		FAKE_SET(&f->fake, mailboxes[0].uidnext, lower);
+		assert_int_equal(refresh(folder), 0);
+		assert_in_step(f);
+	}
+	FAKE_SET(&f->fake, mailboxes[0].uidnext, uidnext);
+	FAKE_SET(&f->fake, mailboxes[0].modseq, 1);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+	assert_int_equal(f->told->changes, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		DELTA_TEST(test_said_to_be_empty_by_exists),
+		DELTA_TEST(test_said_to_be_empty_with_condstore),
+		DELTA_TEST(test_said_to_be_empty_with_qresync),
+		DELTA_TEST(test_search_is_refused),
+		DELTA_TEST(test_really_empty),
+		DELTA_TEST(test_really_empty_with_qresync),
+		DELTA_TEST(test_really_empty_with_condstore),
+		DELTA_TEST(test_renumbered_and_empty),
+		DELTA_TEST(test_numbers_that_go_back),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
