@@ -63,6 +63,10 @@ enum source_mailbox_flag {
 	SOURCE_MAILBOX_SHARED = 1 << 5,   /* … in a shared one */
 };
 
+/* More mailboxes than that in one account, or more bytes of all their names, are refused: each takes more than a kilobyte of memory. */
+#define SOURCE_MAILBOXES_MAX     20000
+#define SOURCE_MAILBOX_BYTES_MAX ((size_t)4 << 20)
+
 struct source_mailbox {
 	const char *name;        /* as on the wire */
 	char delimiter;          /* hierarchy delimiter; 0: a flat name */
@@ -231,7 +235,10 @@ struct source_ops {
 	/* The longest a following call may take, from its own start. Blocks: never. */
 	void (*set_timeout)(struct source_session *session, int timeout_ms);
 
-	/* Calls fn for each mailbox of every namespace, each once. Blocks: network. */
+	/*
+	 * Calls fn for each mailbox of every namespace, each once. -EMSGSIZE (SOURCE_SCOPE_MAILBOX): there are more than SOURCE_MAILBOXES_MAX, or their
+	 * names are longer than SOURCE_MAILBOX_BYTES_MAX; none is given then. Blocks: network.
+	 */
 	int (*list)(struct source_session *session, source_mailbox_fn *fn, void *arg,
 		struct source_error *error);
 	/* The quota of the INBOX; known = false where the server has none. Blocks: network. */

@@ -19,9 +19,7 @@
 #include "namespace.h"
 #include "private.h"
 
-#define MAILBOXES_MAX    100000
-#define NAMES_MAX        (32 << 20) /* bytes, of all names together */
-#define RESPONSES_MAX    (MAILBOXES_MAX + 10000)
+#define RESPONSES_MAX    (SOURCE_MAILBOXES_MAX + 10000)
 #define MALFORMED_LOGGED 20
 
 struct entry {
@@ -74,7 +72,9 @@ static size_t keep_text(struct listing *listing, const struct imap_node *node)
 	size_t start = listing->bytes.len;
 	imap_node_append(node, &listing->bytes);
 	str_putc(&listing->bytes, 0);
-	return str_error(&listing->bytes) < 0 || listing->bytes.len > NAMES_MAX ? 0 : start;
+	return str_error(&listing->bytes) < 0 || listing->bytes.len > SOURCE_MAILBOX_BYTES_MAX
+	               ? 0
+	               : start;
 }
 
 static void read_attribute(
@@ -118,7 +118,7 @@ static int entry_add(struct listing *listing, const struct imap_tree *tree)
 		return -EPROTO;
 	if (name->len == 0) /* the root; no mailbox */
 		return 0;
-	if (listing->count == MAILBOXES_MAX ||
+	if (listing->count == SOURCE_MAILBOXES_MAX ||
 		array_grow(&listing->entries, &listing->cap, listing->count + 1, sizeof(entry)) < 0)
 		return -EMSGSIZE;
 	const struct imap_node *node = imap_node_child(tree, list);
@@ -379,10 +379,9 @@ static int listing_fail(struct imap_engine *engine, int err, struct source_error
 {
 	if (engine->dead || err != -EMSGSIZE)
 		return err;
-	engine->dead = true;
-	return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NEVER, SOURCE_CAUSE_PROTOCOL,
-		-EMSGSIZE, "the account has more than %d folders, or their names are too long",
-		MAILBOXES_MAX);
+	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER, SOURCE_CAUSE_PROTOCOL,
+		-EMSGSIZE, "the server lists more than %d folders, or their names are too long",
+		SOURCE_MAILBOXES_MAX);
 }
 
 int imap_list(

@@ -66,6 +66,8 @@ int flag_table_add(struct flag_table *table, const char *flags, uint32_t *ret)
 			    sizeof(*table->offsets)) < 0)
 			return -ENOMEM;
 		size_t at = table->text.len;
+		if (strlen(flags) >= FLAG_TABLE_BYTES_MAX - at)
+			return -EIO;
 		str_append(&table->text, flags, strlen(flags) + 1);
 		if (str_error(&table->text) < 0)
 			return -ENOMEM;

@@ -23,7 +23,9 @@ struct flag_table {
 #define FLAGS_UNKNOWN 0
 
 void flag_table_finish(struct flag_table *table);
-/* 0 and the number, or -ENOMEM. */
+/* All texts together. 100,000 messages have a few hundred, of some bytes each. */
+#define FLAG_TABLE_BYTES_MAX ((size_t)4 << 20)
+/* 0 and the number; -EIO: they are more than FLAG_TABLE_BYTES_MAX; or -ENOMEM. */
 int flag_table_add(struct flag_table *table, const char *flags, uint32_t *ret);
 const char *flag_table_text(const struct flag_table *table, uint32_t number);
 

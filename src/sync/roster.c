@@ -75,8 +75,10 @@ static int on_stored(void *arg, const struct source_mailbox *mailbox)
 		sizeof(struct sync_folder *));
 	if (err == 0)
 		err = folder_create(account, mailbox, &account->folders[account->folder_count]);
-	if (err == 0)
+	if (err == 0) {
 		account->folder_count++;
+		account->roster.places++;
+	}
 	return err;
 }
 
@@ -84,7 +86,7 @@ static void forget_all(struct sync_account *account)
 {
 	for (size_t i = 0; i < account->folder_count; i++)
 		folder_destroy(account->folders[i]);
-	account->folder_count = 0;
+	account->folder_count = account->roster.places = 0;
 }
 
 int roster_restore(struct sync_account *account, struct source_error *error)

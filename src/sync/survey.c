@@ -14,12 +14,12 @@
 #include "mailfs/util/log.h"
 #include "mailfs/util/str.h"
 
-/* More mailboxes than any account has; a server that lists more is not believed. */
-#define FOLDERS_MAX 100000
 /* A folder that the server neither lists nor has, but for a reason that it does not tell, goes after so many surveys. */
 #define MISSED_MAX 2
 /* More than so many folders, and more than half of them, do not leave at once. */
 #define EXODUS_MIN 3
+
+size_t survey_places_max = (size_t)2 * SOURCE_MAILBOXES_MAX;
 
 /* --- What is listed --- */
 
@@ -35,7 +35,7 @@ static void listed_reset(struct survey *survey)
 static int on_mailbox(void *arg, const struct source_mailbox *mailbox)
 {
 	struct survey *survey = arg;
-	if (survey->listed_count >= FOLDERS_MAX)
+	if (survey->listed_count >= SOURCE_MAILBOXES_MAX)
 		return -E2BIG;
 	int err = array_grow(&survey->listed, &survey->listed_cap, survey->listed_count + 1,
 		sizeof(*survey->listed));
@@ -54,9 +54,10 @@ static int call_list(struct worker *worker, void *arg, struct source_error *erro
 	struct survey *survey = arg;
 	listed_reset(survey);
 	int err = worker->account->source->ops->list(worker->session, on_mailbox, survey, error);
-	if (err == -E2BIG)
+	if (err == -E2BIG || err == -EMSGSIZE)
 		return session_fail(error, SOURCE_SCOPE_MAILBOX, -EIO,
-			"the server lists over %d mailboxes", FOLDERS_MAX);
+			"the server lists more than %d folders, or their names are too long",
+			SOURCE_MAILBOXES_MAX);
 	return err;
 }
 
@@ -120,9 +121,29 @@ static int add_departure(struct survey *survey, struct sync_folder *folder)
 	return 0;
 }
 
-static int add_arrival(struct survey *survey, const struct source_mailbox *mailbox)
+/* The directories that a name needs beyond those of the one before it, in the order of names. */
+static size_t count_places(
+	const struct source_mailbox *before, const struct source_mailbox *mailbox)
 {
+	const char *name = mailbox->name;
+	size_t places = 1;
+	for (const char *p = before ? before->name : ""; *p && *p == *name; p++)
+		name++;
+	for (; mailbox->delimiter && *name; name++)
+		places += *name == mailbox->delimiter;
+	return places;
+}
+
+static int add_arrival(struct survey *survey, size_t listed)
+{
+	const struct source_mailbox *mailbox = &survey->listed[listed];
 	struct arrival *arrival = &survey->arrivals[survey->arrival_count];
+	arrival->places = count_places(listed > 0 ? mailbox - 1 : NULL, mailbox);
+	survey->places += arrival->places;
+	if (survey->account->roster.places + survey->places > survey_places_max)
+		return session_fail(&survey->error, SOURCE_SCOPE_MAILBOX, -EIO,
+			"the server has listed more than %zu folders by now: mount it anew if that is as it should be",
+			survey_places_max);
 	int err = folder_create(survey->account, mailbox, &arrival->folder);
 	if (err == 0)
 		survey->arrival_count++;
@@ -152,7 +173,7 @@ static int find_differences(struct survey *survey)
 		if (side < 0)
 			err = add_departure(survey, survey->known[k]);
 		else if (side > 0)
-			err = add_arrival(survey, &survey->listed[l]);
+			err = add_arrival(survey, l);
 		else
 			survey->known[k]->missed = 0;
 		k += side <= 0;
@@ -277,6 +298,7 @@ static int apply_arrival(struct survey *survey, struct arrival *arrival)
 	if (err < 0)
 		return err;
 	survey->changed = true;
+	account->roster.places += arrival->places;
 	arrival->folder = NULL; /* it is the account's now */
 	if (events.added)
 		events.added(events.arg, folder, former);

@@ -11,6 +11,7 @@
 /* A folder that LIST names and nobody knew. */
 struct arrival {
 	struct sync_folder *folder;
+	size_t places;             /* directories that it needs, about */
 	struct source_state state; /* STATUS */
 	bool looked, there;        /* that was asked; and answered */
 	struct departure *former;  /* what it was called; NULL: it is new */
@@ -36,6 +37,7 @@ struct survey {
 	size_t arrival_count;
 	struct departure *departures; /* likewise */
 	size_t departure_count;
+	size_t places;  /* that all arrivals need */
 	unsigned looks; /* STATUS and proofs that were asked for */
 	bool quiet;     /* the account starts: nobody is told */
 	bool changed;
@@ -43,6 +45,11 @@ struct survey {
 	struct source_error error;
 };
 
+/*
+ * So many directories are made for folders while an account lives: each stays, also when the folder goes, and takes more than a kilobyte. A server that
+ * always lists other names reaches it. For tests it can be set.
+ */
+extern size_t survey_places_max;
 /* Asks, compares and applies. -EAGAIN as job.run says. Blocks: network, disk. */
 int survey_run(struct survey *survey);
 /* Frees what it holds; arrivals that were not applied too. */

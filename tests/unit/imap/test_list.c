@@ -216,6 +216,37 @@ static void test_list_fails(void **state)
 		-EIO, "later");
 }
 
+/* More than anybody has is an error, and not a list that ends there; the session goes on. */
+static void expect_too_many(const char *flood, const char *rest)
+{
+	struct peer peer;
+	struct str got = STR_INIT;
+	session_begin(&peer, SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"", flood, rest,
+				     "<C2 LIST \"\" \"*\"", ">* LIST () \"/\" INBOX\r\nC2 OK\r\n"));
+	assert_int_equal(
+		peer.source->ops->list(peer.session, note_mailbox, &got, &peer.error), -EMSGSIZE);
+	assert_int_equal(peer.error.scope, SOURCE_SCOPE_MAILBOX);
+	assert_non_null(strstr(peer.error.text, "more than 20000 folders"));
+	assert_string_equal(str_cstr(&got), "");
+	assert_int_equal(peer.source->ops->list(peer.session, note_mailbox, &got, &peer.error), 0);
+	str_finish(&got);
+	peer_finish(&peer);
+}
+
+static void test_list_too_many(void **state)
+{
+	char *name = malloc(60100);
+	(void)state;
+	assert_non_null(name);
+	expect_too_many("*20001 * LIST () \"/\" abcdefgh\r\n", ">C1 OK\r\n");
+	/* fewer, with names of sixty kilobytes */
+	strcpy(name, "*90 * LIST () \"/\" ");
+	memset(name + strlen(name), 'x', 60000);
+	strcpy(name + 60000, "\r\n");
+	expect_too_many(name, ">C1 OK\r\n");
+	free(name);
+}
+
 /* --- SELECT --- */
 
 static void test_select(void **state)
@@ -472,6 +503,7 @@ int main(void)
 		cmocka_unit_test(test_list_inbox),
 		cmocka_unit_test(test_list_malformed),
 		cmocka_unit_test(test_list_fails),
+		cmocka_unit_test(test_list_too_many),
 		cmocka_unit_test(test_select),
 		cmocka_unit_test(test_select_condstore),
 		cmocka_unit_test(test_select_literal),

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +27,30 @@ static struct diff_rows parse(const char *text)
 		text += used;
 	}
 	return rows;
+}
+
+/* Texts without end are an error, and memory does not follow them. */
+static void test_flag_table_is_bounded(void **state)
+{
+	static char flags[8192];
+	struct flag_table table = {0};
+	uint32_t number;
+	unsigned taken = 0;
+	int err = 0;
+	(void)state;
+	for (; err == 0 && taken < 100000; taken++) {
+		memset(flags, 'k', sizeof(flags) - 1);
+		snprintf(flags, sizeof(flags), "%u", taken);
+		flags[strlen(flags)] = 'k';
+		err = flag_table_add(&table, flags, &number);
+	}
+	assert_int_equal(err, -EIO);
+	assert_true(taken > 500);
+	assert_true(table.text.len <= FLAG_TABLE_BYTES_MAX);
+	/* What is there is found. */
+	assert_int_equal(flag_table_add(&table, flag_table_text(&table, 1), &number), 0);
+	assert_int_equal(number, 1);
+	flag_table_finish(&table);
 }
 
 static void format_uids(struct str *out, const char *label, const uint32_t *uids, size_t count)
@@ -195,6 +220,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_diff_table),
+		cmocka_unit_test(test_flag_table_is_bounded),
 		cmocka_unit_test(test_sort_keeps_known_flags),
 		cmocka_unit_test(test_flag_table),
 		cmocka_unit_test(test_uid_set),

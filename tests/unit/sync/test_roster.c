@@ -8,6 +8,7 @@
 #include "fixture.h"
 #include "mailfs/store.h"
 #include "private.h"
+#include "survey.h"
 
 #define LEN 5000
 
@@ -624,6 +625,38 @@ static void test_not_too_often(void **state)
 	assert_int_equal(fake_counts(&f->fake).lists, 1);
 }
 
+/* Other folders each time: known ones stay, new ones are an error from a number on, and nothing is shown of a list that is not whole. */
+static void test_too_many_by_and_by(void **state)
+{
+	struct fixture *f = *state;
+	const size_t most = survey_places_max;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	struct fake_mailbox *b = add(f, "B", 1, 3, data);
+	add(f, "x", 1, 3, data);
+	survey_places_max = 6;
+	start(f);
+	said[0] = 0;
+	/* three directories, of which none is there yet */
+	CHANGE(f, a->name = "x/y/z/1");
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said(""));
+	/* "2" and "3" fit; what they took the place of goes on to count */
+	CHANGE(f, (a->name = "2", b->name = "3"));
+	assert_int_equal(survey(f), 0);
+	wait_for(strstr(said, "2"));
+	said[0] = 0;
+	CHANGE(f, a->name = "4");
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said(""));
+	/* It may come back under a name that was there. */
+	CHANGE(f, a->name = "2");
+	assert_int_equal(survey(f), 0);
+	assert_int_equal(refresh(living(f, "2")), 0);
+	survey_places_max = most;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -651,6 +684,7 @@ int main(void)
 		TEST(test_noselect_gone),
 		TEST(test_told_by_the_watch),
 		TEST(test_not_too_often),
+		TEST(test_too_many_by_and_by),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
