@@ -122,21 +122,17 @@ static bool is_at_end(const struct imap_node *item, const char *end)
 }
 
 /*
- * The message of this UID, in the oldest set that lacks it, whose content an item of this name and size can be. Where no UID was told yet and the oldest
- * set that lacks anything is of one message, it can only be that one; the end of the response must say so.
+ * The message of this UID, in the oldest set that lacks it, whose content an item of this name and size can be. Where no UID was told yet it may be any
+ * message's, also where only one was asked for: what is handed on can not be taken back.
  */
 static struct place place_find(
 	struct bulk *bulk, uint32_t uid, const struct imap_node *item, uint64_t size)
 {
 	struct place place;
-	for (unsigned i = 0; (place.set = bulk_set_at(bulk, i)); i++) {
+	for (unsigned i = 0; uid != 0 && (place.set = bulk_set_at(bulk, i)); i++) {
 		const struct bulk_set *set = place.set;
 		bool fits = is_content(set, item) && size_fits(set, size);
-		if (uid == 0 && set->missing == 0)
-			continue;
-		if (uid == 0 && (!fits || set->count > 1))
-			break;
-		place.index = fits ? set_find(set, uid ? uid : set->uids[0]) : NOT_ASKED;
+		place.index = fits ? set_find(set, uid) : NOT_ASKED;
 		if (place.index != NOT_ASKED)
 			return place;
 	}

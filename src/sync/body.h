@@ -131,6 +131,13 @@ int range_fetch_checked(
 void range_remember(struct sync_body *body);
 /* Ranges of this account are used no more. */
 void range_distrust(struct sync_body *body);
+/*
+ * All of a message in one answer, into the store as it comes; handed to who waits for it, and its size settled. -ENODATA: it does not come in this way, or the
+ * store does not take it. Blocks: network, disk. body_stream.c
+ */
+int stream_message(struct sync_body *message, struct worker *worker);
+/* The same of the message that a section is of. */
+int stream_for_section(struct sync_body *body, struct worker *worker);
 /* Reads what the store holds at offset without a gap, up to len bytes. Blocks: disk. */
 size_t body_held_read(struct sync_body *body, void *buf, size_t len, uint64_t offset);
 /*

@@ -17,8 +17,8 @@
 /* What is fetched whole may turn out to be larger than announced; past this it is read by ranges. */
 #define WHOLE_MAX UINT64_C(1048576)
 #define HELD_MAX  (size_t)(1 << 20)
-/* What is fetched whole because the server's ranges are wrong. In memory, which is the price of such a server. */
-#define DISTRUSTED_MAX (UINT64_C(256) << 20)
+/* What is held of what is fetched whole because the server's ranges are wrong, and does not come as a stream. */
+#define DISTRUSTED_MAX (UINT64_C(4) << 20)
 /* What the background fetches before it gives way, and how often it may get nothing new. */
 #define KEEP_STEP   (size_t)(256 << 10)
 #define KEEP_STALLS 4
@@ -155,10 +155,20 @@ static void expect_end(struct sync_body *body, uint64_t size)
 	body->search.high = size;
 }
 
+/* What is cut out of a message that is here does not come by ranges of the server. */
+static bool is_distrusted(const struct sync_body *body)
+{
+	return body->distrusted && !body->carve.message;
+}
+
 static int serve_whole(struct sync_body *body, struct worker *worker)
 {
-	int err = range_fetch(body, worker, 0, 0, body->distrusted ? DISTRUSTED_MAX : WHOLE_MAX);
-	if (err == -EFBIG && !body->distrusted) {
+	int err =
+		is_distrusted(body) && !body->section[0] ? stream_message(body, worker) : -ENODATA;
+	if (err != -ENODATA)
+		return err;
+	err = range_fetch(body, worker, 0, 0, is_distrusted(body) ? DISTRUSTED_MAX : WHOLE_MAX);
+	if (err == -EFBIG && !is_distrusted(body)) {
 		body->by_ranges = true;
 		return 0;
 	}
@@ -167,7 +177,7 @@ static int serve_whole(struct sync_body *body, struct worker *worker)
 	uint64_t size = body->chunk.len;
 	if (body_is_hollow(body, size))
 		return nonsense(body, 0);
-	if (size < body->announced && body->announced != UINT64_MAX && !body->distrusted) {
+	if (size < body->announced && body->announced != UINT64_MAX && !is_distrusted(body)) {
 		expect_end(body, size);
 		return take_range(body, worker, 0, REACH_MORE);
 	}
@@ -278,7 +288,7 @@ static int fetch_encoded(
 
 	if (!body->decoder || (!want->size && want->offset < body->decoded_pos))
 		err = decode_from_start(body);
-	if (err == 0 && body->distrusted)
+	if (err == 0 && is_distrusted(body))
 		err = range_fetch(body, worker, 0, 0, DISTRUSTED_MAX);
 	else if (err == 0)
 		err = fetch_chunk(body, worker, body->raw_pos, want->len, &verdict);
@@ -321,22 +331,53 @@ static int serve_missing(
 {
 	if (body->decoded)
 		return serve_decoded(body, worker, want);
-	if (body->distrusted || body->section[0] || body->announced <= PACE_WHOLE) {
+	if (is_distrusted(body) || body->section[0] || body->announced <= PACE_WHOLE) {
 		if (!body->by_ranges)
 			return serve_whole(body, worker);
 	}
 	return want->size ? serve_size(body, worker) : serve_range(body, worker, want);
 }
 
-/* The server's ranges are wrong: what is here of a message goes, and it is fetched whole; a part is decoded anew. */
-static int begin_again(struct sync_body *body)
+static void forget_progress(struct sync_body *body)
 {
-	range_distrust(body);
 	body->by_ranges = false;
 	body->search = (struct search){.high = UINT64_MAX};
 	mime_decoder_destroy(body->decoder);
 	body->decoder = NULL;
+	body->raw_pos = body->decoded_pos = 0;
+}
+
+/* The server's ranges are wrong: what is here of a message goes, and it is fetched whole; a part is decoded anew. */
+static int begin_again(struct sync_body *body)
+{
+	range_distrust(body);
+	forget_progress(body);
 	return body->store && !body->decoded ? store_body_drop(body->store) : 0;
+}
+
+/* A section that is too large to be held: its message is fetched, and the section cut out of it. */
+static int serve_carved(struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	int err = stream_for_section(body, worker);
+	if (err == 0 && body->store)
+		err = store_body_drop(body->store);
+	forget_progress(body);
+	if (err == 0)
+		carve_begin(body);
+	if (err == 0 && body->carve.message)
+		return serve_missing(body, worker, want);
+	log_warning(
+		"%s: message %u, part '%s': too large to be had from a server whose ranges are wrong; the whole message can be read",
+		body->folder->name, body->uid, body->section);
+	return -EIO;
+}
+
+static int serve_distrusted(
+	struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	int err = serve_missing(body, worker, want);
+	bool large = err == -EFBIG && is_distrusted(body) && body->section[0];
+	return large ? serve_carved(body, worker, want) : err;
 }
 
 /* What came ahead of its reader and was too short is the first answer about its end. */
@@ -355,11 +396,11 @@ int body_serve(struct sync_body *body, struct worker *worker, const struct body_
 	take_short_end(body);
 	if (!want->size && !want->background && serve_held(body, worker, want))
 		return 0;
-	int err = serve_missing(body, worker, want);
+	int err = serve_distrusted(body, worker, want);
 	if (err != -EBADE)
 		return err;
 	err = begin_again(body);
-	return err < 0 ? err : serve_missing(body, worker, want);
+	return err < 0 ? err : serve_distrusted(body, worker, want);
 }
 
 /* --- In the background --- */
