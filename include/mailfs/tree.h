@@ -207,7 +207,7 @@ typedef bool tree_fill_fn(
 /*
  * Hands out entries from offset on (0: the first), until fill has no room or no more are there. 0
  * with nothing filled: the end. Errors and -EINPROGRESS come with nothing filled. references: each
- * entry counts as by tree_lookup(). -EIO: the listing failed half way, or the folder was listed
+ * entry counts as by tree_lookup(), unless its node is 0: a message of very many parts gives none. -EIO: the listing failed half way, or the folder was listed
  * anew meanwhile. -ENOENT: the folder is gone, also where it has come back since. Offsets stay what they
  * are, whatever comes and goes. Blocks: disk.
  */

@@ -255,5 +255,8 @@ int imap_bodystructure_parse(
 {
 	struct builder builder = {.tree = tree};
 	bool taken = imap_node_is_list(list) && (list->closed || tree->cut);
-	return taken && tells_enough(tree, list) ? part_read(&builder, list, 1, ret) : -EPROTO;
+	int r = taken && tells_enough(tree, list) ? part_read(&builder, list, 1, ret) : -EPROTO;
+	if (r == 0 && builder.parts >= MIME_PARTS_MAX)
+		(*ret)->cut |= MIME_CUT_COUNT; /* Dovecot stops there, too, and does not say so */
+	return r;
 }

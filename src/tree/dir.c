@@ -364,8 +364,16 @@ static int fill_inside_entry(const struct tree_dir *dir, size_t place, struct fi
 	return 0;
 }
 
+/*
+ * A node inside a message takes memory as long as the kernel refers to it, which it does until it needs its own. Of a directory of so many
+ * entries, names are given, and those that somebody asks for are looked up.
+ */
+#define INSIDE_REFERENCED_MAX 1000
+
 static int read_inside(struct tree_dir *dir, uint64_t offset, struct fill *fill)
 {
+	if (dir->parts->leaves.count > INSIDE_REFERENCED_MAX)
+		fill->references = false;
 	uint64_t end = 2 + inside_first_leaf(dir) + dir->parts->leaves.count;
 	int r = 0;
 	for (; offset < end && r == 0 && !fill->full; offset++) {

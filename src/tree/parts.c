@@ -10,6 +10,7 @@
 #include "parts.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,9 @@
 #include "mailfs/util/log.h"
 
 #include "private.h"
+
+/* So many leaves come from a structure of a megabyte. */
+#define LEAVES_LARGE 2000
 
 int parts_cache_init(struct parts_cache *cache)
 {
@@ -210,6 +214,14 @@ static int descend(struct parts *parts, const struct mime_part *structure)
 	return r < 0 ? r : arrived ? 0 : -ENOENT;
 }
 
+/* Of megabytes in small pieces, which the C library keeps for each thread by itself. */
+static void give_memory_back(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+}
+
 /*
  * Reads the stored structure. One that is not understood leaves the message with its header alone.
  */
@@ -235,6 +247,8 @@ static int load_structure(struct tree *tree, const struct folder *folder, struct
 		r = descend(parts, structure);
 	mime_leaves_detach(&parts->leaves);
 	mime_part_destroy(structure);
+	if (parts->leaves.count > LEAVES_LARGE)
+		give_memory_back();
 	return r;
 }
 

@@ -7,6 +7,8 @@
 
 #define STRING(x)  STRING_(x)
 #define STRING_(x) #x
+#define PARTS      STRING(MIME_PARTS_MAX)
+#define LEVELS     STRING(MIME_DEPTH_MAX)
 
 static const struct {
 	unsigned cut;
@@ -15,14 +17,12 @@ static const struct {
 	{MIME_CUT_UNKNOWN,
 		"The server's description of the message's structure can not be understood, or is too long. No\n"
 		"part of it is shown.\n"},
-	{MIME_CUT_COUNT,
-		"The message has more than " STRING(
-			MIME_PARTS_MAX) " parts, which is the limit. What comes behind the last one is not\n"
-					"shown by itself.\n"},
-	{MIME_CUT_DEPTH,
-		"Parts lie in one another more than " STRING(
-			MIME_DEPTH_MAX) " levels deep, which is the limit. What lies deeper is not\n"
-					"shown by itself.\n"},
+	{MIME_CUT_COUNT, "The message has " PARTS
+			 " parts or more, which is the limit. What comes behind the last one is\n"
+			 "not shown by itself.\n"},
+	{MIME_CUT_DEPTH, "Parts lie in one another more than " LEVELS
+			 " levels deep, which is the limit. What lies deeper is\n"
+			 "not shown by itself.\n"},
 	{MIME_CUT_BOUNDARY,
 		"A part of several parts separates them by a line of more than 250 bytes, which is the limit. It is\n"
 		"shown as one.\n"},
