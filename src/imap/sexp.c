@@ -284,6 +284,9 @@ int imap_tree_parse(struct imap_tree *tree, const char *data, size_t len)
 		else
 			r = parse_token(&parser);
 	}
+	/* A line that is too long to be held is cut with a NUL. What is before it is as the server sent it. */
+	if (r < 0 && memchr(parser.pos, 0, (size_t)(parser.end - parser.pos)))
+		tree->cut = true;
 	return r == 0 && (parser.depth > 0 || tree->cut) ? -EPROTO : r;
 }
 

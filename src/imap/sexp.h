@@ -33,7 +33,7 @@ struct imap_node {
 struct imap_tree {
 	struct imap_node *nodes;
 	size_t count, cap;
-	bool cut; /* a limit was in the way: of depth (then all else is there), or of number */
+	bool cut; /* a limit was in the way: of depth (then all else is there), of number, or of length */
 };
 
 /*

@@ -234,6 +234,29 @@ static void test_wide(void **state)
 	assert_int_equal(cuts, MIME_CUT_COUNT);
 }
 
+/* The text is cut, with a NUL behind: the parts that are there whole are shown, whatever comes behind it. */
+static void test_cut_with_a_nul(void **state)
+{
+	static const char first[] = "((\"a\" \"b\" NIL NIL NIL \"7bit\" 5)", rest[] = " \"mixed\")",
+			  next[] = "(\"text\" \"plain\" (\"name\" \"x\") NIL NIL \"7bit\" 1 1)";
+	(void)state;
+	for (size_t len = 0; len < sizeof(next); len++) {
+		struct str text = STR_INIT;
+		struct mime_part *part = NULL;
+		str_append_cstr(&text, first);
+		str_append(&text, next, len);
+		str_putc(&text, 0);
+		str_append_cstr(&text, next + 1); /* so that it would be balanced */
+		str_append_cstr(&text, rest);
+		assert_int_equal(parse(text.data, text.len, &part), 0);
+		assert_int_equal(part->child_count, len == sizeof(next) - 1 ? 2 : 1);
+		assert_int_equal(part->children[0]->size_bytes, 5);
+		assert_int_equal(mime_part_cuts(part), MIME_CUT_COUNT);
+		mime_part_destroy(part);
+		str_finish(&text);
+	}
+}
+
 /* A part has as many parameters as there is room for; which of them are kept is noted. */
 static void test_many_params(void **state)
 {
@@ -258,6 +281,7 @@ int main(void)
 		cmocka_unit_test(test_cut_everywhere),
 		cmocka_unit_test(test_deep),
 		cmocka_unit_test(test_wide),
+		cmocka_unit_test(test_cut_with_a_nul),
 		cmocka_unit_test(test_many_params),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
