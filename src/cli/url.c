@@ -225,15 +225,27 @@ static int parse_host_port(const char *text, size_t len, struct url *url, struct
 	return parse_port(host_end + 1, (size_t)(end - host_end - 1), &url->port, why);
 }
 
+/* Those that were written as %2F, too. */
+static void trim_slashes(char *text)
+{
+	size_t first = strspn(text, "/"), len = strlen(text);
+
+	while (len > first && text[len - 1] == '/')
+		len--;
+	memmove(text, text + first, len - first);
+	text[len - first] = 0;
+}
+
 static int parse_folder(const char *text, char **ret, struct str *why)
 {
-	size_t len = strlen(text);
+	int r = *text ? decode(text, strlen(text), "the folder", ret, why) : 0;
 
-	for (; len > 0 && *text == '/'; text++)
-		len--;
-	while (len > 0 && text[len - 1] == '/')
-		len--;
-	return len > 0 ? decode(text, len, "the folder", ret, why) : 0;
+	if (r < 0 || !*ret)
+		return r;
+	trim_slashes(*ret);
+	if (!**ret)
+		free(steal_ptr(*ret));
+	return 0;
 }
 
 /* What is particular to POP3: there are no folders, and the host is a part of what downloaded mail is found by. */

@@ -27,6 +27,8 @@ static const struct good goods[] = {
 	{"imaps://alice@example.org@h/a/b", URL_IMAPS, "alice@example.org", "h", 0, "a/b"},
 	{"imaps://h/a@b", URL_IMAPS, NULL, "h", 0, "a@b"},
 	{"imaps://h//Lists/2026//", URL_IMAPS, NULL, "h", 0, "Lists/2026"},
+	{"imaps://h/%2fLists/2026%2F/", URL_IMAPS, NULL, "h", 0, "Lists/2026"},
+	{"imaps://h/%2F", URL_IMAPS, NULL, "h", 0, NULL},
 	{"imaps://h/Entw%C3%BCrfe%20x", URL_IMAPS, NULL, "h", 0, "Entw\xc3\xbcrfe x"},
 	{"imaps://a%3Ab%25@h", URL_IMAPS, "a:b%", "h", 0, NULL},
 	{"imaps://[::1]", URL_IMAPS, NULL, "::1", 0, NULL},
