@@ -178,7 +178,7 @@ static size_t jis_to_euc(enum jis_mode *mode, const char *data, size_t len, stru
 
 /* --- iconv --- */
 
-/* How many bytes are given up when there is no such character. */
+/* The fewest bytes of a character, which are also given up when there is no such character. */
 static size_t malformed_len(const struct mime_converter *c, const char *data, size_t len)
 {
 	const char *name = c->charset->iconv_name;
@@ -214,6 +214,26 @@ static size_t convert_iconv(struct mime_converter *c, const char *data, size_t l
 		}
 	}
 	return len - left;
+}
+
+/*
+ * Character by character: how far the C library takes back what it has read of a malformed shifted run depends on how much it is given at a
+ * time, and the same text must not become another when it comes in other pieces.
+ */
+static size_t convert_singly(
+	struct mime_converter *c, const char *data, size_t len, struct str *out)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		size_t take = malformed_len(c, data + at, SIZE_MAX), done = 0;
+		for (; done == 0 && at + take <= len; take++)
+			done = convert_iconv(c, data + at, take, out);
+		if (done == 0)
+			break;
+		at += done;
+	}
+	return at;
 }
 
 /* Lets iconv write what its state still holds (a letter that waits for its accent), and start anew. */
@@ -299,8 +319,9 @@ static size_t convert(
 		return convert_utf8(data, len, end, out);
 	case MIME_CHARSET_JIS:
 		return convert_jis(c, data, len, out);
-	case MIME_CHARSET_ICONV:
 	case MIME_CHARSET_ICONV_7BIT:
+		return convert_singly(c, data, len, out);
+	case MIME_CHARSET_ICONV:
 		break;
 	}
 	return convert_iconv(c, data, len, out);
