@@ -267,7 +267,7 @@ class Trial:
 
     def attempt(self, *options):
         options = [*self.credentials(), "timeout=%d" % self.case.timeout_s, *options, *self.case.options]
-        self.mount = Attempt(self.home, self.url(), options, patience_s=20)
+        self.mount = Attempt(self.home, self.url(), options, patience_s=30)
         if self.mount.code is None:
             self.figures.watched[self.mount.pid] = 0
         return self.mount
