@@ -94,6 +94,9 @@ static void turn_begin(struct net_stream *stream)
 
 const char *net_tls_reason(const struct net_stream *stream)
 {
+	/* TLS 1.3 tells it only behind the handshake. */
+	if (ERR_GET_REASON(stream->tls_error) == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED)
+		return "the server demands a certificate of its clients, and mailfs has none";
 	return stream->tls_error ? ERR_reason_error_string(stream->tls_error) : NULL;
 }
 
