@@ -185,10 +185,10 @@ class ImapTrial(Trial):
     def url(self):
         return "%s://me@127.0.0.1:%d" % (self.scheme, self.server.port)
 
-    def attempt(self, *options):
+    def attempt(self, *options, patient=False):
         if self.case.at == "again":
             options += ("refresh=0",)
-        return super().attempt("tls=none", *options)
+        return super().attempt("tls=none", *options, patient=patient)
 
     def disarm(self):
         server = self.server

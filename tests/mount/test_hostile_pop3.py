@@ -218,10 +218,10 @@ class Pop3Trial(Trial):
     def url(self):
         return "pop3://me@127.0.0.1:%d" % self.server.port
 
-    def attempt(self, *options):
+    def attempt(self, *options, patient=False):
         if self.case.at == "again":
             options += ("poll=1",)
-        return super().attempt("tls=none", *options)
+        return super().attempt("tls=none", *options, patient=patient)
 
     def disarm(self):
         server = self.server
@@ -274,7 +274,7 @@ class Pop3Trial(Trial):
     def recover(self):
         if self.case.at == "mount" and self.mount.code is None:
             self.stop()
-            self.attempt()
+            self.attempt(patient=True)
             assert self.mount.code is None, "at the next mount: %s %s" % (self.mount.code, self.mount.text)
         super().recover()
 

@@ -1,0 +1,484 @@
+# SPDX-License-Identifier: MIT
+"""
+Before TLS, and in its handshake, for IMAP and POP3 alike: nothing secret is said to who is not the server, and nothing that was heard before counts
+after it. What must hold in each case: hostile.py. A tap between both shows what went over the wire in clear.
+"""
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import tempfile
+import threading
+import time
+import warnings
+
+import pytest
+
+import fake.imap
+import fake.pop3
+import hostile
+import pki
+from drops import messages as drop_messages
+from dovecot import HOST
+from fake.imap import Box
+from harness import escape
+from hostile import LOGIN, NETWORK, OTHER, RIGHT, TLS, Case, Trial, exits, mounts_or_exits, read, sha256
+from hostile_imap import messages
+
+IMAP, POP3 = "imap", "pop3"
+
+
+# --- Certificates: made once for all cases ---
+
+def nul_name():
+    """"localhost", a NUL, and more."""
+    name = b"localhost\0.evil.example"
+    value = bytes([0x82, len(name)]) + name
+    return "DER:" + (bytes([0x30, len(value)]) + value).hex(":")
+
+
+class Papers:
+    """What servers show."""
+
+    def __init__(self, folder):
+        self.ours, self.theirs = pki.Authority(os.path.join(folder, "ours")), pki.Authority(os.path.join(folder, "theirs"), "mailfs test CA")
+        rsa = ("rsa:1024",)
+        middle = self.ours.issue("middle", common_name="middle", authority=True)
+        fake_middle = self.ours.issue("fakemiddle", common_name="no authority")
+        self.pairs = {
+            "right": self.ours.issue("right"),
+            "address": self.ours.issue("address", names=("IP:127.0.0.1",)),
+            "name": self.ours.issue("name", names=("DNS:localhost",)),
+            "expired": self.ours.issue("expired", start="20200101000000Z", end="20210101000000Z"),
+            "of tomorrow": self.ours.issue("tomorrow", start="20450101000000Z"),
+            "for another name": self.ours.issue("other", names=("DNS:mail.example.org", "IP:192.0.2.1")),
+            "of an unknown authority": self.theirs.issue("unknown"),
+            "star": self.ours.issue("star", names=("DNS:*", "IP:192.0.2.1")),
+            "star.localhost": self.ours.issue("starhost", names=("DNS:*.localhost",)),
+            "partial star": self.ours.issue("partial", names=("DNS:local*", "DNS:l*t", "DNS:*host")),
+            "NUL": self.ours.issue("nul", alternative=nul_name()),
+            "a suffix": self.ours.issue("suffix", names=("DNS:localhost.evil.example", "DNS:evil-localhost")),
+            "another's in the common name": self.ours.issue("cnonly", names=("DNS:mail.example.org",), common_name="localhost"),
+            "common name alone": self.ours.issue("cn", alternative=None, common_name="localhost"),
+            "no name": self.ours.issue("noname", alternative="email:me@example.org"),
+            "SHA-1": self.ours.issue("sha1", digest="sha1"),
+            "1024 bits": self.ours.issue("small", key=rsa),
+            "for clients": self.ours.issue("client", usage="clientAuth"),
+            "without its intermediate": self.ours.issue("lonely", issuer=middle),
+            "signed by no authority": self.ours.issue("usurper", issuer=fake_middle),
+            "escapes": self.ours.issue("escapes", names=("DNS:evil.example",), common_name="\x1b[31mred"),
+            "a name of 60 KB": self.ours.issue("long", names=tuple("DNS:%s%d.example" % ("n" * 50, n) for n in range(1000))),
+        }
+        self.pairs["with its intermediate"] = self._chain("chained", self.pairs["without its intermediate"], middle)
+        self.pairs["signed by no authority"] = self._chain("usurped", self.pairs["signed by no authority"], fake_middle)
+        self.pairs["chain of 200"] = self._chain("longchain", self.pairs["of an unknown authority"], *[middle] * 200)
+        self.self_signed()
+
+    def self_signed(self):
+        alone = pki.Authority(os.path.join(self.ours.folder, "alone"), "localhost")
+        self.pairs["self-signed"] = (alone.ca, os.path.join(alone.folder, "ca.key"))
+
+    def _chain(self, stem, leaf, *others):
+        path = os.path.join(self.ours.folder, stem + ".chain.pem")
+        with open(path, "w", encoding="ascii") as out:
+            for cert, _ in (leaf, *others):
+                with open(cert, encoding="ascii") as one:
+                    out.write(one.read())
+        return path, leaf[1]
+
+
+class Tap:
+    """Between both; it keeps what the client says."""
+
+    def __init__(self, target):
+        self.target, self.heard = target, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                return
+            said = bytearray()
+            self.heard.append(said)
+            for one, other, keep in ((client, server, said), (server, client, None)):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=self._pump, args=(one, other, keep), daemon=True).start()
+
+    @staticmethod
+    def _pump(one, other, keep):
+        try:
+            while True:
+                data = one.recv(1 << 16)
+                if not data:
+                    break
+                if keep is not None:
+                    keep += data
+                other.sendall(data)
+        except OSError:
+            pass
+        for sock in (one, other):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+# --- Attacks: functions of the server; server.kind says which ---
+
+def shows(paper):
+    """Another certificate."""
+    def arm(server):
+        server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.tls.set_ciphers("ALL:@SECLEVEL=0")
+        server.tls.load_cert_chain(*server.papers.pairs[paper])
+        server.struck += 1
+    return arm
+
+
+def old(version):
+    def arm(server):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            server.tls.set_ciphers("ALL:@SECLEVEL=0")
+            server.tls.minimum_version = server.tls.maximum_version = version
+        server.struck += 1
+    return arm
+
+
+def weak(ciphers):
+    def arm(server):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            server.tls.set_ciphers(ciphers)
+            server.tls.maximum_version = ssl.TLSVersion.TLSv1_2
+        server.struck += 1
+    return arm
+
+
+def asks_for_a_certificate(mode):
+    def arm(server):
+        server.tls.verify_mode = mode
+        server.tls.load_verify_locations(server.papers.ours.ca)
+        server.struck += 1
+    return arm
+
+
+def greets(imap, pop3):
+    def arm(server):
+        data = imap if server.kind == IMAP else pop3
+
+        def greet(session):
+            server.struck += 1
+            session.send(data)
+        server.greeting = greet
+    return arm
+
+
+def stripped(server):
+    """Whoever is in the middle has taken the word out."""
+    server.struck += 1
+    if server.kind == IMAP:
+        server.capability = server.capability.replace(" STARTTLS", "")
+        server.greeting = "* OK [CAPABILITY %s] Ready." % server.capability
+        server.on["STARTTLS"] = lambda session, tag, _args: session.done(tag, "BAD Unknown command.") or True
+    else:
+        server.capability = tuple(line for line in server.capability if line != "STLS")
+        server.on["STLS"] = lambda session, _args: session.send(b"-ERR Unknown command.\r\n") or True
+
+
+def to_starttls(imap, pop3, then=None):
+    """The answer to STARTTLS or STLS: %t is the tag. then(session): what follows."""
+    def arm(server):
+        def run(session, data):
+            server.struck += 1
+            session.send(data)
+            if server.kind == POP3:
+                session.flush()
+            if then:
+                then(session)
+        server.on["STARTTLS"] = lambda session, tag, _args: run(session, imap.replace(b"%t", tag.encode())) or True
+        server.on["STLS"] = lambda session, _args: run(session, pop3) or True
+    return arm
+
+
+YES = (b"%t OK Begin TLS.\r\n", b"+OK Begin TLS.\r\n")
+
+
+def handshake(session):
+    session.sock = session.server.tls.wrap_socket(session.sock, server_side=True)
+    if session.server.kind == IMAP:
+        session.file = session.sock.makefile("rb")
+    else:
+        session.secured = True
+
+
+def behind(imap, pop3, pause=False):
+    """Bytes behind the OK: in the same segment, or in the next."""
+    def then(session):
+        if pause:
+            time.sleep(0.02)
+            session.send(imap if session.server.kind == IMAP else pop3)
+            if session.server.kind == POP3:
+                session.flush()
+        handshake(session)
+    if pause:
+        return to_starttls(*YES, then=then)
+    return to_starttls(YES[0] + imap, YES[1] + pop3, then=then)
+
+
+def ends(session):
+    session.sock.shutdown(socket.SHUT_RDWR)
+
+
+def instead(script):
+    """A handshake that is none."""
+    def then(session):
+        try:
+            script(session.sock)
+        finally:
+            ends(session)
+    return to_starttls(*YES, then=then)
+
+
+def send(data):
+    """In answer to the client's first word."""
+    return lambda sock: (sock.recv(1 << 16), sock.sendall(data), sock.recv(1 << 16))
+
+
+def plain(server):
+    """No TLS where there should be, from the first byte on."""
+    server.struck += 1
+    server.implicit = False
+
+
+def hold(sock):
+    while sock.recv(1 << 16):
+        pass
+
+
+def trickle(sock):
+    sock.recv(1 << 16)
+    for byte in b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03":
+        sock.sendall(bytes([byte]))
+        time.sleep(1)
+
+
+def flood(sock):
+    """Records without content, as long as they are taken."""
+    sock.recv(1 << 16)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        sock.sendall(b"\x16\x03\x03\x00\x00" * 10_000)
+
+
+def record(kind, size, data=b""):
+    return bytes([kind, 3, 3]) + size.to_bytes(2, "big") + data
+
+
+def closes(sock):
+    sock.recv(1 << 16)
+
+
+# --- Inside TLS: it is not believed what was heard before ---
+
+def promises(server):
+    """Before TLS it promises a login in clear, and the weakest way."""
+    server.struck += 1
+    if server.kind == IMAP:
+        server.greeting = "* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN AUTH=CRAM-MD5 SASL-IR] Ready."
+    else:
+        server.greeting = b"+OK <1.2@example.org>\r\n"
+        server.change["CAPA"] = lambda session, _args, data: data if session.secured else fake.pop3.multi([b"STLS", b"SASL LOGIN PLAIN"])
+
+
+def inside(imap):
+    """An untagged word in clear, before the handshake."""
+    return to_starttls(imap + YES[0], YES[1], then=handshake)
+
+
+class TlsTrial(Trial):
+    """world: kind, papers, implicit: TLS from the first byte, host."""
+
+    def start(self):
+        world = self.case.world
+        self.kind, papers = world["kind"], PAPERS[0]
+        pair = papers.pairs["right"]
+        implicit = world.get("implicit", False)
+        if self.kind == IMAP:
+            self.content = messages()
+            server = fake.imap.Server({"INBOX": Box(messages())}, fake.imap.CAPABILITY + " STARTTLS", tls=pair, implicit=implicit)
+        else:
+            self.content = drop_messages(3)
+            server = fake.pop3.Server(self.content, fake.pop3.CAPABILITY, tls=pair, implicit=implicit)
+        server.kind, server.papers, server.struck, server.complaints = self.kind, papers, 0, []
+        self.before = server.greeting, server.capability
+        self.tap = Tap(server.port)
+        server.heard = self.tap.heard
+        self.papers = papers
+        return server
+
+    def url(self):
+        return "%s%s://me@%s:%d" % (self.kind, "s" if self.case.world.get("implicit") else "", self.case.world.get("host", HOST), self.tap.port)
+
+    def attempt(self, *options, patient=False):
+        pin = self.case.world.get("pin")
+        if self.mount and not self.case.seen.right:
+            pin = None  # behaving again, it shows another certificate
+        if pin:
+            options += ("tls_fingerprint=sha256:" + pki.fingerprint(self.papers.pairs[pin][0]),)
+        else:
+            options += ("tls_ca=" + escape(self.papers.ours.ca),)
+        return super().attempt(*options, patient=patient)
+
+    def disarm(self):
+        self.server.on.clear()
+        if self.kind == POP3:
+            self.server.change.clear()
+        self.server.greeting, self.server.capability = self.before
+        self.server.implicit = self.case.world.get("implicit", False)
+        if not self.case.seen.right:
+            self.server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.server.tls.load_cert_chain(*self.papers.pairs["right"])
+
+    def heard(self):
+        """In clear never; within TLS only to who was trusted."""
+        assert not hostile.holds_secret(b"\n".join(map(bytes, self.server.heard))), "the password was sent in clear"
+        assert self.case.secret or not self.server.logins, self.server.logins
+
+    def right(self, mount):
+        folder = [mount.path] if self.kind == POP3 else [mount.sub("INBOX")]
+        names, error = self.timed(os.listdir, *folder)
+        assert not error, error
+        shown = []
+        for name in names:
+            data, error = self.timed(read, os.path.join(folder[0], name))
+            assert not error, error
+            shown.append(sha256(data))
+        assert sorted(shown) == sorted(sha256(getattr(one, "served", one.data)) for one in self.content)
+
+    def first_look(self):
+        self.right(self.mount)
+
+    def common(self):
+        super().common()
+        assert not hostile.holds_secret(b"\n".join(map(bytes, self.server.heard))), "the password was sent in clear"
+        self.tap.close()
+
+
+def of_both(name, attack, seen, kinds=(IMAP, POP3), **world):
+    return [Case("%s: %s" % (kind, name), "mount", attack, seen, secret=seen.right, world={"kind": kind, **world}) for kind in kinds]
+
+
+UNTRUSTED = "certificate not trusted"
+REFUSED = {
+    "expired": "has expired.*renew", "of tomorrow": "not yet valid.*clock", "for another name": "it is for mail.example.org",
+    "of an unknown authority": "tls_ca=FILE", "self-signed": "self.signed.*tls_ca=FILE", "star": "it is for", "partial star": "it is for",
+    "star.localhost": r"it is for \*.localhost", "NUL": r"it is for localhost\?.evil.example", "a suffix": "it is for localhost.evil",
+    "another's in the common name": "it is for mail.example.org", "no name": UNTRUSTED, "1024 bits": "weak|small", "for clients": "purpose",
+    "without its intermediate": "issuer", "signed by no authority": UNTRUSTED, "chain of 200": UNTRUSTED + "|handshake", "escapes": "it is for evil.example",
+    "a name of 60 KB": "it is for nnn",
+}
+CAPABILITIES = b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"
+CASES = []
+for name, words in REFUSED.items():
+    CASES += of_both("certificate: " + name, shows(name), exits(TLS, words))
+    CASES += of_both("certificate, implicit: " + name, shows(name), exits(TLS, words), kinds=(IMAP,), implicit=True)
+CASES += [case for name in ("right", "name", "with its intermediate") for case in of_both("certificate: " + name, shows(name), RIGHT)]
+CASES += of_both("certificate: of an address", shows("address"), RIGHT, host="127.0.0.1")
+CASES += of_both("certificate: of a name, where the address was given", shows("name"), exits(TLS, "it is for localhost, not for 127.0.0.1"), host="127.0.0.1")
+CASES += of_both("certificate: of an address, where the name was given", shows("address"), exits(TLS, "it is for 127.0.0.1"))
+CASES += of_both("certificate: SHA-1", shows("SHA-1"), exits(TLS))
+CASES += of_both("certificate: common name alone", shows("common name alone"), RIGHT)  # OpenSSL's rule: only where there is no other
+CASES += of_both("pin: of another certificate", shows("right"), exits(TLS, "tls_fingerprint"), pin="name")
+CASES += of_both("pin: of a certificate for another name", shows("for another name"), RIGHT, pin="for another name")
+CASES += of_both("pin: of an expired certificate", shows("expired"), RIGHT, pin="expired")
+CASES += of_both("pin: of a self-signed certificate", shows("self-signed"), RIGHT, pin="self-signed")
+for name, attack, seen in (
+        ("stripped", stripped, exits(TLS, "STARTTLS|STLS")),
+        ("NO", to_starttls(b"%t NO Not now.\r\n", b"-ERR Not now.\r\n"), exits(TLS, "refused (STARTTLS|STLS)")),
+        ("BAD", to_starttls(b"%t BAD What?\r\n", b"-ERR [SYS/PERM] What?\r\n"), exits(TLS, "refused (STARTTLS|STLS)")),
+        ("BYE", to_starttls(b"* BYE Enough.\r\n", b"* BYE\r\n", then=ends), exits((NETWORK, OTHER, TLS))),
+        ("silence", to_starttls(b"", b""), exits(NETWORK, "timed out")),
+        ("a byte a second", to_starttls(b"", b"", then=lambda session: [session.send(b"*") or time.sleep(1) for _ in range(5)]), exits(NETWORK, "timed out")),
+        ("the end", to_starttls(b"", b"", then=ends), exits((NETWORK, TLS))),
+        ("OK, then the end", instead(lambda sock: None), exits((TLS, NETWORK))),
+        ("words behind the OK", behind(CAPABILITIES, b"+OK injected\r\n"), exits(TLS, "plain text|unencrypted")),
+        ("a byte behind the OK", behind(b"x", b"x"), exits(TLS, "plain text|unencrypted")),
+        ("a record behind the OK", behind(record(22, 4, b"\0\0\0\0"), record(22, 4, b"\0\0\0\0")), exits(TLS, "plain text|unencrypted")),
+        ("words in the next segment", behind(CAPABILITIES, b"+OK injected\r\n", pause=True), exits(TLS)),
+        ("a login in the next segment", behind(b"C2 OK Logged in.\r\n", b"+OK Logged in.\r\n", pause=True), exits(TLS)),
+        ("PREAUTH", greets(b"* PREAUTH [CAPABILITY IMAP4rev1] Welcome.\r\n", b"+OK PREAUTH\r\n"), None),
+        ("capabilities injected", promises, RIGHT),
+        ("TLS 1.1", old(ssl.TLSVersion.TLSv1_1), exits(TLS, "TLS")),
+        ("TLS 1.0", old(ssl.TLSVersion.TLSv1), exits(TLS, "TLS")),
+        ("ciphers without a key exchange", weak("aNULL:@SECLEVEL=0"), exits(TLS)),
+        ("a certificate is asked for", asks_for_a_certificate(ssl.CERT_OPTIONAL), RIGHT),
+        ("a certificate is demanded", asks_for_a_certificate(ssl.CERT_REQUIRED), exits((TLS, NETWORK), "demands a certificate|closed")),
+        ("garbage", instead(send(b"\xff" * 1000)), exits(TLS)),
+        ("text", instead(send(b"-ERR no TLS here\r\n* BAD no TLS here\r\n")), exits(TLS, "handshake|sent something else")),
+        ("HTTP", instead(send(b"HTTP/1.1 400 Bad Request\r\n\r\n")), exits(TLS)),
+        ("an alert", instead(send(record(21, 2, b"\x02\x28"))), exits(TLS, "handshake")),
+        ("an alert that says goodbye", instead(send(record(21, 2, b"\x01\x00"))), exits((TLS, NETWORK))),
+        ("a record of 65535", instead(send(record(22, 65535, b"\0" * 65535))), exits(TLS)),
+        ("an empty record", instead(send(record(22, 0))), exits((TLS, NETWORK))),
+        ("application data", instead(send(record(23, 100, b"x" * 100))), exits(TLS)),
+        ("a hello that is cut", instead(send(record(22, 100, b"\x02\x00\x00\x60\x03\x03"))), exits((TLS, NETWORK))),
+        ("silence in the handshake", instead(hold), exits((NETWORK, TLS), "timed out")),
+        ("a byte a second in the handshake", instead(trickle), exits((NETWORK, TLS), "timed out|handshake")),
+        ("empty records without end", instead(flood), exits((NETWORK, TLS))),
+        ("the end in the handshake", instead(closes), exits((TLS, NETWORK), "handshake|closed")),
+):
+    if seen:
+        CASES += of_both("STARTTLS: " + name, attack, seen)
+    else:
+        CASES += of_both("STARTTLS: " + name, attack, exits(TLS, "PREAUTH"), kinds=(IMAP,))
+CASES += of_both("STARTTLS: untagged words before the OK", inside(CAPABILITIES), RIGHT, kinds=(IMAP,))
+CASES += of_both("implicit: plain text", plain, exits((TLS, NETWORK), "no TLS on this port"), implicit=True)
+PAPERS = []
+run_cases = hostile.suite(TlsTrial, CASES)
+
+
+@pytest.fixture(scope="module")
+def papers():
+    folder = tempfile.mkdtemp(prefix="mailfs-papers-")
+    PAPERS.append(Papers(folder))
+    yield PAPERS[0]
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def suite(papers, run_cases):  # pylint: disable=unused-argument
+    return run_cases
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES])
+def test_case(suite, name):
+    suite(name)
+
+
+DISTINCT = ["certificate: " + name for name in ("expired", "of tomorrow", "for another name", "self-signed", "without its intermediate", "1024 bits")] + [
+    "pin: of another certificate"] + ["STARTTLS: " + name for name in (
+        "stripped", "NO", "BYE", "words behind the OK", "TLS 1.1", "words in the next segment", "silence", "silence in the handshake",
+        "the end in the handshake")]
+
+
+@pytest.mark.parametrize("kind", [IMAP, POP3])
+def test_each_has_a_line_of_its_own(suite, kind):
+    """Who reads it knows what was wrong."""
+    distinct = [name for name in DISTINCT if kind == IMAP or name != "STARTTLS: NO"]  # POP3 asks for STLS without CAPA: refused it is, either way
+    texts = {name: suite.texts.get("%s: %s" % (kind, name)) for name in distinct}
+    if None in texts.values():
+        pytest.skip("not all cases were run")
+    plain_texts = {re.sub(r":\d+: |[0-9a-f]{64}|CN=[^:]*: ", "", text) for text in texts.values()}
+    assert len(plain_texts) == len(distinct), texts
