@@ -258,6 +258,14 @@ uint64_t imap_engine_responses_max(
 	return most + (exchange->per_message ? UINT64_C(4) * engine->messages : 0);
 }
 
+int imap_engine_tell(struct imap_engine *engine, const struct imap_exchange *exchange,
+	const struct imap_response *response)
+{
+	engine->tree.no_memory = false;
+	int r = exchange->untagged(engine, response, exchange->arg);
+	return r == 0 && engine->tree.no_memory ? -ENOMEM : r;
+}
+
 int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exchange,
 	struct imap_response *ret, struct source_error *error)
 {
@@ -272,7 +280,7 @@ int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exc
 			return imap_engine_broken(
 				engine, "more responses than there can be", error);
 		if (stopped == 0 && exchange->untagged)
-			stopped = exchange->untagged(engine, ret, exchange->arg);
+			stopped = imap_engine_tell(engine, exchange, ret);
 	}
 }
 

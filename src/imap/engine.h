@@ -229,6 +229,12 @@ int imap_engine_send(
 /* Reads one response. BYE, an unreadable line and a wrong tag end the connection; what concerns the connection is noted. */
 int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exchange,
 	struct imap_response *ret, struct source_error *error);
+/*
+ * Hands an untagged response to who has asked. -ENOMEM also where it could not be parsed for that: what it says is not known, so nobody may take it
+ * for nothing.
+ */
+int imap_engine_tell(struct imap_engine *engine, const struct imap_exchange *exchange,
+	const struct imap_response *response);
 /* Reads up to the next continuation or tagged answer (engine->answer). *ret is valid until the next read. */
 int imap_engine_next(struct imap_engine *engine, const struct imap_exchange *exchange,
 	struct imap_response *ret, struct source_error *error);

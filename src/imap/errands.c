@@ -51,13 +51,15 @@ static int errands_read(struct errands *errands, bool *ret_continue, struct sour
 	if (errands->seen++ >= imap_engine_responses_max(engine, exchange))
 		return imap_engine_broken(engine, "more responses than there can be", error);
 	if (errands->stopped == 0)
-		errands->stopped = exchange->untagged(engine, &response, exchange->arg);
+		errands->stopped = imap_engine_tell(engine, exchange, &response);
 	return 0;
 }
 
-/* Sends what has been gathered. */
+/* Sends what has been gathered. Where that is not all of it, what was sent before may have been the beginning of a command. */
 static int flush(struct errands *errands, struct str *out, struct source_error *error)
 {
+	if (str_error(out) < 0)
+		return imap_engine_lost(errands->engine, -ENOMEM, error);
 	int r = out->len > 0 ? imap_engine_send(errands->engine, out->data, out->len, error) : 0;
 	str_reset(out);
 	return r;

@@ -67,6 +67,12 @@ static void hand_untagged(struct etpan *etpan)
 	etpan->brought = true;
 }
 
+static int no_memory(struct source_error *error)
+{
+	return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER,
+		-ENOMEM, "out of memory");
+}
+
 /* Reads responses until there is one that libetpan may see. */
 static int etpan_fetch(struct etpan *etpan)
 {
@@ -84,8 +90,11 @@ static int etpan_fetch(struct etpan *etpan)
 			hand_answer(etpan);
 		else
 			hand_untagged(etpan);
+		/* What could not be handed over is not waited for: nothing more may come. */
+		if (str_error(&etpan->pending) < 0)
+			return no_memory(etpan->error);
 		if (etpan->taken < etpan->pending.len)
-			return str_error(&etpan->pending);
+			return 0;
 	}
 	return imap_engine_broken(etpan->engine, "not an answer to the command", etpan->error);
 }
@@ -129,12 +138,6 @@ static void etpan_close(struct etpan *etpan)
 	if (etpan->imap)
 		mailimap_free(etpan->imap);
 	str_finish(&etpan->pending);
-}
-
-static int no_memory(struct source_error *error)
-{
-	return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER,
-		-ENOMEM, "out of memory");
 }
 
 static mailstream *stream_create(struct etpan *etpan)

@@ -163,6 +163,9 @@ bool imap_fetch_parse(
 		return false;
 	struct imap_tree *tree = &engine->tree;
 	int r = imap_tree_parse(tree, response->args.data, response->args.len);
+	/* Not half of a row: imap_engine_tell() sees to the error. */
+	if (r == -ENOMEM)
+		return false;
 	const struct imap_node *list = imap_tree_top(tree);
 	*ret = (struct imap_fetch){
 		.damaged = r < 0 || !imap_node_is_list(list), .item = imap_node_child(tree, list)};

@@ -118,15 +118,16 @@ static int entry_add(struct listing *listing, const struct imap_tree *tree)
 		return -EPROTO;
 	if (name->len == 0) /* the root; no mailbox */
 		return 0;
-	if (listing->count == SOURCE_MAILBOXES_MAX ||
-		array_grow(&listing->entries, &listing->cap, listing->count + 1, sizeof(entry)) < 0)
+	if (listing->count == SOURCE_MAILBOXES_MAX)
 		return -EMSGSIZE;
+	if (array_grow(&listing->entries, &listing->cap, listing->count + 1, sizeof(entry)) < 0)
+		return -ENOMEM;
 	const struct imap_node *node = imap_node_child(tree, list);
 	for (; node; node = imap_node_next(tree, node))
 		read_attribute(listing, node, &entry);
 	entry.name = keep_text(listing, name);
 	if (entry.name == 0)
-		return -EMSGSIZE;
+		return str_error(&listing->bytes) < 0 ? -ENOMEM : -EMSGSIZE;
 	const char *text = listing->bytes.data + entry.name;
 	listing->has_inbox |= strcasecmp(text, "INBOX") == 0;
 	listing->entries[listing->count++] = entry;

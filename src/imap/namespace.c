@@ -4,6 +4,7 @@
  * malformed, leaks its answer on a refusal, and does not take extension data. A mailbox's own delimiter is what LIST
  * tells; that of its namespace only serves to know where a prefix ends.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,33 +30,38 @@ static char delimiter_of(const struct imap_node *node)
 /* A prefix that can not be sent back, in LIST, is none. */
 static bool is_sendable(const struct str *prefix)
 {
-	return !memchr(str_cstr(prefix), 0, prefix->len) && !strpbrk(str_cstr(prefix), "\r\n");
+	return prefix->len <= PREFIX_BYTES && !memchr(str_cstr(prefix), 0, prefix->len) &&
+	       !strpbrk(str_cstr(prefix), "\r\n");
 }
 
-static void space_add(struct imap_namespaces *spaces, const struct imap_node *prefix,
+static int space_add(struct imap_namespaces *spaces, const struct imap_node *prefix,
 	const struct imap_node *delimiter, unsigned flag)
 {
 	struct str text = STR_INIT;
 	if (!imap_node_is_string(prefix) || spaces->count == IMAP_NAMESPACES_MAX)
-		return;
+		return 0;
 	imap_node_append(prefix, &text);
-	bool fits = text.len <= PREFIX_BYTES && is_sendable(&text);
+	bool fits = is_sendable(&text);
 	char *own = fits ? str_steal(&text) : NULL;
 	str_finish(&text);
-	if (own)
-		spaces->items[spaces->count++] =
-			(struct imap_namespace){own, delimiter_of(delimiter), flag};
+	if (!own)
+		return fits ? -ENOMEM : 0;
+	spaces->items[spaces->count++] =
+		(struct imap_namespace){own, delimiter_of(delimiter), flag};
+	return 0;
 }
 
 /* ((prefix delimiter …)(prefix delimiter …)) or NIL */
-static void spaces_add(struct imap_namespaces *spaces, const struct imap_tree *tree,
+static int spaces_add(struct imap_namespaces *spaces, const struct imap_tree *tree,
 	const struct imap_node *list, unsigned flag)
 {
 	const struct imap_node *space = imap_node_child(tree, list);
-	for (; space; space = imap_node_next(tree, space)) {
+	int r = 0;
+	for (; space && r == 0; space = imap_node_next(tree, space)) {
 		const struct imap_node *prefix = imap_node_child(tree, space);
-		space_add(spaces, prefix, imap_node_next(tree, prefix), flag);
+		r = space_add(spaces, prefix, imap_node_next(tree, prefix), flag);
 	}
+	return r;
 }
 
 int imap_namespaces_untagged(
@@ -65,17 +71,25 @@ int imap_namespaces_untagged(
 	const struct imap_tree *tree = &engine->tree;
 	if (response->numbered || !imap_slice_is(response->name, "NAMESPACE") || spaces->count > 0)
 		return 0;
-	if (imap_tree_parse(&engine->tree, response->args.data, response->args.len) < 0) {
+	int r = imap_tree_parse(&engine->tree, response->args.data, response->args.len);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
 		log_warning(
 			"the server's NAMESPACE can not be understood: folders of others may be missing");
 		return 0;
 	}
 	const struct imap_node *personal = imap_tree_top(tree);
 	const struct imap_node *other = imap_node_next(tree, personal);
-	spaces_add(spaces, tree, personal, SOURCE_MAILBOX_PERSONAL);
-	spaces_add(spaces, tree, other, SOURCE_MAILBOX_OTHER);
-	spaces_add(spaces, tree, imap_node_next(tree, other), SOURCE_MAILBOX_SHARED);
-	return 0;
+	r = spaces_add(spaces, tree, personal, SOURCE_MAILBOX_PERSONAL);
+	if (r == 0)
+		r = spaces_add(spaces, tree, other, SOURCE_MAILBOX_OTHER);
+	if (r == 0)
+		r = spaces_add(spaces, tree, imap_node_next(tree, other), SOURCE_MAILBOX_SHARED);
+	/* With some of them, folders would be missing. */
+	if (r < 0)
+		imap_namespaces_finish(spaces);
+	return r;
 }
 
 int imap_namespaces_ask(

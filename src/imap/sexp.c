@@ -72,9 +72,12 @@ static struct imap_node *node_add(struct sexp_parser *parser, enum imap_node_typ
 {
 	struct imap_tree *tree = parser->tree;
 	tree->cut |= tree->count >= IMAP_NODES_MAX;
-	if (tree->count >= IMAP_NODES_MAX ||
-		array_grow(&tree->nodes, &tree->cap, tree->count + 1, sizeof(*tree->nodes)) < 0)
+	if (tree->count >= IMAP_NODES_MAX)
 		return NULL;
+	if (array_grow(&tree->nodes, &tree->cap, tree->count + 1, sizeof(*tree->nodes)) < 0) {
+		tree->no_memory = true;
+		return NULL;
+	}
 	uint32_t index = (uint32_t)tree->count++;
 	struct sexp_level *level = &parser->levels[parser->depth];
 	if (level->last)
@@ -272,8 +275,12 @@ int imap_tree_parse(struct imap_tree *tree, const char *data, size_t len)
 {
 	struct sexp_parser parser = {.tree = tree, .pos = data, .end = data + len};
 	int r = array_grow(&tree->nodes, &tree->cap, 1, sizeof(*tree->nodes));
-	if (r < 0)
+	if (r < 0) {
+		tree->no_memory = true;
+		tree->count = 0;
 		return r;
+	}
+	tree->no_memory = false;
 	tree->nodes[0] = (struct imap_node){
 		.type = IMAP_NODE_LIST, .closed = true, .data = data, .len = len};
 	tree->count = 1;
@@ -283,6 +290,10 @@ int imap_tree_parse(struct imap_tree *tree, const char *data, size_t len)
 			parser.pos++;
 		else
 			r = parse_token(&parser);
+	}
+	if (tree->no_memory) {
+		tree->count = 0;
+		return -ENOMEM;
 	}
 	/* A line that is too long to be held is cut with a NUL. What is before it is as the server sent it. */
 	if (r < 0 && memchr(parser.pos, 0, (size_t)(parser.end - parser.pos)))

@@ -34,11 +34,12 @@ struct imap_tree {
 	struct imap_node *nodes;
 	size_t count, cap;
 	bool cut; /* a limit was in the way: of depth (then all else is there), of number, or of length */
+	bool no_memory; /* a parse has failed for that; reset by whoever asks */
 };
 
 /*
- * Parses data, which must outlive the tree's use. -EPROTO: malformed, over the limits, or no memory for the next node;
- * the tree then holds what was read up to there, with unclosed lists marked; of what is only too deep, all but that. -ENOMEM: the tree is empty.
+ * Parses data, which must outlive the tree's use. -EPROTO: malformed, or over the limits; the tree then holds what was read up to
+ * there, with unclosed lists marked; of what is only too deep, all but that. -ENOMEM: the tree is empty.
  */
 int imap_tree_parse(struct imap_tree *tree, const char *data, size_t len);
 void imap_tree_finish(struct imap_tree *tree);
