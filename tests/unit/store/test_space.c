@@ -54,7 +54,10 @@ static bool write_file(const char *path, const char *text)
 	return written;
 }
 
-/* A namespace of the child's own; who is not root becomes it in there. */
+/*
+ * A namespace of the child's own; who is not root becomes it in there. What is unmounted outside is not held by it (MS_SLAVE), as mounts of
+ * other tests would be.
+ */
 static bool enter_namespace(void)
 {
 	uid_t uid = geteuid();
@@ -70,7 +73,7 @@ static bool enter_namespace(void)
 
 static void mount_small(struct fixture *fixture)
 {
-	if (!enter_namespace() || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (!enter_namespace() || mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
 		mount("none", fixture->root, "tmpfs", 0, "size=2m") < 0) {
 		fprintf(stderr, "# no mount namespace: %s\n", strerror(errno));
 		_exit(SKIPPED);
