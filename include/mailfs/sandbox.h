@@ -46,7 +46,7 @@ struct sandbox_parts {
 
 /*
  * Makes this process ready to enter: what libraries load or look up late, they do now. Threads may be started and are joined. Before
- * sandbox_enter_mount(). Blocks: disk.
+ * sandbox_enter_mount(); of use without it, too, because later there may be no descriptor to load with. Blocks: disk.
  */
 void sandbox_prepare(void);
 /*

@@ -17,6 +17,7 @@
 #include "mailfs/control.h"
 #include "mailfs/fs.h"
 #include "mailfs/maildrop.h"
+#include "mailfs/sandbox.h"
 #include "mailfs/sync.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
@@ -222,6 +223,8 @@ static int step_place(struct session *session)
 static int step_shelter(struct session *session)
 {
 	_cleanup_str_ struct str why = STR_INIT;
+
+	sandbox_prepare();
 	int r = session->settings->options.sandbox ? shelter_enter(session, &why) : 0;
 
 	return r < 0 ? fail(EXIT_CODE_OTHER, r, &why) : 0;

@@ -132,7 +132,6 @@ int shelter_enter(struct session *session, struct str *why)
 	net_context_trust_paths(session->net, add_trusted, &paths);
 	params.path_count = paths.count;
 	mime_charsets_load();
-	sandbox_prepare();
 	int r = sandbox_enter_mount(&params, NULL, &missing);
 	if (r < 0) {
 		str_printf(why, "the sandbox can not be entered (-o sandbox=off does without): %s",

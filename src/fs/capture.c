@@ -18,9 +18,11 @@
 #include <unistd.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
 #define CAPTURE_MAX_BYTES 4096
+#define REPEAT_MS         60000
 
 static atomic_bool capturing;
 
@@ -33,6 +35,19 @@ static enum log_level level_of(enum fuse_log_level level)
 	return level == FUSE_LOG_DEBUG ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 }
 
+/* Where memory or threads are refused, libfuse says so at each request. */
+static bool is_repeated(const char *format)
+{
+	static _Atomic(const char *) last;
+	static atomic_llong last_ms;
+	int64_t now_ms = clock_now_ms();
+	bool same = atomic_exchange(&last, format) == format;
+	if (same && now_ms - atomic_load(&last_ms) < REPEAT_MS)
+		return true;
+	atomic_store(&last_ms, now_ms);
+	return false;
+}
+
 __attribute__((format(printf, 2, 0))) static void libfuse_log(
 	enum fuse_log_level level, const char *format, va_list args)
 {
@@ -41,7 +56,7 @@ __attribute__((format(printf, 2, 0))) static void libfuse_log(
 		vfprintf(stderr, format, args);
 		return;
 	}
-	if (!log_enabled(level_of(level)))
+	if (!log_enabled(level_of(level)) || is_repeated(format))
 		return;
 	vsnprintf(line, sizeof(line), format, args);
 	line[strcspn(line, "\n")] = 0;

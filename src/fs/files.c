@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "mailfs/util/cleanup.h"
@@ -129,7 +130,7 @@ static struct fs_file *pop_idle(struct files *files, int64_t now_ms)
 	const struct list_node *pos;
 	for (pos = files->kept.next; pos != &files->kept; pos = pos->next) {
 		struct fs_file *file = container_of(pos, struct fs_file, kept);
-		if (files->kept_count <= FILES_KEPT_MAX && now_ms - file->used_ms < FILES_IDLE_MS)
+		if (files->kept_count <= files->kept_max && now_ms - file->used_ms < FILES_IDLE_MS)
 			return NULL;
 		if (atomic_load(&file->references) > 1)
 			continue;
@@ -184,9 +185,18 @@ static int closer_start(struct files *files)
 	return r;
 }
 
+/* Each may hold a descriptor: those that nobody reads just now leave three quarters to the rest. */
+static size_t kept_max(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= 4 * FILES_KEPT_MAX)
+		return FILES_KEPT_MAX;
+	return (size_t)limit.rlim_cur / 4;
+}
+
 int files_init(struct files *files, bool closer)
 {
-	*files = (struct files){0};
+	*files = (struct files){.kept_max = kept_max()};
 	for (size_t i = 0; i < FILES_BUCKETS; i++)
 		list_init(&files->buckets[i]);
 	list_init(&files->kept);

@@ -13,7 +13,7 @@
 #include "mailfs/util/list.h"
 
 #define FILES_BUCKETS  256
-#define FILES_KEPT_MAX 128
+#define FILES_KEPT_MAX 128 /* fewer where the process may have few descriptors */
 #define FILES_IDLE_MS  1000
 
 struct fs;
@@ -39,7 +39,7 @@ struct files {
 	pthread_mutex_t lock;
 	struct list_node buckets[FILES_BUCKETS];
 	struct list_node kept; /* those by node, the one that was read longest ago first */
-	size_t kept_count;
+	size_t kept_count, kept_max;
 	atomic_uint reading; /* reads that are not answered */
 	pthread_cond_t changed;
 	pthread_t thread;
