@@ -1,17 +1,32 @@
 # SPDX-License-Identifier: MIT
 """
-A proxy for many short sessions: each line is a port before a server, on which so many bytes pass, exactly, and then the connection is ended. One thread
-for all lines, so that a cut costs next to nothing. (proxy.py does the faults that take time.)
+A proxy for many short sessions: each line is a port before a server, on which so many bytes pass, exactly, and then the connection is ended; or
+on which something else happens when a certain command comes by. One thread for all lines, so that a cut costs next to nothing. (proxy.py
+does what concerns all connections at once.)
 """
 
 import selectors
 import socket
 import threading
+import time
 
 from proxy import _abort
 
 TO_CLIENT, TO_SERVER = 0, 1
 ENDINGS = ("fin", "rst")
+RATE = 40       # bytes a second of a line that trickles
+DELAY_S = 0.3   # of one that delays
+# What may happen to a connection when a command comes by.
+FAULTS = {
+    "rst": "both sides see a reset, the server has not seen the command",
+    "fin": "both sides see an orderly end",
+    "silence": "nothing passes any more",
+    "no answer": "the server gets the command, and its answer does not come",
+    "half-close": "the client sees an end, and what it sends is taken and lost",
+    "half-close to the server": "the server sees an end, and what it sends still passes",
+    "trickle": "a few bytes a second pass to the client",
+    "delay": "each piece comes later",
+}
 
 
 class Line:
@@ -37,6 +52,24 @@ class Line:
                 link.end()
             self.passed, self.cuts = [0, 0], 0
             self.way, self.after, self.left, self.ending, self.times = way, after, after, ending, times
+            self.word, self.fault, self.again, self.faults = None, None, False, 0
+
+    def expect(self, word, fault, again=False):
+        """
+        When the client sends this word, the fault happens to its connection (again: to each on which it is sent, and there is only silence on new
+        ones after that). arm() ends it.
+        """
+        self.arm()
+        with self.cutter.lock:
+            self.word, self.fault, self.again = word, fault, again
+
+    def meets(self, link, data):
+        """Whether the fault happens now."""
+        if self.word is None or self.word not in data or (self.faults and not self.again):
+            return False
+        self.faults += 1
+        link.fault = self.fault
+        return True
 
     def allowed(self, way, length):
         """How many of so many bytes may pass."""
@@ -69,7 +102,7 @@ class Link:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         line.links.add(self)
-        self.ended = False
+        self.ended, self.fault, self.due = False, None, 0.0
 
     def end(self, ending="fin"):
         self.ended = True
@@ -98,9 +131,40 @@ class Link:
         except OSError:
             data = b""
         self.waiting[way], self.over[way] = data, not data
+        if way == TO_SERVER and data and self.line.meets(self, data):
+            self.suffer()
+        elif data and self.fault == "delay":
+            self.due = time.monotonic() + DELAY_S
+
+    def suffer(self):
+        """What happens at once."""
+        if self.fault in ENDINGS:
+            self.end(self.fault)
+        elif self.fault == "half-close":
+            self.socks[TO_CLIENT].shutdown(socket.SHUT_WR)
+        elif self.fault == "half-close to the server":
+            self.waiting[TO_SERVER] = b""
+            self.socks[TO_SERVER].shutdown(socket.SHUT_WR)
+
+    def passes(self, way):
+        """How many bytes may pass now, whatever they are."""
+        now = time.monotonic()
+        if self.fault == "silence" or (self.fault in ("no answer", "half-close") and way == TO_CLIENT):
+            return 0
+        if self.fault and self.fault.startswith("half-close") and way == TO_SERVER:
+            self.waiting[way] = b""
+        if self.fault == "delay":
+            return 0 if now < self.due else 65536
+        if self.fault != "trickle" or way == TO_SERVER:
+            return 65536
+        count = int((now - self.due) * RATE) if self.due else 1
+        if count:
+            self.due = now
+        return count
 
     def give(self, way):
         data = self.waiting[way][:self.line.allowed(way, len(self.waiting[way]))]
+        data = data[:self.passes(way)]
         try:
             count = self.socks[way].send(data) if data else 0
         except BlockingIOError:
@@ -111,7 +175,7 @@ class Link:
         self.waiting[way] = self.waiting[way][count:]
         if self.line.note(way, count):
             self.line.cut(self)
-        elif self.over[way] and not self.waiting[way]:
+        elif self.over[way] and not self.waiting[way] and not (self.fault and self.fault.startswith("half-close")):
             self.end()
         else:
             self.line.cutter.watch(self)
@@ -136,7 +200,7 @@ class Cutter:
     def watch(self, link):
         for way, sock in enumerate(link.socks):
             # Who receives in one direction sends in the other.
-            events = selectors.EVENT_WRITE if link.waiting[way] else 0
+            events = selectors.EVENT_WRITE if link.waiting[way] and not link.fault else 0
             if not link.waiting[1 - way] and not link.over[1 - way]:
                 events |= selectors.EVENT_READ
             known = self.selector.get_map().get(sock.fileno())
@@ -163,6 +227,8 @@ class Cutter:
             client.close()
             return
         link = Link(line, client, server)
+        if line.again and line.faults and line.fault in ("silence", "no answer"):
+            link.fault = "silence"
         if line.left == 0:
             line.cut(link)
         else:
@@ -170,9 +236,12 @@ class Cutter:
 
     def _run(self):
         while not self.closed:
-            for key, events in self.selector.select(0.2):
+            for key, events in self.selector.select(0.05):
                 with self.lock:
                     self._handle(key, events)
+            with self.lock:
+                for link in [link for line in self.lines for link in line.links if link.fault]:
+                    link.ready(None, 0)
 
     def _handle(self, key, events):
         if isinstance(key.data, Line):

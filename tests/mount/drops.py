@@ -147,7 +147,7 @@ def alone(content, **more):
         home.remove()
 
 
-def side_by_side(cases, work):
+def side_by_side(cases, work, at_once=10):
     """
     Runs work(case) for each, some at the same time, as most of it is waiting for time-outs and for the disk; then fails with all that
     went wrong.
@@ -160,7 +160,7 @@ def side_by_side(cases, work):
         except BaseException:  # pylint: disable=broad-except
             wrong.append("%s: %s" % (case, traceback.format_exc(limit=-2).strip()))
 
-    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         list(pool.map(run, cases))
     assert not wrong, "%d of %d:\n%s" % (len(wrong), len(cases), "\n".join(sorted(wrong)))
 
