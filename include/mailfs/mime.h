@@ -33,6 +33,34 @@ struct mime_span {
 void mime_header_find(const char *header, size_t len, const char *const *fields, size_t count,
 	struct mime_span *ret);
 
+/*
+ * Takes fields out of a header while it comes, cut anywhere: of each name (any case; at most 32 names) the first, as mime_header_get() finds it, as it
+ * stands. One that is longer than field_max is cut between two characters, and ended with a line end.
+ */
+struct mime_fields {
+	struct str text; /* those that have come, in that order */
+	bool whole;      /* the empty line has come: nothing more is taken */
+	bool cut;        /* one of them was longer */
+
+	/* private: */
+	const char *const *names;
+	size_t count, field_max, field_start, line_len, head_len;
+	uint32_t seen;
+	enum { MIME_FIELD_BEGINS, MIME_FIELD_KEPT, MIME_FIELD_PASSED } state;
+	char head
+		[64]; /* the first bytes of the line: more of them than of any name, with the blanks that may be behind it */
+};
+/* names is borrowed. Blocks: never, as all of them. */
+void mime_fields_init(
+	struct mime_fields *fields, const char *const *names, size_t count, size_t field_max);
+/* For another header. */
+void mime_fields_reset(struct mime_fields *fields);
+void mime_fields_finish(struct mime_fields *fields);
+/* -ENOMEM, then and until reset. */
+int mime_fields_push(struct mime_fields *fields, const void *data, size_t len);
+/* The header has ended, without an empty line. */
+int mime_fields_end(struct mime_fields *fields);
+
 /* Appends the first field of that name as it stands: name, folds and line end. -ENOENT: no such field. */
 int mime_header_copy(const char *header, size_t len, const char *field, struct str *out);
 /*
@@ -169,8 +197,8 @@ int mime_part_locate(const struct mime_part *message, const char *section, uint6
 
 /*
  * Finds the structure of a message from its bytes (RFC 2045, 2046), as servers give it by BODYSTRUCTURE: for mail that has no
- * IMAP server. Linear in the message, whatever it holds; memory is bounded whatever its size (of a part's fields that count here, 1 MiB
- * is looked at). A multipart that can not be taken apart (no boundary, deeper than MIME_DEPTH_MAX) is an
+ * IMAP server. Linear in the message, whatever it holds; memory is bounded whatever its size (of each of a part's fields that count here, 256 KiB
+ * are looked at). A multipart that can not be taken apart (no boundary, deeper than MIME_DEPTH_MAX) is an
  * application/octet-stream leaf; beyond MIME_PARTS_MAX the rest belongs to the last part. Parts say what was cut.
  */
 struct mime_walker;

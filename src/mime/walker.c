@@ -16,7 +16,7 @@
  * that is too long, too deep) is a leaf of unknown type, so that nothing is hidden. Once there are MIME_PARTS_MAX parts,
  * and another would come, no boundary counts any more: the rest belongs to the last part. What is cut in one of these ways is noted in the part.
  *
- * Memory: HEADER_MAX bytes of the fields of one header, MIME_PARTS_MAX parts, and FIELDS_MAX bytes of what their fields say. Fields
+ * Memory: FIELD_MAX bytes of each of these fields of one header, MIME_PARTS_MAX parts, and FIELDS_MAX bytes of what their fields say. Fields
  * beyond that are not looked at.
  */
 #include <errno.h>
@@ -26,7 +26,7 @@
 #include "mailfs/util/cleanup.h"
 #include "walker.h"
 
-#define HEADER_MAX   (1024 * 1024)
+#define FIELD_MAX    (256 * 1024)
 #define FIELDS_MAX   (4 * 1024 * 1024)
 #define BOUNDARY_MAX 250 /* RFC 2046 allows 70 */
 #define HEAD_MAX     (BOUNDARY_MAX + 8)
@@ -51,9 +51,7 @@ struct mime_walker {
 	size_t fields_left; /* see FIELDS_MAX */
 	bool full;          /* a boundary has come when there were MIME_PARTS_MAX parts */
 	bool in_header;
-	enum { FIELD_BEGINS, FIELD_KEPT, FIELD_PASSED } field; /* what the line belongs to */
-	bool header_cut;                                       /* header has not all of it */
-	struct str header;                                     /* the fields that count */
+	struct mime_fields fields; /* of that header */
 
 	uint64_t position;   /* behind what has been taken */
 	uint64_t line_start; /* of the line that has begun */
@@ -85,9 +83,7 @@ static int part_open(struct mime_walker *w, uint64_t start)
 	part->located = true;
 	part->header_offset = start;
 	w->in_header = true;
-	w->field = FIELD_PASSED;
-	w->header_cut = false;
-	str_reset(&w->header);
+	mime_fields_reset(&w->fields);
 	return 0;
 }
 
@@ -187,15 +183,16 @@ static int header_end(struct mime_walker *w, uint64_t next)
 	struct mime_content content = {.in_multipart = outer && outer->splits,
 		.in_digest = outer && outer->digest,
 		.fields_left = &w->fields_left,
-		.cut = w->header_cut};
+		.cut = w->fields.cut};
 	struct mime_part *part = level->part;
 
 	w->in_header = false;
 	part->offset = next;
 	part->header_bytes = next - part->header_offset;
-	int r = str_error(&w->header);
+	int r = mime_fields_end(&w->fields);
 	if (r == 0)
-		r = mime_content_read(str_cstr(&w->header), w->header.len, &content, part);
+		r = mime_content_read(
+			str_cstr(&w->fields.text), w->fields.text.len, &content, part);
 	if (r == 0 && mime_part_is_multipart(part))
 		r = multipart_begin(w, level, &content.boundary);
 	else if (r == 0 && is_plain_message(part) && !can_have_parts(w))
@@ -317,38 +314,6 @@ static int line_take(struct mime_walker *w)
 	return w->in_header && line_is_empty(w) ? header_end(w, w->position) : 0;
 }
 
-static void header_keep(struct mime_walker *w, const char *data, size_t len)
-{
-	size_t room = HEADER_MAX - w->header.len;
-
-	w->header_cut |= len > room;
-	str_append(&w->header, data, len < room ? len : room);
-}
-
-/* The line that has begun a field: is it one that counts? What there is of it so far is in head. */
-static void field_decide(struct mime_walker *w, size_t len)
-{
-	w->field = mime_content_wants(w->head, w->head_len) ? FIELD_KEPT : FIELD_PASSED;
-	if (w->field == FIELD_KEPT)
-		header_keep(w, w->head, len);
-}
-
-/* More bytes of a line of the header, which are in head, too, as far as they fit. */
-static void header_push(struct mime_walker *w, const char *data, size_t len)
-{
-	size_t before = (size_t)(w->position - w->line_start);
-
-	if (before == 0 && !ascii_is_blank(*data))
-		w->field = FIELD_BEGINS;
-	if (w->field == FIELD_BEGINS) {
-		if (w->head_len <= MIME_CONTENT_NAME_MAX && data[len - 1] != '\n')
-			return;
-		field_decide(w, before);
-	}
-	if (w->field == FIELD_KEPT)
-		header_keep(w, data, len);
-}
-
 /* More bytes of a line. */
 static void line_push(struct mime_walker *w, const char *data, size_t len)
 {
@@ -359,7 +324,7 @@ static void line_push(struct mime_walker *w, const char *data, size_t len)
 	memcpy(w->head + w->head_len, data, head);
 	w->head_len += head;
 	if (w->in_header)
-		header_push(w, data, len);
+		(void)mime_fields_push(&w->fields, data, len); /* header_end() asks */
 	w->position += len;
 }
 
@@ -396,6 +361,7 @@ struct mime_walker *mime_walker_create(void)
 
 	if (!walker)
 		return NULL;
+	mime_fields_init(&walker->fields, mime_content_fields, MIME_CONTENT_FIELDS, FIELD_MAX);
 	walker->fields_left = FIELDS_MAX;
 	walker->parts = 1;
 	if (part_open(walker, 0) < 0) {
@@ -410,14 +376,12 @@ void mime_walker_destroy(struct mime_walker *walker)
 	if (!walker)
 		return;
 	mime_part_destroy(walker->root);
-	str_finish(&walker->header);
+	mime_fields_finish(&walker->fields);
 	free(walker);
 }
 
 int mime_walker_end(struct mime_walker *walker, struct mime_part **ret)
 {
-	if (walker->in_header && walker->field == FIELD_BEGINS)
-		field_decide(walker, walker->head_len);
 	if (walker->error == 0 && walker->head_len > 0)
 		walker->error = line_take(walker);
 	if (walker->error == 0)

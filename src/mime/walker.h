@@ -14,10 +14,9 @@ struct mime_content {
 	bool cut;            /* more than is looked at */
 };
 
-/* No name of a field that counts here is longer. */
-#define MIME_CONTENT_NAME_MAX 25
-/* Whether the line, of which at least one byte more than that is here or all of it, begins a field that counts. */
-bool mime_content_wants(const char *line, size_t len);
+#define MIME_CONTENT_FIELDS 4
+/* The fields that count. */
+extern const char *const mime_content_fields[MIME_CONTENT_FIELDS];
 
 /* Fills in type, parameters, disposition and encoding of part from its header. -ENOMEM. */
 int mime_content_read(

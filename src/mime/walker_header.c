@@ -14,19 +14,8 @@
 #define TOKEN_MAX  127 /* RFC 6838 §4.2 */
 #define PARAM_COST 64  /* bytes that a parameter counts in addition to its text */
 
-bool mime_content_wants(const char *line, size_t len)
-{
-	static const char *const names[] = {
-		"content-type", "content-transfer-encoding", "content-disposition", "mime-version"};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		size_t n = strlen(names[i]);
-		if (len > n && (line[n] == ':' || ascii_is_blank(line[n])) &&
-			ascii_equal(line, n, names[i]))
-			return true;
-	}
-	return false;
-}
+const char *const mime_content_fields[MIME_CONTENT_FIELDS] = {
+	"content-type", "content-transfer-encoding", "content-disposition", "mime-version"};
 
 static bool is_token(char c)
 {

@@ -17,6 +17,12 @@
 /* For all that is around a message in memory. */
 #define ARRIVAL_BYTES 512
 
+/* Those of a row, then those that tell when it arrived. */
+#define ROW_FIELDS 4
+#define WANTED     (ROW_FIELDS + 2)
+static const char *const wanted_fields[WANTED] = {
+	"From", "To", "Subject", "Message-ID", "Received", "Date"};
+
 static size_t index_of(const void *cookie)
 {
 	return (uintptr_t)cookie;
@@ -156,8 +162,7 @@ static void message_drop(struct look *look)
 {
 	arrival_destroy(steal_ptr(look->arrival));
 	mime_walker_destroy(steal_ptr(look->walker));
-	str_reset(&look->header);
-	look->header_whole = false;
+	mime_fields_reset(&look->fields);
 	look->received = 0;
 }
 
@@ -176,45 +181,14 @@ static int message_begin(struct look *look, size_t index)
 	return err < 0 ? look_store_failed(look, err, NULL) : 0;
 }
 
-/* Where the empty line ends that closes a header; 0: there is none. from: no need to look before that. */
-static size_t header_end_at(const struct str *header, size_t from)
-{
-	const char *data = header->data;
-	for (size_t i = from; i < header->len; i++) {
-		if (data[i] != '\n')
-			continue;
-		if (i == 0 || data[i - 1] == '\n')
-			return i + 1;
-		if (data[i - 1] == '\r' && (i == 1 || data[i - 2] == '\n'))
-			return i + 1;
-	}
-	return 0;
-}
-
-static int header_append(struct look *look, const void *data, size_t len)
-{
-	struct str *header = &look->header;
-	size_t before = header->len, room = HEADER_BYTES_MAX - before;
-	if (look->header_whole || room == 0)
-		return 0;
-	str_append(header, data, len < room ? len : room);
-	if (str_error(header) < 0)
-		return look_store_failed(look, -ENOMEM, NULL);
-	size_t end = header_end_at(header, before);
-	if (end)
-		str_truncate(header, end);
-	look->header_whole = end > 0;
-	return 0;
-}
-
 static int message_data(void *arg, void *cookie, const void *data, size_t len)
 {
 	struct look *look = arg;
 	int err = message_begin(look, index_of(cookie));
 	if (err == 0)
-		err = header_append(look, data, len);
+		err = mime_fields_push(&look->fields, data, len);
 	if (err < 0)
-		return err;
+		return look_store_failed(look, err, NULL);
 	if (look->walker && mime_walker_push(look->walker, data, len) < 0)
 		mime_walker_destroy(steal_ptr(look->walker));
 	err = store_spool_append(look->arrival->item.file, data, len);
@@ -227,9 +201,8 @@ static int message_data(void *arg, void *cookie, const void *data, size_t len)
 
 static int row_header(const struct str *header, struct str *out)
 {
-	static const char *const fields[] = {"From", "To", "Subject", "Message-ID"};
-	for (size_t i = 0; header->len && i < sizeof(fields) / sizeof(*fields); i++) {
-		int err = mime_header_copy(header->data, header->len, fields[i], out);
+	for (size_t i = 0; header->len && i < ROW_FIELDS; i++) {
+		int err = mime_header_copy(header->data, header->len, wanted_fields[i], out);
 		if (err < 0 && err != -ENOENT)
 			return err;
 	}
@@ -239,14 +212,17 @@ static int row_header(const struct str *header, struct str *out)
 static int message_row(struct look *look, struct arrival *arrival)
 {
 	struct source_row *row = &arrival->item.row;
-	int err = row_header(&look->header, &arrival->fields);
+	const struct str *header = &look->fields.text;
+	int err = mime_fields_end(&look->fields);
+	if (err == 0)
+		err = row_header(header, &arrival->fields);
 	*row = (struct source_row){.uid = arrival->item.record.uid,
 		.have = SOURCE_ROW_FLAGS | SOURCE_ROW_SIZE | SOURCE_ROW_HEADER | SOURCE_ROW_DATE,
 		.size_bytes = look->received,
 		.flags = "",
 		.header = str_cstr(&arrival->fields),
 		.header_len = arrival->fields.len};
-	if (mime_header_date(str_cstr(&look->header), look->header.len, &row->date_s) < 0)
+	if (mime_header_date(str_cstr(header), header->len, &row->date_s) < 0)
 		row->date_s = 0;
 	return err;
 }
@@ -419,6 +395,7 @@ static void note_stuck(struct look *look)
 int take_messages(struct look *look, struct source_error *error)
 {
 	struct maildrop_sink sink = {look, message_next, message_data, message_end};
+	mime_fields_init(&look->fields, wanted_fields, WANTED, FIELD_BYTES_MAX);
 	count_wanted(look);
 	if (look->messages_total == look->report.stored + look->settled)
 		return 0;
@@ -432,7 +409,7 @@ int take_messages(struct look *look, struct source_error *error)
 	progress_tell(look, false);
 	err = look->drop->params.maildrop->ops->retrieve(look->session, false, &sink, error);
 	message_drop(look);
-	str_finish(&look->header);
+	mime_fields_finish(&look->fields);
 	int store_err = committer_finish(&look->committer);
 	if (store_err < 0 || look->store_err < 0)
 		return look_store_failed(look, store_err < 0 ? store_err : look->store_err, error);

@@ -25,8 +25,8 @@
 /* What waits for the disk: so many messages, or so many bytes; as much again is being written. */
 #define COMMIT_FILES_MAX 256
 #define COMMIT_BYTES_MAX (UINT64_C(8) << 20)
-/* A header is looked for what it says up to here. */
-#define HEADER_BYTES_MAX (256 << 10)
+/* So much is kept of each field of a header that is wanted. */
+#define FIELD_BYTES_MAX (64 << 10)
 /* Messages over which connections broke, since a look went well. */
 #define STUCK_MAX 16
 #define WORDS_MAX 256
@@ -115,9 +115,8 @@ struct look {
 	/* The message that is being received. */
 	struct arrival *arrival;
 	struct mime_walker *walker;
-	struct str header;
-	bool header_whole;
-	uint64_t received; /* bytes of it */
+	struct mime_fields fields; /* of its header */
+	uint64_t received;         /* bytes of it */
 };
 
 /* --- intake.c --- */

@@ -27,7 +27,7 @@ static const struct {
 		"A part of several parts separates them by a line of more than 250 bytes, which is the limit. It is\n"
 		"shown as one.\n"},
 	{MIME_CUT_HEADER,
-		"The fields that describe a part are longer than 1 MiB, or those of all parts than 4 MiB, or have\n"
+		"The fields that describe a part are longer than 256 KiB, or of all parts than 4 MiB, or have\n"
 		"more than 1000 parameters, which is the limit. What is beyond it is not looked at: a part may have\n"
 		"another name than its sender gave it, or be shown as another type.\n"},
 };
