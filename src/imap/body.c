@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 #define SLACK_BYTES                                                                                \
@@ -64,6 +65,8 @@ static void take_content(struct body *body, const struct imap_node *value, bool 
 		data = str_cstr(&text);
 		len = text.len;
 	}
+	if (whole && (body->offset > 0 || (body->want > 0 && len > body->want)))
+		quirk_seen(QUIRK_RANGES_UNKNOWN);
 	uint64_t skip = whole ? body->offset : 0;
 	uint64_t left = skip < len ? len - skip : 0;
 	if (whole && body->want > 0 && left > body->want)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "mailfs/util/quirk.h"
 
 struct meaning {
 	const char *key;
@@ -92,6 +93,8 @@ void imap_answer_read(struct imap_answer *answer, const struct imap_response *re
 	if (response->status == IMAP_OK || response->status == IMAP_PREAUTH)
 		return;
 	const struct meaning *meaning = meaning_find(response, answer->text);
+	if (meaning->key && strcasecmp(meaning->key, "throttled") == 0)
+		quirk_seen(QUIRK_THROTTLED);
 	answer->cause = meaning->cause;
 	/* Whatever its words mean, there is no connection now. */
 	if (response->status == IMAP_BYE && meaning->cause == SOURCE_CAUSE_OTHER)

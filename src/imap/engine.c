@@ -15,6 +15,7 @@
 #include "engine.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 
 /*
  * What an exchange may have at most, where its caller does not say otherwise. A stream is held to a rate, and to these: the slowest that is waited for
@@ -108,6 +109,7 @@ void imap_engine_refuse(struct imap_engine *engine, unsigned capabilities, const
 		log_info("%s is not used on this connection: the server announces it, but %s%s",
 			what, no ? "refuses it: " : "does not keep to it",
 			no ? engine->answer.text : "");
+	quirk_seen(QUIRK_ABILITY_REFUSED);
 	engine->refused |= capabilities;
 	engine->caps.set &= ~capabilities;
 }

@@ -16,6 +16,7 @@
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "namespace.h"
 #include "private.h"
 
@@ -253,6 +254,7 @@ static int list_plainly(struct imap_engine *engine, struct listing *listing, con
 	struct imap_answer *answer, struct source_error *error)
 {
 	struct flight flight = {.count = 1};
+	quirk_seen(QUIRK_LIST_PARAMETERS);
 	engine->caps.set &= ~(unsigned)IMAP_CAP_LIST_EXTENDED;
 	list_command(engine, prefix, "*", "", &flight.errands[0].command);
 	int r = flight_run(engine, listing, &flight, error);

@@ -11,6 +11,7 @@
 
 #include "etpan.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 #define SASL_STEPS_MAX 16
@@ -264,6 +265,25 @@ static int login_plain(struct imap_engine *engine, const struct imap_login_param
 /* --- All of it --- */
 
 /*
+ * Whether the server refused a challenge and response without a code that says why (RFC 5530): there are servers that have no secret for it, since they hold a
+ * hash of the password. One attempt more, with the password itself, tells. Only where nobody between can have refused, to get at it.
+ */
+static bool may_lack_secret(const struct imap_engine *engine, const char *mechanism)
+{
+	return engine->answer.status == IMAP_NO && !engine->answer.known &&
+	       net_secured(engine->stream) && strcmp(mechanism, "PLAIN") != 0;
+}
+
+static unsigned plain_only(const char *const *names, unsigned offered)
+{
+	unsigned left = 0;
+	for (unsigned i = 0; names[i]; i++)
+		if (strcmp(names[i], "PLAIN") == 0)
+			left |= offered & 1U << i;
+	return left;
+}
+
+/*
  * Tries those of names that the server offers (bits of offered), best first, until it says yes, or no for another reason than
  * that it does not know the mechanism. *ret_in false, with 0: none is left.
  */
@@ -279,8 +299,12 @@ static int try_mechanisms(struct imap_engine *engine, const struct imap_login_pa
 		*ret_in = r == 0 && engine->answer.status == IMAP_OK;
 		if (r < 0 || *ret_in)
 			return r;
-		if (!engine->answer.unsupported)
-			return login_fail(engine, error);
+		if (!engine->answer.unsupported) {
+			if (params->token || !may_lack_secret(engine, names[i]))
+				return login_fail(engine, error);
+			quirk_seen(QUIRK_MECHANISM_WITHOUT_SECRET);
+			offered = plain_only(names, offered);
+		}
 		engine->caps = caps;
 	}
 	return 0;

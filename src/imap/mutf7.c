@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "mailfs/util/quirk.h"
 #include "mailfs/util/utf8.h"
 #include "private.h"
 
@@ -163,6 +164,7 @@ int imap_mailbox_to_wire(const char *name, struct str *out)
 		str_append(out, name, len);
 		return str_error(out);
 	}
+	quirk_seen(QUIRK_NAME_IN_UTF8);
 	for (size_t pos = 0; pos < len;)
 		encode_character(&run, utf8_next(name, len, &pos));
 	run_end(&run);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "namespace.h"
 
 /* It goes into a command, with others. */
@@ -41,6 +42,9 @@ static int space_add(struct imap_namespaces *spaces, const struct imap_node *pre
 	if (!imap_node_is_string(prefix) || spaces->count == IMAP_NAMESPACES_MAX)
 		return 0;
 	imap_node_append(prefix, &text);
+	if (flag == SOURCE_MAILBOX_PERSONAL && text.len > 5 &&
+		strncasecmp(str_cstr(&text), "INBOX", 5) == 0)
+		quirk_seen(QUIRK_BELOW_INBOX);
 	bool fits = is_sendable(&text);
 	char *own = fits ? str_steal(&text) : NULL;
 	str_finish(&text);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "namespace.h"
 #include "private.h"
 
@@ -11,7 +12,7 @@
 struct opening {
 	struct imap_errand errands[ERRANDS_MAX];
 	size_t count;
-	const struct imap_errand *enable, *spaces; /* NULL: not among them */
+	const struct imap_errand *id, *enable, *spaces; /* NULL: not among them */
 };
 
 static struct imap_command *next_command(struct opening *opening)
@@ -27,7 +28,7 @@ static void add_id(struct opening *opening, struct imap_engine *engine)
 	imap_command_init(next_command(opening), engine,
 		"ID (\"name\" \"mailfs\" \"version\" \"%s\")", MAILFS_VERSION);
 	log_debug("imap: ID");
-	opening->count++;
+	opening->id = &opening->errands[opening->count++];
 }
 
 static void add_enable(struct opening *opening, struct imap_engine *engine)
@@ -63,6 +64,8 @@ int imap_open(struct imap_engine *engine, struct source_error *error)
 	add_enable(&opening, engine);
 	add_spaces(&opening, engine);
 	int r = imap_engine_run_all(engine, opening.errands, opening.count, &exchange, error);
+	if (r == 0 && opening.id && opening.id->answer.status != IMAP_OK)
+		quirk_seen(QUIRK_ID_REFUSED);
 	if (r == 0 && opening.enable)
 		imap_enable_answered(engine, &opening.enable->answer);
 	engine->has_spaces = r == 0 && opening.spaces;

@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "sexp.h"
+#include "mailfs/util/quirk.h"
 
 struct sexp_level {
 	uint32_t list, last; /* indices; last 0: the list is empty */
@@ -338,8 +339,12 @@ bool imap_node_is_string(const struct imap_node *node)
 
 bool imap_node_number(const struct imap_node *node, uint64_t max, uint64_t *ret)
 {
-	return node && node->type != IMAP_NODE_LIST &&
-	       imap_number_parse(node->data, node->len, max, ret);
+	if (!node || node->type == IMAP_NODE_LIST ||
+		!imap_number_parse(node->data, node->len, max, ret))
+		return false;
+	if (imap_node_is_string(node))
+		quirk_seen(QUIRK_NUMBER_QUOTED);
+	return true;
 }
 
 void imap_node_append(const struct imap_node *node, struct str *out)

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 struct looking {
@@ -113,8 +114,10 @@ static bool says_missing(const struct imap_answer *answer)
 	if (answer->status != IMAP_NO || answer->known)
 		return false;
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strcasestr(answer->text, words[i]))
+		if (strcasestr(answer->text, words[i])) {
+			quirk_seen(QUIRK_MISSING_WITHOUT_CODE);
 			return true;
+		}
 	return false;
 }
 
@@ -129,8 +132,10 @@ int imap_status(struct imap_engine *engine, const char *mailbox, struct source_s
 	if (r < 0)
 		return r;
 	/* A server may write the name in its own way; one that tells of others unasked may not. */
-	if (looking.named == 0 && looking.others == 1 && !engine->notifying)
+	if (looking.named == 0 && looking.others == 1 && !engine->notifying) {
+		quirk_seen(QUIRK_STATUS_NAME);
 		looking.state = looking.other;
+	}
 	if (looking.state.uidvalidity == 0)
 		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER,
 			SOURCE_CAUSE_PROTOCOL, -EIO,

@@ -12,6 +12,7 @@
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 #define BURST_MS        60000
@@ -148,6 +149,8 @@ static bool is_news(struct imap_watch *watch, const struct imap_response *respon
 		bool same = watch->counted && watch->exists == response->number;
 		watch->counted = true;
 		watch->exists = response->number;
+		if (same)
+			quirk_seen(QUIRK_SIGN_OF_LIFE);
 		return !same;
 	}
 	return (response->numbered && imap_slice_is(response->name, "FETCH")) ||

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "private.h"
+#include "mailfs/util/quirk.h"
 
 #define CAPA_LINES_MAX  1000
 #define CAPA_DELAY_MAX  (24 * 3600) /* a server that says more does not mean it */
@@ -77,8 +78,10 @@ static int capa_take(
 		.arg = &caps,
 		.lines_max = CAPA_LINES_MAX,
 		.bytes_max = CAPA_LINES_MAX * POP3_LINE_BYTES};
-	if (reply->status != POP3_OK)
+	if (reply->status != POP3_OK) {
+		quirk_seen(QUIRK_POP3_NO_CAPA);
 		return 0;
+	}
 	int r = pop3_rows_read(session, &rows, error);
 	if (r == 0)
 		session->caps = caps;

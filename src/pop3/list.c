@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 #define LIST_LINES_MAX  2000000
@@ -347,8 +348,11 @@ int pop3_list(
 	r = session->caps.pipelining ? ask_at_once(session, &tables, error)
 	                             : ask_one_by_one(session, &tables, error);
 	/* UIDL of an empty maildrop may be refused by a server that has it. */
-	if (r == 0 && (tables.has_uidl || tables.messages != 0))
+	if (r == 0 && (tables.has_uidl || tables.messages != 0)) {
 		session->caps.uidl = tables.has_uidl;
+		if (!tables.has_uidl)
+			quirk_seen(QUIRK_POP3_NO_UIDL);
+	}
 	if (r == 0 && tables_join(&tables, ret) < 0)
 		r = pop3_no_memory(session, error);
 	tables_finish(&tables);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "private.h"
+#include "mailfs/util/quirk.h"
 
 void pop3_multiline_init(struct pop3_multiline *multiline, bool bare, uint64_t expected_bytes)
 {
@@ -40,14 +41,19 @@ static enum dot dot_judge(const struct pop3_multiline *multiline, const char *da
 		return DOT_CONTENT;
 	if (len < 3)
 		return DOT_WAIT;
-	if (data[2] == '\n' && (start || multiline->given == multiline->expected_bytes))
+	if (data[2] == '\n' && start)
 		return DOT_END;
-	return DOT_CONTENT;
+	if (data[2] != '\n' || multiline->given != multiline->expected_bytes)
+		return DOT_CONTENT;
+	quirk_seen(QUIRK_POP3_LAST_LINE);
+	return DOT_END;
 }
 
 /* Behind an LF: what it ended. */
 static void line_ended(struct pop3_multiline *multiline, bool bare)
 {
+	if (multiline->ends == POP3_ENDS_UNKNOWN && bare)
+		quirk_seen(QUIRK_POP3_BARE_LINES);
 	if (multiline->ends == POP3_ENDS_UNKNOWN)
 		multiline->ends = bare ? POP3_ENDS_LF : POP3_ENDS_CRLF;
 	multiline->at = bare && multiline->ends == POP3_ENDS_CRLF ? POP3_AT_BARE : POP3_AT_START;

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "private.h"
+#include "mailfs/util/quirk.h"
 
 bool pop3_slice_is(struct pop3_slice slice, const char *word)
 {
@@ -100,6 +101,8 @@ int pop3_reply_parse(struct pop3_slice line, struct pop3_reply *ret)
 		if (!take_status(&line, "+") || (line.len > 0 && !is_blank(*line.data)))
 			return -EPROTO;
 		ret->status = POP3_CONTINUE;
+		if (line.len == 0)
+			quirk_seen(QUIRK_POP3_EMPTY_CHALLENGE);
 	}
 	skip_blanks(&line);
 	ret->text = line;

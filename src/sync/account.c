@@ -13,6 +13,7 @@
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "mailfs/util/str.h"
 #include "mailfs/util/thread.h"
 
@@ -403,6 +404,13 @@ void sync_account_status(struct sync_account *account, struct sync_status *ret)
 		add_traffic(account, account->watch.watchers[i].session, ret);
 }
 
+/* One that the account remembers, also from an earlier mount: it need not have been seen in this one. */
+static void put_kept(struct str *quirks, enum quirk quirk, bool in_use)
+{
+	if (in_use && quirk_count(quirk) == 0)
+		str_printf(quirks, "%s\n", quirk_row(quirk)->name);
+}
+
 void sync_account_describe(struct sync_account *account, struct str *out, struct str *quirks)
 {
 	pthread_mutex_lock(&account->lock);
@@ -415,14 +423,10 @@ void sync_account_describe(struct sync_account *account, struct str *out, struct
 	pthread_mutex_unlock(&account->lock);
 	if (!heard)
 		(void)store_fact_get(account->store, "server.describe", out);
-	if (atomic_load(&account->ranges_distrusted))
-		str_append_cstr(quirks, "ranges-wrong\n");
-	if (sync_account_sizes_distrusted(account))
-		str_append_cstr(quirks, "sizes-wrong\n");
-	if (notify_refused)
-		str_append_cstr(quirks, "notify-refused\n");
-	if (idle_refused)
-		str_append_cstr(quirks, "idle-refused\n");
-	if (compress_refused)
-		str_append_cstr(quirks, "compress-refused\n");
+	put_kept(quirks, QUIRK_RANGES_WRONG, atomic_load(&account->ranges_distrusted));
+	put_kept(quirks, QUIRK_SIZES_WRONG, sync_account_sizes_distrusted(account));
+	put_kept(quirks, QUIRK_NOTIFY_REFUSED, notify_refused);
+	put_kept(quirks, QUIRK_IDLE_REFUSED, idle_refused);
+	put_kept(quirks, QUIRK_COMPRESS_REFUSED, compress_refused);
+	quirk_names(quirks);
 }

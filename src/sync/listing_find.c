@@ -9,6 +9,7 @@
 
 #include "listing.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 
 /* What one SELECT may tell. More is asked for by other means, in slices. */
 #define TOLD_MAX 500000
@@ -295,6 +296,8 @@ static int find_by_scan(
 	c->again = insists(listing, listed.count);
 	listing->folder->doubted_messages = listing->state.messages;
 	listing->folder->doubted_listed = listed.count;
+	if (c->again)
+		quirk_seen(QUIRK_COUNT_WRONG);
 	err = c->again ? ladder_changes(c, ret) : err;
 	if (err != LADDER_DOUBT)
 		return err;
@@ -373,6 +376,7 @@ int listing_find(struct listing *listing, struct diff *ret)
 			err = confirm(listing, &c, ret);
 		if (err != LADDER_DOUBT)
 			break;
+		quirk_seen(QUIRK_CHANGES_WRONG);
 		log_debug("%s: what %s tells does not add up", listing->folder->name,
 			ladder_name(rung));
 		rung = ladder_below(rung, &known, can, &listing->state);

@@ -14,6 +14,7 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/hash.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 
 #define DAY_S INT64_C(86400)
 /* A server that wants more time than this between two logins is not asked again in the same look. */
@@ -186,6 +187,8 @@ static int look_undelete(struct look *look, struct source_error *error)
 			uids[count++] = entry->uid;
 	}
 	int err = uids ? 0 : -ENOMEM;
+	if (count)
+		quirk_seen(QUIRK_POP3_UNDELETED);
 	if (count)
 		err = store_spool_deleted(
 			look->account->store, look->drop->serve.number, uids, count, 0);

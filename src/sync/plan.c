@@ -18,6 +18,7 @@
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/hash.h"
+#include "mailfs/util/quirk.h"
 #include "plan_index.h"
 
 #define UID_TRIES 16
@@ -238,6 +239,8 @@ static void meet(struct plan *plan, uint32_t class, const struct name *entries, 
 		plan->entries[entries[i].index].class = class;
 	for (size_t i = 0; i < record_count; i++)
 		plan->records[records[i].index].class = class;
+	if (entry_count > 1)
+		quirk_seen(QUIRK_POP3_UIDL_TWICE);
 	if (entry_count == 1 && record_count <= 1)
 		settle(plan, entries[0].index, record_count ? records[0].index : PLAN_NO_RECORD);
 }

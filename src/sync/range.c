@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 
 #define PROOF_BYTES 32768
 
@@ -143,6 +144,7 @@ void range_remember(struct sync_body *body)
 void range_distrust(struct sync_body *body)
 {
 	struct sync_account *account = body->folder->account;
+	quirk_seen(QUIRK_RANGES_WRONG);
 	if (!atomic_exchange(&account->ranges_distrusted, true))
 		log_warning(
 			"%s: message %u: the server gives other bytes than those asked for (partial FETCH); from now on large messages are fetched whole",

@@ -14,6 +14,7 @@
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 
 #define FACT "link.rate"
 /* Bytes a second; what is more was not written by us. */
@@ -204,6 +205,8 @@ static void note_attempt(struct sync_account *account, int err, const struct sou
 		rate->refused = true;
 	else if (error->scope != SOURCE_SCOPE_CANCELLED && ++rate->failures == FAILURES_MAX)
 		rate->refused = true;
+	if (err < 0 && rate->refused)
+		quirk_seen(QUIRK_COMPRESS_REFUSED);
 }
 
 /* An error: the session is lost. */
@@ -301,5 +304,6 @@ void rate_lost(struct worker *worker, const struct source_error *error)
 		!is_deflated(account, worker->session) || account->rate.refused)
 		return;
 	account->rate.refused = true;
+	quirk_seen(QUIRK_COMPRESS_REFUSED);
 	log_info("%s: COMPRESS=DEFLATE is not used any more: %s", account->name, error->text);
 }

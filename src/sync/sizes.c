@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 
 #define FACT      "sizes.wrong"
 #define WRONG_MAX 2
@@ -25,8 +26,10 @@ static unsigned note(struct sync_account *account, uint64_t id)
 		return 0;
 	account->sizes_wrong[count] = id;
 	account->sizes_wrong_count = count + 1;
-	if (count + 1 == WRONG_MAX)
+	if (count + 1 == WRONG_MAX) {
 		atomic_store(&account->sizes_distrusted, true);
+		quirk_seen(QUIRK_SIZES_WRONG);
+	}
 	return count + 1;
 }
 

@@ -12,6 +12,7 @@
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "mailfs/util/str.h"
 
 /* A folder that the server neither lists nor has, but for a reason that it does not tell, goes after so many surveys. */
@@ -219,6 +220,7 @@ static void leave_folder(struct survey *survey, const struct sync_folder *folder
 	struct source_state state;
 	if (worker->selected != folder)
 		return;
+	quirk_heeded(QUIRK_SELECTED_GHOST);
 	pthread_mutex_lock(&survey->account->lock);
 	struct sync_folder *inbox = roster_find(survey->account, "INBOX");
 	pthread_mutex_unlock(&survey->account->lock);

@@ -16,6 +16,7 @@
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "mailfs/util/thread.h"
 
 /* A watch that ends sooner, with its connection, is not begun again at once. */
@@ -366,8 +367,10 @@ static void refused(struct watcher *watcher, const struct source_error *error)
 	unwatch(watcher);
 	if (watch->push == SYNC_PUSH_NOTIFY) {
 		watch->notify_refused = true;
+		quirk_seen(QUIRK_NOTIFY_REFUSED);
 	} else if (!(abilities & SOURCE_CAN_IDLE) || ++watcher->refusals > DEATHS_MAX) {
 		watch->idle_refused = true;
+		quirk_seen(QUIRK_IDLE_REFUSED);
 	} else {
 		if (target == watch->used)
 			watch->used = NULL;
@@ -424,6 +427,7 @@ static bool renew(struct watcher *watcher)
 	pthread_mutex_unlock(&account->lock);
 	if (!stale)
 		return true;
+	quirk_heeded(QUIRK_WATCH_STALE);
 	int err = account->source->ops->status(watcher->session, "INBOX", &state, &error);
 	if (err == 0 || error.scope < SOURCE_SCOPE_ACCOUNT)
 		return true;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """
 A private Courier in a jail: IMAP (all folders below `INBOX.`) and POP3, each with and without TLS. Any user logs in with PASSWORD once add_user() has
-made the Maildir. Who is asked whether a password is right, Courier's authdaemon, is played by a thread of ours.
+made the Maildir. Who is asked whether a password is right, Courier's authdaemon, is played by a thread of ours. In IDLE it looks every second (IMAP_IDLE_TIMEOUT; as it comes,
+every minute).
 """
 
 import os
@@ -32,6 +33,7 @@ set -a
 TLS_CERTFILE={root}/pem
 TLS_CACHEFILE=
 TLS_DHPARAMS=
+IMAP_IDLE_TIMEOUT=1
 IMAP_STARTTLS=YES
 POP3_STARTTLS=YES
 PATH=$PATH:/usr/sbin

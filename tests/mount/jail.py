@@ -19,7 +19,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 FETCHED = os.environ.get("MAILFS_SERVERS", os.path.join(TOP, "build-check", "servers"))
 
 # $1: where the packages are ("": nothing but the system), $2: the folder of the server, which is the same inside; then what is to run inside. The packages
-# are copied, because an overlay takes no lower layer that lies in another one. /dev is made anew.
+# are copied, because an overlay takes no lower layer that lies in another one. /dev is made anew. All other mounts
+# are left behind: a mount of mailfs that stayed here would not end when it is unmounted outside.
 ENTER = r"""
 set -e
 packages=$1 root=$2
@@ -41,7 +42,12 @@ mknod -m 666 top/dev/urandom c 1 9
 ln -s "$root/syslog" top/dev/log
 mkdir -p "top$root"
 mount --bind "$root" "top$root"
-exec chroot top "$@"
+mkdir -p top/old
+cd top
+pivot_root . old
+cd /
+umount -l /old
+exec "$@"
 """
 COMMAND = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "/bin/sh", "-c", ENTER, "jail"]
 _refusal = None

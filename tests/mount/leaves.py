@@ -100,15 +100,22 @@ def _expression(text):
     return stack[0][0]
 
 
+def _is_empty_multipart(node):
+    """("MIXED" ("BOUNDARY" ...)), or as Courier writes it, a single part of this type."""
+    return isinstance(node[0], str) and (len(node) < 2 or isinstance(node[1], list) or node[0].lower() == "multipart")
+
+
 def _of_structure(node, prefix, base, body):
     """base: the section of the attached message that prefix is relative to, with a dot, or ""."""
+    if _is_empty_multipart(node):
+        return []
     if not isinstance(node[0], list):
         return [_served(node, prefix.rstrip(".") or "1", base, body)]
     found = []
     children = itertools.takewhile(lambda child: isinstance(child, list), node)  # then the subtype
     for number, child in enumerate(children, 1):
         section = "%s%d" % (prefix, number)
-        if isinstance(child[0], list):
+        if isinstance(child[0], list) or _is_empty_multipart(child):
             found += _of_structure(child, section + ".", base, body)
         else:
             found.append(_served(child, section, base, body))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes mail straight into a Maildir as Dovecot lays it out, with the UIDs and dates that are asked for."""
+"""Writes mail straight into a Maildir as Dovecot lays it out, with the UIDs and dates that are asked for; and into an mbox."""
 
 import os
 import time
@@ -69,3 +69,10 @@ def add(path, mail, owner=None):
     if owner:
         os.chown(made, *owner)
     os.rename(made, os.path.join(path, "new", name))
+
+
+def add_to_mbox(path, data):
+    """As a mail transport does it, without a lock: "From " in a body is for the caller to avoid."""
+    text = data.replace(b"\r\n", b"\n")
+    with open(path, "ab") as out:
+        out.write(b"From sender@example.org Fri Nov 21 08:55:00 2025\n" + text + (b"" if text.endswith(b"\n") else b"\n") + b"\n")

@@ -46,8 +46,8 @@ logging {{ syslog no; }};
 tcp-wrappers {{ enable no; }};
 virtdomain {{ passwd-dir {root}/passwd; }};
 auth {{ authentication generic; authorization virtdomain; }};
-mailbox {{ mailbox-type maildir; }};
-namespace personal {{ prefix "" {{ directory "$home/folders"; mailbox-type maildir; }}; }};
+mailbox {{ mailbox-type mbox; }};
+namespace personal {{ prefix "" {{ directory "$home/folders"; mailbox-type mbox; }}; }};
 server 127.0.0.1:{port_plain} {{ tls-mode ondemand; tls {{ ssl-certificate-file {cert}; ssl-key-file {key}; }}; }};
 server 127.0.0.1:{port_tls} {{ tls-mode connection; tls {{ ssl-certificate-file {cert}; ssl-key-file {key}; }}; }};
 """
@@ -150,8 +150,8 @@ class Mailutils:
 
 class Imap4d:
     """
-    imap4d, in a jail, since the package excludes others. The INBOX is a Maildir that deliver() writes to, because it refuses APPEND there; the other folders
-    are what it makes of CREATE and APPEND. A context manager.
+    imap4d, in a jail, since the package excludes others. Mail lies in mbox files, as it does by default. (Of a Maildir imap4d numbers all that nobody has seen
+    anew in each session that only reads, under one UIDVALIDITY; mailfs can not know better.) A context manager.
     """
 
     name = "GNU Mailutils"
@@ -181,17 +181,17 @@ class Imap4d:
     def add_user(self, user):
         """The name to log in with."""
         home = os.path.join(self.root, "spool", user)
-        maildir.write_folder(os.path.join(home, "INBOX"), [])
-        os.remove(os.path.join(home, "INBOX", "dovecot-uidlist"))
-        os.mkdir(os.path.join(home, "folders"))
+        os.makedirs(os.path.join(home, "folders"))
+        with open(os.path.join(home, "INBOX"), "wb"):
+            pass
         subprocess.run(["chown", "-R", "%d:%d" % (self.uid, self.gid), home], check=True)
         with open(os.path.join(self.root, "passwd", DOMAIN), "a", encoding="ascii") as out:
-            out.write("%s:%s:%d:%d::%s:/bin/false:maildir://%s/\n" % (user, self._hash, self.uid, self.gid, home, home))
+            out.write("%s:%s:%d:%d::%s:/bin/false:%s/INBOX\n" % (user, self._hash, self.uid, self.gid, home, home))
         return "%s@%s" % (user, DOMAIN)
 
     def deliver(self, login, data):
         path = os.path.join(self.root, "spool", login.partition("@")[0], "INBOX")
-        maildir.add(path, maildir.Mail(data), (self.uid, self.gid))
+        maildir.add_to_mbox(path, data)
 
     def start(self):
         self.jail.start(["/usr/sbin/imap4d", "--config-file=%s/conf" % self.root], [self.port_plain])

@@ -47,6 +47,10 @@ def nasty():
     return [Mail(data, mails.START) for data in found if not data.startswith((b"From ", b"x"))]
 
 
+def _has_children(folder):
+    return any(len(other) > len(folder) and other[:len(folder)] == folder for other in FOLDERS)
+
+
 @functools.cache
 def content():
     """{path of the folder: [Mail]}"""
@@ -58,18 +62,19 @@ def content():
 
 @dataclass
 class Site:
-    """A server that runs. make_user(name): the name to log in with."""
+    """A server that runs."""
     kind: str
     server: object
     version: str
     port: int
     password: str
-    make_user: object
+    make_user: object                  # with a name: the name to log in with
     separator: str
     prefix: str = ""                   # of all folders but the INBOX
     into_inbox: object = None          # (login, bytes): where APPEND to the INBOX is refused
     keeps_dates: bool = True           # APPEND's date becomes INTERNALDATE
     keeps_flags: bool = True
+    nests: bool = True                 # a folder can have both messages and folders
     restart: object = None
     content: dict = field(default_factory=dict)  # of the account that all tests look at, user's
     user: str = ""
@@ -80,6 +85,10 @@ class Site:
         if folder == ("INBOX",):
             return "INBOX"
         return self.prefix + self.separator.join(map(mutf7, folder))
+
+    def place(self, folder):
+        """Where it is on the mount: what a server has below the INBOX lies there."""
+        return folder if folder == ("INBOX",) or not self.prefix else ("INBOX", *folder)
 
     def login(self, user):
         client = imaplib.IMAP4_SSL("127.0.0.1", self.port, ssl_context=ssl.create_default_context(cafile=self.server.ca), timeout=60)
@@ -111,6 +120,9 @@ class Site:
             if folder != ("INBOX",):
                 client.create('"%s"' % self.name_of(folder))
             folders[folder] = [mail for mail in messages if self.append(client, user, folder, mail)]
+        if self.into_inbox:
+            client.select("INBOX")  # for reading and writing, as any other client does: else it has another UIDVALIDITY in each session
+            client.close()
         client.logout()
 
     def rows(self, user, folder, items):
@@ -193,13 +205,13 @@ class Sites:
             server.stop()
             server.start()
         yield Site("mailutils", server, server.version(), server.port_tls, mailutils.PASSWORD, server.add_user, "/", restart=restart,
-                   into_inbox=server.deliver, keeps_dates=False, keeps_flags=False)
+                   into_inbox=server.deliver, keeps_dates=False, keeps_flags=False, nests=False)
 
     @staticmethod
     def _fill(site):
         if site.same:
             return
-        site.content.update(content())
+        site.content.update((folder, messages) for folder, messages in content().items() if site.nests or not _has_children(folder))
         site.fill(site.user, site.content)
 
     def __enter__(self):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 
 import jail
+import maildir
 from dovecot import free_port
 
 PASSWORD = "spool-secret"
@@ -66,9 +67,7 @@ class Spool:
         return user
 
     def deliver(self, user, data):
-        text = data.replace(b"\r\n", b"\n")
-        with open(os.path.join(self.mail, user), "ab") as out:
-            out.write(b"From sender@example.org Fri Nov 21 08:55:00 2025\n" + text + (b"" if text.endswith(b"\n") else b"\n") + b"\n")
+        maildir.add_to_mbox(os.path.join(self.mail, user), data)
 
     def start(self):
         script = "mkdir -p /var/empty /var/mail && rm -rf /var/mail && ln -s %s /var/mail && exec /usr/bin/python3 \"$@\"" % self.mail
