@@ -18,6 +18,7 @@
 #include "mailfs/mime.h"
 #include "mailfs/util/hash.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 
 #define NEEDED (SOURCE_ROW_DATE | SOURCE_ROW_SIZE | SOURCE_ROW_HEADER)
 
@@ -134,6 +135,7 @@ static int carry_pairs(struct listing *listing, const struct carry *carry)
 		if (carry->items[i].to_uid && !carry->items[i].ambiguous)
 			pairs[count++] = (struct store_carry){
 				carry->items[i].from_uid, carry->items[i].to_uid};
+	quirk_seen(QUIRK_RENUMBERED);
 	log_info("%s: the server renumbered the messages; %zu of %zu are known again",
 		listing->folder->name, count, carry->count);
 	if (count == 0)

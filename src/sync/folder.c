@@ -11,6 +11,7 @@
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 
 #define WATCHED_MS (5 * 60 * 1000)
 
@@ -236,6 +237,7 @@ bool folder_is_shown(const struct sync_folder *folder)
 static int64_t trusted_ms(const struct sync_folder *folder)
 {
 	int64_t refresh_ms = folder->account->refresh_ms;
+	quirk_heeded(QUIRK_WATCH_SILENT);
 	bool watched = folder->watched_ms >= 0 && folder->checked_ms >= folder->watched_ms;
 	return watched && refresh_ms > 0 && refresh_ms < WATCHED_MS ? WATCHED_MS : refresh_ms;
 }

@@ -93,6 +93,10 @@ class Mailutils:
                 for name in [folder] + [os.path.join(folder, n) for n in folders + files]:
                     os.chown(name, self.uid, self.gid, follow_symlinks=False)
 
+    @staticmethod
+    def version():
+        return subprocess.run([BINARY, "--version"], capture_output=True, check=True, text=True).stdout.splitlines()[0].split()[-1]
+
     def inbox(self, user):
         return os.path.join(self.root, "spool", user, "INBOX")
 

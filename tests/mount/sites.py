@@ -74,6 +74,8 @@ class Site:
     into_inbox: object = None          # (login, bytes): where APPEND to the INBOX is refused
     keeps_dates: bool = True           # APPEND's date becomes INTERNALDATE
     keeps_flags: bool = True
+    books: bool = False                # it writes fields of its own into messages
+    pushes: bool = True                # it tells of new mail in IDLE
     nests: bool = True                 # a folder can have both messages and folders
     restart: object = None
     content: dict = field(default_factory=dict)  # of the account that all tests look at, user's
@@ -95,6 +97,10 @@ class Site:
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # it sends a literal and what follows in two pieces
         client.login(user, self.password)
         return client
+
+    def plain(self, data):
+        """Without the fields in which a server keeps its books."""
+        return re.sub(rb"^(?:X-IMAPbase|X-UID|Status): [^\r\n]*\r\n", b"", data, flags=re.M) if self.books else data
 
     @contextlib.contextmanager
     def selected(self, user, folder, readonly=True):
@@ -120,10 +126,14 @@ class Site:
             if folder != ("INBOX",):
                 client.create('"%s"' % self.name_of(folder))
             folders[folder] = [mail for mail in messages if self.append(client, user, folder, mail)]
-        if self.into_inbox:
-            client.select("INBOX")  # for reading and writing, as any other client does: else it has another UIDVALIDITY in each session
-            client.close()
+        self.settle(client)
         client.logout()
+
+    def settle(self, client):
+        """The INBOX is opened for writing, as any other client does it: else it has another UIDVALIDITY in each session."""
+        if self.into_inbox:
+            client.select("INBOX")
+            client.close()
 
     def rows(self, user, folder, items):
         """What another client gets: {uid: (text, literal or None)}."""
@@ -205,7 +215,7 @@ class Sites:
             server.stop()
             server.start()
         yield Site("mailutils", server, server.version(), server.port_tls, mailutils.PASSWORD, server.add_user, "/", restart=restart,
-                   into_inbox=server.deliver, keeps_dates=False, keeps_flags=False, nests=False)
+                   into_inbox=server.deliver, keeps_dates=False, keeps_flags=False, nests=False, books=True, pushes=False)
 
     @staticmethod
     def _fill(site):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """
 The two small POP3 servers that Debian has besides the large ones, popa3d and Solid POP3, each in a jail: without TLS, started for each connection by an
-inetd of ours, for users of the system (that of the jail), whose mail lies in an mbox. (Solid can serve a Maildir, too, but calls each message in it damaged.)
+inetd of ours, for users of the system (that of the jail), whose mail lies in an mbox. (Solid can serve a Maildir, too, but calls each message in it damaged. It also
+announces APOP to those who have no secret for that; then mailfs, which does not follow up with the password itself on a line that others may read, gets in
+nowhere. So APOP is off.)
 """
 
 import os
@@ -32,6 +34,7 @@ SOLID = """\
 <Global>
   MailDropName "{mail}/%s"
   AutoLogoutTime 60
+  AllowAPOP no
 </Global>
 """
 

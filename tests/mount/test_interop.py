@@ -13,6 +13,7 @@ import tarfile
 
 import pytest
 
+import harness
 import sites
 from harness import Home, eventually
 from leaves import compare, of_message, of_server
@@ -130,7 +131,7 @@ def test_nothing_was_lost_on_the_way_in(reader):
     """What was delivered is what is served, so that equal bytes mean something."""
     for folder in (("Archive", "2024"), ("Проекты", "台北")):
         datas = [mail.data for mail in reader.site.content[folder]]
-        assert sorted(read(path) for path in reader.by_uid(folder).values()) == sorted(datas)
+        assert sorted(reader.site.plain(read(path)) for path in reader.by_uid(folder).values()) == sorted(datas)
 
 
 def test_dates(reader):
@@ -195,43 +196,65 @@ def test_second_mount(site, home):
         assert first > bodies > proxy.total * 4
 
 
+def refreshed(site, mount):
+    """The user asks for news where the server does not tell."""
+    if not site.pushes:
+        run(os.path.join(os.path.dirname(harness.EXE), "mailfsctl"), "refresh", mount.path)
+
+
 def test_news(site, user, home):
     """What another client does is seen: new mail, flags, messages that go, folders that come and go."""
     with site.mount(home, user, "refresh=1") as mount:
-        assert sorted(mount.by_uid("INBOX")) == sorted(mount.by_uid(*site.place(("Sub", "Folder")))) == [1, 2, 3, 4, 5]
+        def shows(uids):
+            refreshed(site, mount)
+            return sorted(mount.by_uid("INBOX")) == uids
+
+        def folders():
+            return os.listdir(os.path.dirname(later))
         later = mount.sub(*site.place(("Später",)))
+        assert shows([1, 2, 3, 4, 5]) and sorted(mount.by_uid(*site.place(("Sub", "Folder")))) == [1, 2, 3, 4, 5]
         client = site.login(user)
         site.append(client, user, ("INBOX",), Mail(b"Subject: news\r\n\r\nnew\r\n", START))
-        eventually(lambda: 6 in mount.by_uid("INBOX"), 20)
-        assert read(mount.by_uid("INBOX")[6]) == b"Subject: news\r\n\r\nnew\r\n"
+        site.settle(client)
+        eventually(lambda: shows([1, 2, 3, 4, 5, 6]), 20)
+        assert site.plain(read(mount.by_uid("INBOX")[6])) == b"Subject: news\r\n\r\nnew\r\n"
         assert client.select("INBOX")[0] == "OK"
         client.uid("STORE", "2", "+FLAGS.SILENT", "(\\Flagged)")
-        eventually(lambda: b"\\Flagged" in os.getxattr(mount.by_uid("INBOX")[2], "user.mailfs.flags"), 20)
         client.uid("STORE", "3:4", "+FLAGS.SILENT", "(\\Deleted)")
         assert client.expunge()[0] == "OK"
-        eventually(lambda: sorted(mount.by_uid("INBOX")) == [1, 2, 5, 6], 20)
+        eventually(lambda: shows([1, 2, 5, 6]), 20)
+        eventually(lambda: b"\\Flagged" in os.getxattr(mount.by_uid("INBOX")[2], "user.mailfs.flags"), 20)
         assert client.create('"%s"' % site.name_of(("Später",)))[0] == "OK"
         site.append(client, user, ("Später",), Mail(b"Subject: later\r\n\r\nlater\r\n", START))
-        eventually(lambda: "Später" in os.listdir(os.path.dirname(later)) and len(mount.by_uid(later)) == 1, 20)
+        eventually(lambda: "Später" in folders() and len(mount.by_uid(later)) == 1, 20)
         client.close()
         assert client.delete('"%s"' % site.name_of(("Später",)))[0] == "OK"
-        eventually(lambda: "Später" not in os.listdir(os.path.dirname(later)), 20)
+        eventually(lambda: "Später" not in folders(), 20)
         client.logout()
 
 
 def test_another_mailbox_of_the_same_name(site, user, home):
-    """Other messages under the same UIDs, in this mount and in the next."""
+    """Other messages under the same UIDs, in this mount and in the next. (Mailutils brings back what is deleted while another session looks at it.)"""
     folder, one = ("Sub", "Folder"), Mail(b"Subject: other\r\n\r\nother\r\n", START)
-    with site.mount(home, user, "refresh=0") as mount:
-        before = {uid: read(path) for uid, path in mount.by_uid(*site.place(folder)).items()}
+
+    def datas(mount):
+        return [site.plain(read(path)) for path in mount.by_uid(*site.place(folder)).values()]
+
+    def replace():
         client = site.login(user)
         assert client.delete('"%s"' % site.name_of(folder))[0] == "OK"
         assert client.create('"%s"' % site.name_of(folder))[0] == "OK"
         site.append(client, user, folder, one)
         client.logout()
-        eventually(lambda: [read(path) for path in mount.by_uid(*site.place(folder)).values()] == [one.data], 20)
+    with site.mount(home, user, "refresh=0") as mount:
+        assert len(datas(mount)) == 5
+        if not site.books:
+            replace()
+            eventually(lambda: datas(mount) == [one.data], 20)
+    if site.books:
+        replace()
     with site.mount(home, user) as mount:
-        assert [read(path) for path in mount.by_uid(*site.place(folder)).values()] == [one.data] and len(before) == 5
+        assert datas(mount) == [one.data]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in sites.KINDS if kind not in ("dovecot", "cyrus-alt")])
