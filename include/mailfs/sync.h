@@ -176,7 +176,7 @@ struct sync_status {
 };
 /* Blocks: never. */
 void sync_account_status(struct sync_account *account, struct sync_status *ret);
-/* Appends what the server says it can do (source.describe()), as heard last, and the names of quirks in use, each on a line. Blocks: disk. */
+/* Appends what the server says it can do (source.describe()), as heard last, and the names of the quirks that were met or are remembered (util/quirk.h), each on a line. Blocks: disk. */
 void sync_account_describe(struct sync_account *account, struct str *out, struct str *quirks);
 /* Everything is to be looked at again, the connection too, as after a resume: for `mailfsctl refresh`. Blocks: never. */
 void sync_account_refresh(struct sync_account *account);

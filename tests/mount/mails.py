@@ -110,13 +110,16 @@ def large(megabytes=30, text="A short text before a long attachment.\r\n"):
     return mail
 
 
-def sample():
-    """The mailbox of the demo: {folder: [Mail]}."""
+def sample_inbox():
     inbox = [plain(), html(), attachments(), japanese(), forwarded(), nested()]
     mails = [Mail(to_bytes(mail), START + i * 3671, ("\\Seen",) if i == 0 else ()) for i, mail in enumerate(inbox)]
-    mails.append(Mail(name_abuse(), START + DAY))
+    return mails + [Mail(name_abuse(), START + DAY)]
+
+
+def sample():
+    """The mailbox of the demo: {folder: [Mail]}."""
     return {
-        "INBOX": mails,
+        "INBOX": sample_inbox(),
         "Archive/2025": [Mail(to_bytes(large()), START - DAY), Mail(to_bytes(plain()), START - 2 * DAY)],
         "Archive/Проекты/台北": [Mail(to_bytes(japanese()), START - 3 * DAY)],
         "Entwürfe": [Mail(to_bytes(message("Me <me@example.org>", "Idee", "Später.\r\n")), START)],
@@ -127,6 +130,14 @@ def sample():
 
 def nasty():
     """Messages that break readers, by what is wrong with them. Those that are large come last."""
+    return {
+        **nasty_and_small(),
+        "2 MB": to_bytes(large(megabytes=2)),
+        "30 MB": b"From: Mallory <mallory@example.org>\r\nSubject: 30 MB\r\n\r\n" + base64.encodebytes(noise(22_000_000, seed=9)).replace(b"\n", b"\r\n"),
+    }
+
+
+def nasty_and_small():
     head = b"From: Mallory <mallory@example.org>\r\nSubject: %s\r\n"
     deep = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (i, i) for i in range(50))
     return {
@@ -153,8 +164,6 @@ def nasty():
         "broken base64": (head % b"b64") + b"Content-Transfer-Encoding: base64\r\n\r\n!!!!QUJD*REVG=\r\n=\r\nR0h\r\n",
         "128 KiB": (head % b"131072").ljust(131072 - 2, b"p") + b"\r\n",
         "128 KiB and one": (head % b"131073") + b"\r\n" + b"q" * (131073 - len(head % b"131073") - 2),
-        "2 MB": to_bytes(large(megabytes=2)),
-        "30 MB": (head % b"30 MB") + b"\r\n" + base64.encodebytes(noise(22_000_000, seed=9)).replace(b"\n", b"\r\n"),
     }
 
 

@@ -26,7 +26,7 @@ from maildir import Mail, mutf7
 imaplib._MAXLINE = 10_000_000  # pylint: disable=protected-access
 
 FOLDERS = {
-    ("INBOX",): 120, ("Archive",): 3, ("Archive", "2024"): 30, ("Archive", "2025"): 20, ("Archive", "2025", "Q1"): 10, ("Two words",): 8,
+    ("INBOX",): 70, ("Archive",): 3, ("Archive", "2024"): 30, ("Archive", "2025"): 20, ("Archive", "2025", "Q1"): 10, ("Two words",): 8,
     ("Entwürfe",): 4, ("Проекты",): 2, ("Проекты", "台北"): 6, ("Ja & nein",): 3, ("Case",): 2, ("case",): 3, ("Empty",): 0,
 }
 WORDS = b"The figures are in, and the needle is in this haystack.\r\n"
@@ -43,7 +43,7 @@ def number_of(folder, number):
 
 def nasty():
     """What a server takes: without NUL, with CRLF, not too much of it."""
-    found = [re.sub(rb"\r*\n|\r", b"\r\n", data) for data in mails.nasty().values() if len(data) < 400_000 and b"\0" not in data]
+    found = [re.sub(rb"\r*\n|\r", b"\r\n", data) for data in mails.nasty_and_small().values() if b"\0" not in data]
     return [Mail(data, mails.START) for data in found if not data.startswith((b"From ", b"x"))]
 
 
@@ -55,7 +55,7 @@ def _has_children(folder):
 def content():
     """{path of the folder: [Mail]}"""
     made = {folder: [number_of(folder, number) for number in range(1, count + 1)] for folder, count in FOLDERS.items()}
-    made[("INBOX",)] += mails.sample()["INBOX"]
+    made[("INBOX",)] += mails.sample_inbox()
     made[("Nasty",)] = nasty()
     return made
 

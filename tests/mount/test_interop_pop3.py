@@ -117,7 +117,7 @@ def box(request, servers):
     return servers[request.param]
 
 
-DATAS = [sites.number_of(("INBOX",), number).data for number in range(1, 31)] + [mail.data for mail in mails.sample()["INBOX"]]
+DATAS = [sites.number_of(("INBOX",), number).data for number in range(1, 31)] + [mail.data for mail in mails.sample_inbox()]
 
 
 @pytest.fixture
