@@ -15,9 +15,13 @@
 #include "mailfs/util/quirk.h"
 #include "private.h"
 
-#define LIST_LINES_MAX  2000000
-#define LIST_BYTES_MAX  ((uint64_t)256 << 20) /* of one answer */
-#define LIST_UIDLS_MAX  ((size_t)64 << 20)
+/*
+ * What a maildrop may have. Each message takes some 300 bytes of memory while it is looked at, with its unique-id: more than these the process can not
+ * have by a server's word alone.
+ */
+#define LIST_LINES_MAX  250000
+#define LIST_BYTES_MAX  ((uint64_t)32 << 20) /* of one answer */
+#define LIST_UIDLS_MAX  (((size_t)16 << 20) - 1)
 #define LIST_SIZE_NONE  UINT64_MAX
 #define LIST_COUNT_NONE UINT64_MAX
 

@@ -23,7 +23,7 @@
 
 #define SIZE_UNKNOWN_BYTES ((uint64_t)1 << 20) /* what a message of unknown size counts */
 /* How much longer than listed a message may be, and how long one of which nobody knows: a server must not fill the disk. */
-#define SLACK_BYTES       ((uint64_t)64 << 20)
+#define SLACK_BYTES       ((uint64_t)16 << 20)
 #define MESSAGE_BYTES_MAX ((uint64_t)4 << 30)
 
 struct flight {
