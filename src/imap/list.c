@@ -38,6 +38,7 @@ struct listing {
 	size_t count, cap;
 	struct str bytes; /* NUL-terminated names; offset 0 is never one */
 	bool has_inbox;
+	bool full; /* there are more than are taken */
 	unsigned malformed;
 };
 
@@ -144,6 +145,7 @@ static int list_untagged(
 	int r = imap_tree_parse(&engine->tree, response->args.data, response->args.len);
 	if (r == 0)
 		r = entry_add(listing, &engine->tree);
+	listing->full |= r == -EMSGSIZE;
 	if (r == -EPROTO) {
 		if (listing->malformed++ < MALFORMED_LOGGED)
 			log_warning(
@@ -378,12 +380,15 @@ static int hand_out(const struct listing *listing, source_mailbox_fn *fn, void *
 	return r < 0 ? r : 0;
 }
 
-static int listing_fail(struct imap_engine *engine, int err, struct source_error *error)
+/* A list without end costs the connection, too. */
+static int listing_fail(struct imap_engine *engine, const struct listing *listing, int err,
+	struct source_error *error)
 {
-	if (engine->dead || err != -EMSGSIZE)
+	if (!listing->full)
 		return err;
-	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER, SOURCE_CAUSE_PROTOCOL,
-		-EMSGSIZE, "the server lists more than %d folders, or their names are too long",
+	return source_fail(error, engine->dead ? SOURCE_SCOPE_ACCOUNT : SOURCE_SCOPE_MAILBOX,
+		SOURCE_RETRY_LATER, SOURCE_CAUSE_PROTOCOL, -EMSGSIZE,
+		"the server lists more than %d folders, or their names are too long",
 		SOURCE_MAILBOXES_MAX);
 }
 
@@ -394,7 +399,7 @@ int imap_list(
 	imap_engine_begin(engine);
 	int r = list_all(engine, &listing, error);
 	if (r < 0) {
-		r = listing_fail(engine, r, error);
+		r = listing_fail(engine, &listing, r, error);
 	} else {
 		r = mark_repeated(&listing);
 		if (r == 0)

@@ -55,7 +55,7 @@ static int call_list(struct worker *worker, void *arg, struct source_error *erro
 	struct survey *survey = arg;
 	listed_reset(survey);
 	int err = worker->account->source->ops->list(worker->session, on_mailbox, survey, error);
-	if (err == -E2BIG || err == -EMSGSIZE)
+	if (err == -E2BIG)
 		return session_fail(error, SOURCE_SCOPE_MAILBOX, -EIO,
 			"the server lists more than %d folders, or their names are too long",
 			SOURCE_MAILBOXES_MAX);

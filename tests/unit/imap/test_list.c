@@ -207,8 +207,8 @@ static void test_list_fails(void **state)
 				  ">* LIST () \"/\" a\r\n* BYE restart\r\n"),
 		-EIO, "restart");
 	expect_list_fails(
-		SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"", "*200000 * LIST () \"/\" a\r\n"), -EIO,
-		"more responses");
+		SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"", "*200000 * LIST () \"/\" a\r\n"),
+		-EMSGSIZE, "more than 20000 folders");
 	expect_list_fails(SCRIPT(GREETING(" NAMESPACE"), "<C1 NAMESPACE",
 				  ">* NAMESPACE NIL ((\"o/\" \"/\")) NIL\r\nC1 OK\r\n",
 				  "<C2 LIST \"\" \"*\"", ">* LIST () \"/\" INBOX\r\nC2 OK\r\n",
