@@ -141,7 +141,8 @@ static void test_answers(void **state)
 		{"C1 BAD Request is throttled. Suggested Backoff Time: 9 ms", SOURCE_CAUSE_OTHER,
 			SOURCE_RETRY_LATER, -EIO, false},
 		{"* BYE timeout", SOURCE_CAUSE_CONNECT, SOURCE_RETRY_NOW, -EIO, false},
-		{"* BYE Too many connections", SOURCE_CAUSE_OTHER, SOURCE_RETRY_LATER, -EIO, false},
+		{"* BYE Too many connections", SOURCE_CAUSE_CONNECT, SOURCE_RETRY_LATER, -EIO,
+			false},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
