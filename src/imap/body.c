@@ -14,9 +14,6 @@
 #include "mailfs/util/quirk.h"
 #include "private.h"
 
-#define SLACK_BYTES                                                                                \
-	(64 << 10) /* around the content: other items of the response, other responses */
-
 struct body {
 	uint32_t uid;
 	const char *section;
@@ -146,15 +143,16 @@ static int body_check(const struct body *body, uint64_t limit_bytes, struct sour
 static int body_run(struct imap_engine *engine, struct body *body, struct source_error *error)
 {
 	uint64_t room = body->want > 0 ? body->want : UINT32_MAX;
-	struct net_limits limits = {.line_bytes = 1 << 20, .literals = 64};
+	struct net_limits limits = {
+		.line_bytes = IMAP_LIMIT_BODY_LINE_BYTES, .literals = IMAP_LIMIT_BODY_LITERALS};
 	struct imap_exchange exchange = {.what = "the message can not be read",
 		.scope = SOURCE_SCOPE_MESSAGE,
 		.untagged = body_untagged,
 		.arg = body,
 		.limits = &limits};
 	_cleanup_command_ struct imap_command command;
-	limits.literal_bytes = room + SLACK_BYTES;
-	limits.response_bytes = room + limits.line_bytes + SLACK_BYTES;
+	limits.literal_bytes = room + IMAP_LIMIT_BODY_SLACK;
+	limits.response_bytes = room + limits.line_bytes + IMAP_LIMIT_BODY_SLACK;
 	imap_command_init(
 		&command, engine, "UID FETCH %u (UID BODY.PEEK[%s]", body->uid, body->section);
 	if (body->want > 0)

@@ -16,11 +16,6 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
-#define LINE_BYTES (1 << 20)
-#define SLACK_BYTES                                                                                \
-	((uint64_t)512                                                                             \
-		<< 10) /* around a message: small literals that are held, and the line itself */
-#define LITERALS 64
 /* A limit beyond any message, small enough to be added to. */
 #define LIMIT_MAX (UINT64_MAX / 4)
 
@@ -173,7 +168,7 @@ static int spill(void *arg, struct str *line)
 {
 	struct bulk *bulk = arg;
 	int r = bulk->spill(&bulk->dropped, line);
-	return r == 0 && line->len > LINE_BYTES ? -EMSGSIZE : r;
+	return r == 0 && line->len > IMAP_LIMIT_BODY_LINE_BYTES ? -EMSGSIZE : r;
 }
 
 /* The limits are those of the largest message that may come. */
@@ -188,9 +183,9 @@ static void set_limits(struct bulk *bulk, struct net_limits *ret)
 	imap_set_limits(&bulk->dropped, bulk->engine, ret);
 	bulk->spill = ret->spill;
 	ret->spill = spill;
-	ret->literal_bytes = most + SLACK_BYTES;
-	ret->response_bytes = most + ret->line_bytes + SLACK_BYTES;
-	ret->literals = LITERALS;
+	ret->literal_bytes = most + IMAP_LIMIT_BULK_SLACK;
+	ret->response_bytes = most + ret->line_bytes + IMAP_LIMIT_BULK_SLACK;
+	ret->literals = IMAP_LIMIT_BODY_LITERALS;
 	ret->pass = bulk_pass;
 	ret->passed = bulk_passed;
 	ret->spill_arg = ret->pass_arg = bulk;
@@ -198,7 +193,7 @@ static void set_limits(struct bulk *bulk, struct net_limits *ret)
 
 static uint64_t responses_max(const struct bulk *bulk)
 {
-	return UINT64_C(4) * (SOURCE_BULK_UIDS + bulk->engine->messages) + 100000;
+	return UINT64_C(4) * (SOURCE_BULK_UIDS + bulk->engine->messages) + IMAP_LIMIT_ROWS_EXTRA;
 }
 
 /* Reads one response, and hands on what it holds of a message while it comes. */

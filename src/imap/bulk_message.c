@@ -15,7 +15,6 @@
 #include "mailfs/util/log.h"
 #include "mailfs/util/number.h"
 
-#define HOLD_BYTES  ((size_t)256 << 10)
 #define CHUNK_BYTES ((size_t)64 << 10)
 #define NOT_ASKED   SIZE_MAX
 
@@ -170,7 +169,7 @@ bool bulk_pass(void *arg, const char *head, size_t len, uint64_t size)
 			return true;
 		}
 	}
-	if (size <= HOLD_BYTES - message->held) {
+	if (size <= IMAP_LIMIT_BULK_HELD_BYTES - message->held) {
 		message->held += (size_t)size;
 		return false;
 	}

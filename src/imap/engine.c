@@ -13,25 +13,28 @@
 #include <string.h>
 
 #include "engine.h"
+#include "limits.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 #include "mailfs/util/quirk.h"
 
-/*
- * What an exchange may have at most, where its caller does not say otherwise. A stream is held to a rate, and to these: the slowest that is waited for
- * brings them in days, and nobody waits for that in a file operation, which has a deadline of its own; a fast one brings them in seconds.
- */
-#define RESPONSES_MAX  10000
-#define BYTES_MAX      ((uint64_t)256 << 20)
-#define ALERTS_LOGGED  10
-#define WINDOW_MS      5000
-#define WINDOW_BYTES_S 1024
+#define ALERTS_LOGGED 10
 /* What a long response made of the buffers is given back when the next operation begins. */
 #define KEEP_BYTES (1 << 20)
 
 void imap_engine_init(struct imap_engine *engine, struct net_stream *stream)
 {
 	*engine = (struct imap_engine){.stream = stream, .timeout_ms = IMAP_TIMEOUT_MS};
+}
+
+void imap_engine_secured(struct imap_engine *engine)
+{
+	engine->in_clear = false;
+	engine->caps = (struct imap_capabilities){0};
+	engine->answer = (struct imap_answer){0};
+	str_reset(&engine->words);
+	str_reset(&engine->name);
+	engine->uidvalidity = engine->messages = 0;
 }
 
 void imap_engine_finish(struct imap_engine *engine)
@@ -72,12 +75,13 @@ void imap_engine_begin(struct imap_engine *engine)
 void imap_engine_progress(struct imap_engine *engine, size_t bytes)
 {
 	int64_t now = clock_now_ms(), elapsed = now - engine->window_ms;
-	int64_t window = engine->timeout_ms / 2 < WINDOW_MS ? engine->timeout_ms / 2 : WINDOW_MS;
+	int64_t window = engine->timeout_ms / 2 < IMAP_LIMIT_RATE_MS ? engine->timeout_ms / 2
+	                                                             : IMAP_LIMIT_RATE_MS;
 	engine->window_bytes += bytes;
 	engine->bytes += bytes;
 	if (elapsed < window)
 		return;
-	if (engine->window_bytes >= (uint64_t)elapsed * WINDOW_BYTES_S / 1000)
+	if (engine->window_bytes >= (uint64_t)elapsed * IMAP_LIMIT_RATE_BYTES_S / 1000)
 		set_deadline(engine, now + engine->timeout_ms);
 	engine->window_ms = now;
 	engine->window_bytes = 0;
@@ -175,7 +179,8 @@ static void note_code(struct imap_engine *engine, const struct imap_response *re
 {
 	if (imap_slice_is(response->code, "CAPABILITY"))
 		note_capabilities(engine, response->code_args);
-	else if (imap_slice_is(response->code, "ALERT") && engine->alerts++ < ALERTS_LOGGED)
+	else if (imap_slice_is(response->code, "ALERT") && !engine->in_clear &&
+		 engine->alerts++ < ALERTS_LOGGED)
 		log_warning("the server says: %.*s", (int)response->text.len, response->text.data);
 	else if (imap_slice_is(response->code, "UIDVALIDITY"))
 		note_uidvalidity(engine, response->code_args);
@@ -231,7 +236,7 @@ int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exc
 		imap_engine_progress(engine, engine->line.len);
 	else
 		engine->bytes += engine->line.len;
-	if (engine->bytes > (exchange->bytes_max ? exchange->bytes_max : BYTES_MAX))
+	if (engine->bytes > (exchange->bytes_max ? exchange->bytes_max : IMAP_LIMIT_BYTES))
 		return imap_engine_broken(engine, "more than it can be", error);
 	if (imap_response_parse(engine->line.data, engine->line.len, ret) < 0)
 		return imap_engine_broken(engine, "not a response", error);
@@ -256,7 +261,7 @@ int imap_engine_stopped(int err, struct source_error *error)
 uint64_t imap_engine_responses_max(
 	const struct imap_engine *engine, const struct imap_exchange *exchange)
 {
-	uint64_t most = exchange->responses_max ? exchange->responses_max : RESPONSES_MAX;
+	uint64_t most = exchange->responses_max ? exchange->responses_max : IMAP_LIMIT_RESPONSES;
 	return most + (exchange->per_message ? UINT64_C(4) * engine->messages : 0);
 }
 

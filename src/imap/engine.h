@@ -140,6 +140,7 @@ struct imap_engine {
 	bool dead;                /* connection lost or out of step: nothing more is sent */
 	int dead_err;             /* the network's error, if that was it */
 	unsigned alerts;          /* ALERTs so far */
+	bool in_clear;            /* TLS is still to come: who speaks may be anybody */
 	bool leaving;             /* LOGOUT was sent: BYE is no failure */
 	bool selected;            /* by the last select(), and still the same */
 	bool opened;              /* the server may have a mailbox open, whatever we think of it */
@@ -157,6 +158,8 @@ struct imap_engine {
 
 /* Takes the stream. */
 void imap_engine_init(struct imap_engine *engine, struct net_stream *stream);
+/* TLS begins: what was heard before it, by whomever, is forgotten. */
+void imap_engine_secured(struct imap_engine *engine);
 /* Closes the connection. */
 void imap_engine_finish(struct imap_engine *engine);
 /*

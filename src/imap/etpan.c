@@ -20,10 +20,10 @@
 
 #include "etpan.h"
 #include "gate.h"
+#include "limits.h"
 #include "mailfs/util/log.h"
 
 #define STREAM_BUFFER_BYTES 8192 /* each line is a memmove of it; larger is slower */
-#define RESPONSES_MAX       1000
 
 struct etpan {
 	struct imap_engine *engine;
@@ -80,7 +80,7 @@ static int etpan_fetch(struct etpan *etpan)
 	struct imap_response response;
 	if (etpan->answered)
 		return imap_engine_broken(etpan->engine, "libetpan is out of step", etpan->error);
-	while (etpan->responses++ < RESPONSES_MAX) {
+	while (etpan->responses++ < IMAP_LIMIT_ETPAN_RESPONSES) {
 		int r = imap_engine_read(etpan->engine, &exchange, &response, etpan->error);
 		if (r < 0)
 			return r;

@@ -10,9 +10,7 @@
 
 /* --- Responses that are too long to be held --- */
 
-#define LITERAL_BYTES ((uint64_t)64 << 20) /* passed over, mostly */
-#define LITERALS      100000
-#define SPILL_BYTES   ((size_t)256 << 10)
+#define SPILL_BYTES ((size_t)256 << 10)
 /* Behind what is cut, or held, there must still be room for the rest. */
 #define REST_BYTES ((size_t)1 << 20)
 /* A literal that is announced at the end of a line that was cut must still be seen. */
@@ -22,9 +20,9 @@ static int cut(void *arg, struct str *line)
 {
 	struct imap_long *own = arg;
 	imap_engine_progress(own->engine, SPILL_BYTES);
-	if (line->len <= IMAP_HELD_BYTES)
+	if (line->len <= IMAP_LIMIT_HELD_BYTES)
 		return 0;
-	size_t keep = IMAP_HELD_BYTES - SPILL_BYTES - TAIL_BYTES;
+	size_t keep = IMAP_LIMIT_HELD_BYTES - SPILL_BYTES - TAIL_BYTES;
 	line->data[keep++] =
 		0; /* nothing that is sound goes on behind this: what is left can not pass for whole */
 	memmove(line->data + keep, line->data + line->len - TAIL_BYTES, TAIL_BYTES);
@@ -46,7 +44,7 @@ static bool pass(void *arg, const char *head, size_t len, uint64_t size)
 {
 	struct imap_long *own = arg;
 	own->receiving = false;
-	if (size <= IMAP_HEADER_MAX && size + len <= IMAP_HELD_BYTES)
+	if (size <= IMAP_LIMIT_HEADER_BYTES && size + len <= IMAP_LIMIT_HELD_BYTES)
 		return false;
 	own->receiving = own->header && is_before_header(head, len);
 	if (own->receiving)
@@ -60,20 +58,20 @@ static void passed(void *arg, const char *data, size_t len)
 	imap_engine_progress(own->engine, len);
 	if (!own->receiving)
 		return;
-	size_t room = IMAP_HEADER_MAX - own->header->len;
+	size_t room = IMAP_LIMIT_HEADER_BYTES - own->header->len;
 	str_append(own->header, data, len < room ? len : room);
 }
 
 void imap_long_limits(struct imap_long *own, uint64_t line_bytes, struct net_limits *ret)
 {
 	*ret = (struct net_limits){.line_bytes = (size_t)line_bytes,
-		.literal_bytes = LITERAL_BYTES,
-		.response_bytes = line_bytes + LITERAL_BYTES,
-		.literals = LITERALS,
+		.literal_bytes = IMAP_LIMIT_LITERAL_BYTES,
+		.response_bytes = line_bytes + IMAP_LIMIT_LITERAL_BYTES,
+		.literals = IMAP_LIMIT_LITERALS,
 		.spill = cut,
 		.spill_arg = own,
 		.spill_bytes = SPILL_BYTES,
-		.held_bytes = IMAP_HELD_BYTES + REST_BYTES,
+		.held_bytes = IMAP_LIMIT_HELD_BYTES + REST_BYTES,
 		.pass = pass,
 		.passed = passed,
 		.pass_arg = own};

@@ -17,6 +17,7 @@
 #include <strings.h>
 
 #include "gate.h"
+#include "limits.h"
 
 struct gate {
 	const unsigned char *pos, *end;
@@ -60,7 +61,7 @@ static bool pass_byte(struct gate *gate)
 	unsigned char c = *gate->pos++;
 	gate->digits = c >= '0' && c <= '9' ? gate->digits + 1 : 0;
 	if (c == '(' || c == '[')
-		return ++gate->depth <= IMAP_GATE_DEPTH_MAX;
+		return ++gate->depth <= IMAP_LIMIT_GATE_DEPTH;
 	if (c == ')' || c == ']')
 		return gate->depth-- > 0;
 	return c >= 0x20 && c != 0x7f && gate->digits <= 20;
@@ -116,7 +117,7 @@ static bool has_permanentflags(const char *data, size_t len)
 
 bool imap_gate_passes(const char *data, size_t len, const char *name)
 {
-	if (len < 3 || len > IMAP_GATE_BYTES_MAX || data[0] != '*' || data[1] != ' ')
+	if (len < 3 || len > IMAP_LIMIT_GATE_BYTES || data[0] != '*' || data[1] != ' ')
 		return false;
 	const char *space = memchr(data + 2, ' ', len - 2);
 	if (!space || !has_content(space, len - (size_t)(space - data)))

@@ -6,9 +6,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define IMAP_GATE_DEPTH_MAX 64
-#define IMAP_GATE_BYTES_MAX ((size_t)64 << 10)
-
 /*
  * Whether libetpan may parse these bytes (a complete response without its line end, literals in place): an untagged
  * response, structurally sound, whose name is `name` (NULL: any but those that libetpan can not be trusted with).

@@ -20,7 +20,6 @@
 #include "namespace.h"
 #include "private.h"
 
-#define RESPONSES_MAX    (SOURCE_MAILBOXES_MAX + 10000)
 #define MALFORMED_LOGGED 20
 
 struct entry {
@@ -197,7 +196,7 @@ static int flight_run(struct imap_engine *engine, struct listing *listing, struc
 		.scope = SOURCE_SCOPE_ACCOUNT,
 		.untagged = flight_untagged,
 		.arg = listing,
-		.responses_max = RESPONSES_MAX,
+		.responses_max = SOURCE_MAILBOXES_MAX + IMAP_LIMIT_LISTS_EXTRA,
 		.streaming = true};
 	return imap_engine_run_all(engine, flight->errands, flight->count, &exchange, error);
 }

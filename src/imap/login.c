@@ -14,8 +14,6 @@
 #include "mailfs/util/quirk.h"
 #include "private.h"
 
-#define SASL_STEPS_MAX 16
-
 static int tls_refuse(struct source_error *error, const char *why)
 {
 	return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NEVER, SOURCE_CAUSE_TLS,
@@ -87,11 +85,11 @@ static int secure(struct imap_engine *engine, enum imap_status greeting, struct 
 	if (net_buffered(engine->stream) > 0)
 		return tls_refuse(
 			error, "the server sent data in plain text behind its answer to STARTTLS");
-	engine->caps = (struct imap_capabilities){0};
 	if (net_start_tls(engine->stream, error) < 0) {
 		engine->dead = true;
 		return error->err;
 	}
+	imap_engine_secured(engine);
 	return 0;
 }
 
@@ -159,7 +157,7 @@ static int sasl_dialogue(struct imap_engine *engine, struct sasl_client *client,
 {
 	static const struct imap_exchange exchange = {0};
 	struct imap_response response;
-	for (int step = 0; step < SASL_STEPS_MAX; step++) {
+	for (int step = 0; step < IMAP_LIMIT_SASL_STEPS; step++) {
 		int r = imap_engine_next(engine, &exchange, &response, error);
 		if (r < 0 || response.kind == IMAP_TAGGED)
 			return r;
@@ -343,6 +341,7 @@ int imap_login(struct imap_engine *engine, const struct imap_login_params *param
 	struct source_error *error)
 {
 	enum imap_status greeting = IMAP_NONE;
+	engine->in_clear = params->tls == NET_TLS_STARTTLS;
 	int r = greeting_read(engine, &greeting, error);
 	if (r == 0 && params->tls == NET_TLS_STARTTLS)
 		r = secure(engine, greeting, error);

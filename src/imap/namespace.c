@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "limits.h"
 #include "mailfs/util/log.h"
 #include "mailfs/util/quirk.h"
 #include "namespace.h"
-
-/* It goes into a command, with others. */
-#define PREFIX_BYTES 1000
 
 void imap_namespaces_finish(struct imap_namespaces *spaces)
 {
@@ -31,8 +29,8 @@ static char delimiter_of(const struct imap_node *node)
 /* A prefix that can not be sent back, in LIST, is none. */
 static bool is_sendable(const struct str *prefix)
 {
-	return prefix->len <= PREFIX_BYTES && !memchr(str_cstr(prefix), 0, prefix->len) &&
-	       !strpbrk(str_cstr(prefix), "\r\n");
+	return prefix->len <= IMAP_LIMIT_PREFIX_BYTES &&
+	       !memchr(str_cstr(prefix), 0, prefix->len) && !strpbrk(str_cstr(prefix), "\r\n");
 }
 
 static int space_add(struct imap_namespaces *spaces, const struct imap_node *prefix,

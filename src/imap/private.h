@@ -4,6 +4,7 @@
 #define MAILFS_IMAP_PRIVATE_H
 
 #include "engine.h"
+#include "limits.h"
 #include "mailfs/imap.h"
 #include "mailfs/mime.h"
 
@@ -77,9 +78,6 @@ struct imap_long {
 	struct str *header; /* NULL: nowhere */
 	bool receiving;
 };
-#define IMAP_HEADER_MAX ((size_t)256 << 10)
-/* Of what is held of a response with a first line that may be of any length. */
-#define IMAP_HELD_BYTES ((size_t)4 << 20)
 void imap_long_limits(struct imap_long *own, uint64_t line_bytes, struct net_limits *ret);
 /* Fails unless a mailbox is selected. */
 int imap_fetch_begin(struct imap_engine *engine, struct source_error *error);

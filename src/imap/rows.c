@@ -15,14 +15,6 @@
 #include "mailfs/util/log.h"
 #include "private.h"
 
-/*
- * A line of a listing; of a header more than IMAP_HEADER_MAX is no use to anybody: names are short, and the value of an xattr has 64 KiB at most.
- * All rows together: what senders can write in every one of their messages, and then some.
- */
-#define LINE_BYTES         ((uint64_t)16 << 20)
-#define ROWS_BYTES         ((uint64_t)1 << 30)
-#define BYTES_OF_A_MESSAGE ((uint64_t)256 << 10)
-
 struct rows {
 	uint32_t first, last;
 	enum source_columns columns;
@@ -32,10 +24,6 @@ struct rows {
 	unsigned skipped, damaged;
 	struct imap_row_reader reader;
 };
-
-/* More labels, or flags, than that on one message say nothing to people: flags are held for each kind of message while a folder is compared. */
-#define LABELS_MAX_BYTES 65536
-#define FLAGS_MAX_BYTES  8192
 
 /* \Recent is not kept: it tells of the session that looks, not of the message. */
 static void read_flags(const struct imap_tree *tree, const struct imap_node *list,
@@ -48,7 +36,7 @@ static void read_flags(const struct imap_tree *tree, const struct imap_node *lis
 	for (; flag; flag = imap_node_next(tree, flag)) {
 		if (flag->type == IMAP_NODE_LIST || imap_node_is(flag, "\\Recent"))
 			continue;
-		if (reader->flags.len + flag->len >= FLAGS_MAX_BYTES)
+		if (reader->flags.len + flag->len >= IMAP_LIMIT_FLAGS_BYTES)
 			break;
 		if (reader->flags.len > 0)
 			str_putc(&reader->flags, ' ');
@@ -85,7 +73,7 @@ static void read_labels(const struct imap_tree *tree, const struct imap_node *li
 	for (; label; label = imap_node_next(tree, label)) {
 		if (label->type == IMAP_NODE_LIST)
 			continue;
-		if (reader->labels.len + 2 * label->len >= LABELS_MAX_BYTES)
+		if (reader->labels.len + 2 * label->len >= IMAP_LIMIT_LABELS_BYTES)
 			break;
 		if (reader->labels.len > 0)
 			str_putc(&reader->labels, ' ');
@@ -126,8 +114,8 @@ static void read_header(
 		row->header = str_cstr(&reader->long_header);
 		row->header_len = reader->long_header.len;
 	}
-	if (row->header_len > IMAP_HEADER_MAX)
-		row->header_len = IMAP_HEADER_MAX;
+	if (row->header_len > IMAP_LIMIT_HEADER_BYTES)
+		row->header_len = IMAP_LIMIT_HEADER_BYTES;
 	row->have |= SOURCE_ROW_HEADER;
 }
 
@@ -253,12 +241,12 @@ static int rows_run(struct imap_engine *engine, struct rows *rows, struct source
 		.arg = rows,
 		.limits = &limits,
 		/* each message once, some twice when its flags change meanwhile, and what else goes on */
-		.responses_max = UINT64_C(4) * engine->messages + 100000,
-		.bytes_max = ROWS_BYTES + BYTES_OF_A_MESSAGE * engine->messages,
+		.responses_max = UINT64_C(4) * engine->messages + IMAP_LIMIT_ROWS_EXTRA,
+		.bytes_max = IMAP_LIMIT_ROWS_BYTES + IMAP_LIMIT_ROW_BYTES * engine->messages,
 		.streaming = true};
 	_cleanup_command_ struct imap_command command;
 	char last[12] = "*";
-	imap_long_limits(&own, LINE_BYTES, &limits);
+	imap_long_limits(&own, IMAP_LIMIT_ROW_LINE_BYTES, &limits);
 	if (rows->last != UINT32_MAX)
 		snprintf(last, sizeof(last), "%u", rows->last);
 	imap_command_init(&command, engine, "UID FETCH %u:%s (%s)", rows->first, last,

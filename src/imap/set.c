@@ -11,12 +11,6 @@
 
 #include "private.h"
 
-#define LINE_MAX_BYTES (64 << 20)
-#define SPILL_BYTES    (128 << 10)
-/* No list has literals, and what else comes is short. */
-#define LITERAL_BYTES (1 << 20)
-#define LITERALS      4
-
 void imap_set_init(struct imap_set *set, enum imap_set_kind kind, uint32_t first, uint32_t last,
 	source_range_fn *fn, void *arg)
 {
@@ -191,10 +185,10 @@ static int spill(void *arg, struct str *line)
 	struct imap_set *set = arg;
 	struct imap_response response;
 	struct imap_slice list;
-	imap_engine_progress(set->engine, SPILL_BYTES);
+	imap_engine_progress(set->engine, IMAP_LIMIT_SET_SPILL);
 	if (imap_response_parse(line->data, line->len, &response) < 0 ||
 		response.kind != IMAP_UNTAGGED || !find_list(set->engine, &response, set, &list))
-		return line->len > IMAP_HELD_BYTES ? -EMSGSIZE : 0;
+		return line->len > IMAP_LIMIT_HELD_BYTES ? -EMSGSIZE : 0;
 	size_t len = complete_len(list), start = (size_t)(list.data - line->data);
 	if (len == 0) /* no number is that long */
 		return -EMSGSIZE;
@@ -207,11 +201,11 @@ static int spill(void *arg, struct str *line)
 void imap_set_limits(struct imap_set *set, struct imap_engine *engine, struct net_limits *ret)
 {
 	set->engine = engine;
-	*ret = (struct net_limits){.line_bytes = LINE_MAX_BYTES,
-		.literal_bytes = LITERAL_BYTES,
-		.response_bytes = LINE_MAX_BYTES,
-		.literals = LITERALS,
+	*ret = (struct net_limits){.line_bytes = IMAP_LIMIT_SET_LINE_BYTES,
+		.literal_bytes = IMAP_LIMIT_SET_LITERAL_BYTES,
+		.response_bytes = IMAP_LIMIT_SET_LINE_BYTES,
+		.literals = IMAP_LIMIT_SET_LITERALS,
 		.spill = spill,
 		.spill_arg = set,
-		.spill_bytes = SPILL_BYTES};
+		.spill_bytes = IMAP_LIMIT_SET_SPILL};
 }

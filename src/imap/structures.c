@@ -6,10 +6,6 @@
 #include "mailfs/util/log.h"
 #include "private.h"
 
-/* A line of this length has more parts than anybody looks at. */
-#define LINE_BYTES  ((uint64_t)64 << 20)
-#define TOTAL_BYTES ((uint64_t)1 << 30)
-
 struct structures {
 	const uint32_t *uids; /* that were asked for, ascending */
 	size_t count;
@@ -88,14 +84,14 @@ static int structures_run(struct imap_engine *engine, struct structures *structu
 		.untagged = structures_untagged,
 		.arg = structures,
 		.limits = &limits,
-		.bytes_max = TOTAL_BYTES,
+		.bytes_max = IMAP_LIMIT_STRUCTURES_BYTES,
 		.streaming = true};
 	_cleanup_command_ struct imap_command command;
-	imap_long_limits(&own, LINE_BYTES, &limits);
+	imap_long_limits(&own, IMAP_LIMIT_STRUCTURE_LINE_BYTES, &limits);
 	imap_command_init(&command, engine, "UID FETCH ");
 	*ret_taken = imap_uid_set_append(&command.text, structures->uids, structures->count);
 	str_append_cstr(&command.text, " (UID BODYSTRUCTURE)");
-	exchange.responses_max = 2 * (uint64_t)*ret_taken + 100000;
+	exchange.responses_max = 2 * (uint64_t)*ret_taken + IMAP_LIMIT_ROWS_EXTRA;
 	log_debug("imap: UID FETCH BODYSTRUCTURE of %zu", *ret_taken);
 	return imap_engine_run(engine, &command, &exchange, error);
 }

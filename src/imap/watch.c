@@ -15,11 +15,9 @@
 #include "mailfs/util/quirk.h"
 #include "private.h"
 
-#define BURST_MS        60000
-#define BURST_RESPONSES 100000
-#define NAMES_MAX       64    /* noted before they are told */
-#define NAME_MAX_BYTES  10000 /* a longer one is no name */
-#define IDLE_MIN_MS     1000  /* an IDLE that the server ends sooner is no IDLE */
+#define NAMES_MAX      64    /* noted before they are told */
+#define NAME_MAX_BYTES 10000 /* a longer one is no name */
+#define IDLE_MIN_MS    1000  /* an IDLE that the server ends sooner is no IDLE */
 
 /* --- What is noted, and told --- */
 
@@ -101,7 +99,7 @@ static int read_news(struct imap_watch *watch, struct source_error *error)
 
 static uint64_t burst_max(const struct imap_engine *engine)
 {
-	return BURST_RESPONSES + UINT64_C(4) * engine->messages;
+	return IMAP_LIMIT_BURST_RESPONSES + UINT64_C(4) * engine->messages;
 }
 
 static int wait_loop(struct imap_watch *watch, struct source_error *error)
@@ -115,7 +113,7 @@ static int wait_loop(struct imap_watch *watch, struct source_error *error)
 		if (r <= 0)
 			return r < 0 ? imap_engine_lost(engine, r, error) : 0;
 		int64_t now = clock_now_ms();
-		if (now - burst_ms > BURST_MS) {
+		if (now - burst_ms > IMAP_LIMIT_BURST_MS) {
 			burst_ms = now;
 			responses = 0;
 		}
@@ -188,7 +186,7 @@ static int idle_next(struct imap_watch *watch, bool begin, struct source_error *
 	const struct imap_exchange exchange = {.untagged = idle_untagged,
 		.arg = watch,
 		.limits = &limits,
-		.responses_max = BURST_RESPONSES,
+		.responses_max = IMAP_LIMIT_BURST_RESPONSES,
 		.per_message = true};
 	imap_set_init(&dropped, IMAP_SET_VANISHED, 1, UINT32_MAX, NULL, NULL);
 	imap_set_limits(&dropped, watch->engine, &limits);

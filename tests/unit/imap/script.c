@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "mailfs/util/clock.h"
+#include "pki.h"
 #include "script.h"
 
 int peer_patience_ms = 8000;
@@ -30,6 +31,9 @@ struct script {
 	char wrong[1000]; /* "": nothing */
 	bool deflated;
 	z_stream out, in;
+	struct pki_cert cert; /* made where TLS is spoken */
+	SSL_CTX *ctx;
+	SSL *ssl;
 };
 
 static void set_timeout(int fd, int seconds)
@@ -39,10 +43,11 @@ static void set_timeout(int fd, int seconds)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
-static bool send_all(int fd, const char *data, size_t len)
+static bool send_all(const struct script *script, const char *data, size_t len)
 {
 	while (len > 0) {
-		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+		ssize_t n = script->ssl ? SSL_write(script->ssl, data, (int)len)
+		                        : send(script->fd, data, len, MSG_NOSIGNAL);
 		if (n <= 0)
 			return false;
 		data += n;
@@ -57,7 +62,7 @@ static bool send_text(struct script *script, const char *plain, size_t plain_len
 	unsigned char data[16384];
 	size_t len = strlen(text);
 	if (!script->deflated)
-		return send_all(script->fd, text, len);
+		return send_all(script, text, len);
 	assert(plain_len < 1000);
 	memcpy(data, plain, plain_len);
 	script->out.next_in = (unsigned char *)(uintptr_t)text;
@@ -66,7 +71,7 @@ static bool send_text(struct script *script, const char *plain, size_t plain_len
 		script->out.next_out = data + plain_len;
 		script->out.avail_out = (unsigned)(sizeof(data) - plain_len);
 		deflate(&script->out, Z_SYNC_FLUSH);
-		if (!send_all(script->fd, (char *)data, sizeof(data) - script->out.avail_out))
+		if (!send_all(script, (char *)data, sizeof(data) - script->out.avail_out))
 			return false;
 		plain_len = 0;
 	} while (script->out.avail_out == 0);
@@ -81,7 +86,7 @@ static void do_deflate(struct script *script, const char *step)
 		inflateInit2(&script->in, -15) != Z_OK)
 		return;
 	script->deflated = true;
-	if (!text[1] ? !send_all(script->fd, step, (size_t)(text - step))
+	if (!text[1] ? !send_all(script, step, (size_t)(text - step))
 		     : !send_text(script, step, (size_t)(text - step), text + 1))
 		snprintf(script->wrong, sizeof(script->wrong), "can not send '%.500s'", step);
 }
@@ -89,6 +94,8 @@ static void do_deflate(struct script *script, const char *step)
 static bool read_byte(struct script *script, char *ret)
 {
 	unsigned char byte;
+	if (script->ssl)
+		return SSL_read(script->ssl, ret, 1) == 1;
 	if (!script->deflated)
 		return recv(script->fd, ret, 1, 0) == 1;
 	for (;;) {
@@ -121,6 +128,17 @@ static void do_expect(struct script *script, const char *want)
 			(int)len - 2, line);
 }
 
+static void do_handshake(struct script *script)
+{
+	script->ctx = SSL_CTX_new(TLS_server_method());
+	SSL_CTX_use_certificate(script->ctx, script->cert.cert);
+	SSL_CTX_use_PrivateKey(script->ctx, script->cert.key);
+	script->ssl = SSL_new(script->ctx);
+	SSL_set_fd(script->ssl, script->fd);
+	if (SSL_accept(script->ssl) != 1)
+		snprintf(script->wrong, sizeof(script->wrong), "the handshake failed");
+}
+
 /* The peer may have had enough of it: that is no fault of the script. */
 static void do_flood(struct script *script, const char *step)
 {
@@ -132,7 +150,7 @@ static void do_flood(struct script *script, const char *step)
 	for (; count > 0; count -= at_once) {
 		if (at_once > count)
 			at_once = count;
-		if (!send_all(script->fd, chunk, at_once * len))
+		if (!send_all(script, chunk, at_once * len))
 			return;
 	}
 }
@@ -141,7 +159,7 @@ static void do_trickle(struct script *script, const char *step)
 {
 	char *text;
 	unsigned long pause_ms = strtoul(step, &text, 10);
-	for (text++; *text && send_all(script->fd, text, 1); text++)
+	for (text++; *text && send_all(script, text, 1); text++)
 		usleep((useconds_t)pause_ms * 1000);
 }
 
@@ -164,6 +182,9 @@ static void do_step(struct script *script, const char *step)
 		break;
 	case '#':
 		usleep((useconds_t)atoi(step + 1) * 1000);
+		break;
+	case '^':
+		do_handshake(script);
 		break;
 	case 'z':
 		do_deflate(script, step + 1);
@@ -194,6 +215,8 @@ static void *script_main(void *arg)
 			;
 	}
 	close(script->fd);
+	SSL_free(script->ssl);
+	SSL_CTX_free(script->ctx);
 	if (script->deflated) {
 		deflateEnd(&script->out);
 		inflateEnd(&script->in);
@@ -209,6 +232,9 @@ struct script *script_start(const char *const *steps)
 	socklen_t len = sizeof(address);
 	assert_non_null(script);
 	script->steps = steps;
+	for (const char *const *step = steps; *step; step++)
+		if (**step == '^')
+			script->cert = pki_create(&(struct pki_spec){.name = "server"});
 	script->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(script->listener >= 0);
 	set_timeout(script->listener, 10);
@@ -231,6 +257,7 @@ const char *script_finish(struct script *script)
 	pthread_join(script->thread, NULL);
 	close(script->listener);
 	memcpy(wrong, script->wrong, sizeof(wrong));
+	pki_destroy(&script->cert);
 	free(script);
 	return wrong[0] ? wrong : NULL;
 }
@@ -239,8 +266,13 @@ static void peer_login(struct peer *peer, enum net_tls tls, const char *user, co
 	bool token, const char *const *steps)
 {
 	*peer = (struct peer){.script = script_start(steps)};
+	unsigned char fingerprint[32];
 	struct net_params net = {
 		.host = "127.0.0.1", .port = script_port(peer->script), .tls = tls};
+	if (peer->script->cert.cert) {
+		pki_fingerprint(&peer->script->cert, fingerprint);
+		net.fingerprint = fingerprint;
+	}
 	assert_int_equal(net_context_create(&net, &peer->net, &peer->error), 0);
 	peer->password = secret_create(password, strlen(password));
 	assert_non_null(peer->password);

@@ -12,6 +12,7 @@
  *   "*N text" sends the text N times, or until the peer is gone
  *   "~N text" sends the text byte by byte, N ms apart, or until the peer is gone
  *   "#N"      waits N ms
+ *   "^"       does a TLS handshake, once
  *   "!"       closes the connection
  *   "zA|B"    sends A; from then on both sides deflate (not in the steps * and ~), and B goes out together with A
  * NULL ends it: the connection stays open until the client closes it.

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "gate.h"
+#include "limits.h"
 #include "mailfs/util/str.h"
 
 /* Exported by libetpan, in none of its installed headers. */
@@ -105,10 +106,24 @@ static void test_depth(void **state)
 			str_putc(&line, '(');
 		for (unsigned i = 0; i < depth; i++)
 			str_putc(&line, ')');
-		assert_int_equal(
-			imap_gate_passes(line.data, line.len, NULL), depth <= IMAP_GATE_DEPTH_MAX);
+		assert_int_equal(imap_gate_passes(line.data, line.len, NULL),
+			depth <= IMAP_LIMIT_GATE_DEPTH);
 		str_finish(&line);
 	}
+}
+
+/* A list of words without end is sound, and too long all the same. */
+static void test_length(void **state)
+{
+	struct str line = STR_INIT;
+	(void)state;
+	str_append_cstr(&line, "* CAPABILITY");
+	while (line.len + 2 <= IMAP_LIMIT_GATE_BYTES)
+		str_append_cstr(&line, " A");
+	assert_true(imap_gate_passes(line.data, line.len, "CAPABILITY"));
+	str_append_cstr(&line, " A");
+	assert_false(imap_gate_passes(line.data, line.len, "CAPABILITY"));
+	str_finish(&line);
 }
 
 /* Lets libetpan parse a line that has passed, as it would in a session. */
@@ -157,6 +172,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_lines_do_not),
 		cmocka_unit_test(test_name),
 		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_length),
 		cmocka_unit_test(test_libetpan_parses_what_passes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

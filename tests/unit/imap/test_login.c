@@ -58,7 +58,7 @@ static void test_greeting_refused(void **state)
 {
 	(void)state;
 	expect_failure(NET_TLS_NONE, SCRIPT(">* BYE [UNAVAILABLE] down for \x07 repair\r\n"),
-		SOURCE_CAUSE_OTHER, SOURCE_RETRY_LATER, "down for ? repair");
+		SOURCE_CAUSE_CONNECT, SOURCE_RETRY_LATER, "down for ? repair");
 	expect_failure(NET_TLS_NONE, SCRIPT(">* BYE go away\r\n"), SOURCE_CAUSE_CONNECT,
 		SOURCE_RETRY_NOW, "go away");
 }
@@ -136,6 +136,42 @@ static void test_starttls_handshake_fails(void **state)
 	assert_true(peer.result < 0);
 	assert_int_equal(peer.error.cause, SOURCE_CAUSE_TLS);
 	peer_finish(&peer);
+}
+
+/* What was said before TLS counts for nothing behind it: mechanisms, capabilities, that LOGIN is disabled, who the server is. */
+static void test_starttls_forgets(void **state)
+{
+	struct peer peer;
+	struct str words = STR_INIT;
+	(void)state;
+	peer_connect(&peer, NET_TLS_STARTTLS,
+		SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN SASL-IR LITERAL+ COMPRESS=DEFLATE IDLE] hi\r\n",
+			"<C1 STARTTLS",
+			">* ID (\"name\" \"evil\")\r\n* OK [ALERT] send your password to evil\r\n* CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN\r\n"
+			"* 5 EXISTS\r\n* OK [UIDVALIDITY 9] x\r\nC1 OK go\r\n",
+			"^", "<C2 CAPABILITY", ">* CAPABILITY IMAP4rev1\r\nC2 OK\r\n",
+			"<C3 LOGIN alice s3cret", ">C3 OK [CAPABILITY IMAP4rev1 NAMESPACE] in\r\n",
+			"<C4 NAMESPACE", ">C4 OK\r\n"));
+	if (peer.result < 0)
+		fail_msg("connect: %s", peer.error.text);
+	assert_int_equal(peer.source->ops->abilities(peer.session), 0);
+	peer.source->ops->describe(peer.session, &words);
+	assert_string_equal(str_cstr(&words), "IMAP4rev1 NAMESPACE\n");
+	str_finish(&words);
+	peer_finish(&peer);
+}
+
+/* Each in its own words. */
+static void test_starttls_bye(void **state)
+{
+	(void)state;
+	expect_failure(NET_TLS_STARTTLS,
+		SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", "<C1 STARTTLS",
+			">* BYE [UNAVAILABLE] no TLS today\r\n"),
+		SOURCE_CAUSE_CONNECT, SOURCE_RETRY_LATER,
+		"the server ended the connection: the server says: no TLS today");
+	expect_failure(NET_TLS_STARTTLS, SCRIPT(">* BYE go away\r\n"), SOURCE_CAUSE_CONNECT,
+		SOURCE_RETRY_NOW, "the server ended the connection");
 }
 
 /* --- LOGIN --- */
@@ -229,7 +265,7 @@ static void test_login_refused(void **state)
 	expect_failure(NET_TLS_NONE,
 		SCRIPT(">* OK [CAPABILITY IMAP4rev1] hi\r\n", "<C1 LOGIN alice s3cret",
 			">* BYE too many failures\r\n"),
-		SOURCE_CAUSE_OTHER, SOURCE_RETRY_LATER, "too many failures");
+		SOURCE_CAUSE_CONNECT, SOURCE_RETRY_LATER, "too many failures");
 	expect_failure(NET_TLS_NONE,
 		SCRIPT(">* OK [CAPABILITY IMAP4rev1] hi\r\n", "<C1 LOGIN alice s3cret", "!"),
 		SOURCE_CAUSE_CONNECT, SOURCE_RETRY_NOW, "closed");
@@ -496,6 +532,8 @@ int main(void)
 		cmocka_unit_test(test_starttls_preauth),
 		cmocka_unit_test(test_starttls_refused),
 		cmocka_unit_test(test_starttls_injection),
+		cmocka_unit_test(test_starttls_forgets),
+		cmocka_unit_test(test_starttls_bye),
 		cmocka_unit_test(test_starttls_handshake_fails),
 		cmocka_unit_test(test_login),
 		cmocka_unit_test(test_login_brings_capabilities),
