@@ -84,6 +84,7 @@ static void begin_child(bool command)
 	for (size_t i = 0; command && i < sizeof(ignored) / sizeof(*ignored); i++)
 		signal(ignored[i], SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	prctl(PR_SET_NAME, "mailfs-job");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 

@@ -301,9 +301,8 @@ def test_background(account, home):
     done = subprocess.run(line, env=home.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           timeout=30 * SLOW, check=True)
     assert done.stdout == b""
-    pids = processes(path)
-    assert len(pids) == 3
-    for pid in pids:
+    eventually(lambda: len(processes(path)) == 3)
+    for pid in processes(path):
         assert os.readlink("/proc/%d/cwd" % pid) == "/"
     subprocess.run(["fusermount3", "-u", path], check=True)
     eventually(lambda: not processes(path))

@@ -418,7 +418,8 @@ static int asks_terminal(void)
 
 static void *sees_sandbox(void *arg)
 {
-	*(int *)arg = passwd_is_read() == 0 || local_sockets() == 0 ? 0 : EACCES;
+	bool free = (parts.files && outside_is_written() == 0) || local_sockets() == 0;
+	*(int *)arg = free ? 0 : EACCES;
 	return NULL;
 }
 
