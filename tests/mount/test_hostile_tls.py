@@ -408,7 +408,7 @@ for name, attack, seen in (
         ("stripped", stripped, exits(TLS, "STARTTLS|STLS")),
         ("NO", to_starttls(b"%t NO Not now.\r\n", b"-ERR Not now.\r\n"), exits(TLS, "refused (STARTTLS|STLS)")),
         ("BAD", to_starttls(b"%t BAD What?\r\n", b"-ERR [SYS/PERM] What?\r\n"), exits(TLS, "refused (STARTTLS|STLS)")),
-        ("BYE", to_starttls(b"* BYE Enough.\r\n", b"* BYE\r\n", then=ends), exits((NETWORK, OTHER, TLS))),
+        ("BYE", to_starttls(b"* BYE Enough.\r\n", b"* BYE\r\n", then=ends), exits((NETWORK, OTHER, TLS), "Enough|understood")),
         ("silence", to_starttls(b"", b""), exits(NETWORK, "timed out")),
         ("a byte a second", to_starttls(b"", b"", then=lambda session: [session.send(b"*") or time.sleep(1) for _ in range(5)]), exits(NETWORK, "timed out")),
         ("the end", to_starttls(b"", b"", then=ends), exits((NETWORK, TLS))),
