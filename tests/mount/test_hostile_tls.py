@@ -469,7 +469,7 @@ def test_case(suite, name):
 
 DISTINCT = ["certificate: " + name for name in ("expired", "of tomorrow", "for another name", "self-signed", "without its intermediate", "1024 bits")] + [
     "pin: of another certificate"] + ["STARTTLS: " + name for name in (
-        "stripped", "NO", "BYE", "words behind the OK", "TLS 1.1", "words in the next segment", "silence", "silence in the handshake",
+        "stripped", "NO", "BYE", "words behind the OK", "TLS 1.1", "text", "silence", "silence in the handshake",
         "the end in the handshake")]
 
 
