@@ -3,6 +3,7 @@
 
 import errno
 import os
+import threading
 import time
 
 from fake.imap import CAPABILITY, Box, Message, Server
@@ -150,6 +151,22 @@ def push(data):
     def arm(server):
         server.struck += server.push(data)
     return arm
+
+
+def between(script):
+    """On every connection that is there and has no command running; what is not read blocks nobody but the server."""
+    def arm(server):
+        for session in list(server.sessions):
+            server.struck += 1
+            threading.Thread(target=_quietly, args=(script, session), daemon=True).start()
+    return arm
+
+
+def _quietly(script, session):
+    try:
+        script(session, "C0")
+    except OSError:
+        pass  # it was cut off
 
 
 # --- Kinds of cases ---

@@ -7,7 +7,7 @@ import pytest
 
 import hostile
 from hostile import RIGHT, fails, right_or
-from hostile_imap import (BODY, IO, ImapTrial, answer, at_list, at_read, before, body, first, flood, listing, on, row, say, swap, trickle)
+from hostile_imap import (BODY, IO, ImapTrial, answer, at_list, at_read, before, between, body, first, flood, listing, on, row, say, swap, trickle)
 
 EIO = errno.EIO
 ROW = b'* 2 FETCH (UID 2 FLAGS () INTERNALDATE "14-Nov-2023 22:13:20 +0000" RFC822.SIZE 64 '
@@ -75,6 +75,7 @@ NUMBERS = {
     "UIDNEXT goes back": b"* OK [UIDNEXT 1] Lower.\r\n",
     "UIDNEXT 2^32": b"* OK [UIDNEXT 4294967296] High.\r\n",
     "UIDVALIDITY 0": b"* OK [UIDVALIDITY 0] None.\r\n",
+    "UIDVALIDITY changes": b"* OK [UIDVALIDITY 1800000000] New.\r\n",
     "UIDVALIDITY 2^32": b"* OK [UIDVALIDITY 4294967296] High.\r\n",
     "HIGHESTMODSEQ 2^64": b"* OK [HIGHESTMODSEQ 18446744073709551616] High.\r\n",
     "FETCH 0": b"* 0 FETCH (UID 2 FLAGS (\\Deleted))\r\n",
@@ -91,7 +92,6 @@ NUMBERS = {
     "an unknown word": b"* XYZZY (((( \x01 {3}\r\nabc\r\n",
 }
 # What says that something changed is looked into at the next listing; none of it changes what is read now.
-
 SIZES = {"2^63": b"9223372036854775808", "2^64-1": b"18446744073709551615", "2^64": b"18446744073709551616", "-1": b"-1", "none": b"NIL",
          "a list": b"(68)", "0": b"0"}
 DATES = {"none": b"NIL", "garbage": b'"yesterday"', "year 0000": b'"01-Jan-0000 00:00:00 +0000"', "year 9999": b'"31-Dec-9999 23:59:59 -1400"',
@@ -176,7 +176,7 @@ for name, data in FRAMES.items():
     CASES.append(at_list("list: " + name, listing(first(data)), seen))
     CASES.append(at_read("read: " + name, body(first(data)), seen))
 for name, data in NUMBERS.items():
-    CASES.append(at_read("unasked: " + name, body(first(data)), right_or(EIO) if name == "UIDVALIDITY 0" else RIGHT))
+    CASES.append(at_read("unasked: " + name, body(first(data)), right_or(EIO) if name == "UIDVALIDITY changes" else RIGHT))
 CASES += [at_list("size: " + name, sized(text), RIGHT) for name, text in SIZES.items()]
 CASES += [at_list("date: " + name, dated(text), RIGHT) for name, text in DATES.items()]
 CASES += [at_list("flags: " + name, flagged(text), RIGHT) for name, text in FLAGS.items()]
@@ -216,6 +216,12 @@ CASES += [
     at_list("list: BYE", listing(say(b"* BYE Enough.\r\n", cut=True)), fails(*IO)),
     at_list("search of 5 million numbers", before("UID FETCH", b"* SEARCH" + b" 1234567" * 5_000_000 + b"\r\n", "RFC822.SIZE"), right_or(*IO)),
 ]
+CASES += [at_read("between: " + name, between(script)) for name, script in {
+    "20 MB of EXISTS": say(b"* 3 EXISTS\r\n" * 1_600_000), "20 MB of a line": say(b"* OK " + b"x" * 20_000_000), "EXPUNGE of all": say(b"* 1 EXPUNGE\r\n" * 3),
+    "a tagged answer": say(b"C0 OK Done.\r\n"), "the next answer": say(b"".join(b"C%d OK Done.\r\n" % n for n in range(1, 100))),
+    "the body of another": say(b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n" % literal(OTHER)), "a part of a literal": say(b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\nFrom"),
+    "BYE": say(b"* BYE Enough.\r\n", cut=True), "the end": say(b"", cut=True), "UIDVALIDITY": say(b"* OK [UIDVALIDITY 5] New.\r\n"),
+}.items()]
 suite = hostile.suite(ImapTrial, CASES)
 
 

@@ -444,6 +444,8 @@ for name, attack, seen in (
     else:
         CASES += of_both("STARTTLS: " + name, attack, exits(TLS, "PREAUTH"), kinds=(IMAP,))
 CASES += of_both("STARTTLS: untagged words before the OK", inside(CAPABILITIES), RIGHT, kinds=(IMAP,))
+CASES += of_both("implicit: PREAUTH", greets(b"* PREAUTH [CAPABILITY IMAP4rev1] Welcome.\r\n", b""), RIGHT, kinds=(IMAP,), implicit=True)
+CASES[-1].secret = False  # nobody asks for it
 CASES += of_both("implicit: plain text", plain, exits((TLS, NETWORK), "no TLS on this port"), implicit=True)
 PAPERS = []
 run_cases = hostile.suite(TlsTrial, CASES)
