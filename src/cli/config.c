@@ -128,6 +128,11 @@ static int take_key(void *arg, const char *section, const char *key, const char 
 	if (!*section)
 		return fail(
 			reading, -EINVAL, "an [ACCOUNT] line must stand before the first option");
+	/* What it said first would be mixed with what it says now. */
+	if (wanted && reading->found && strcmp(section, reading->section) != 0) {
+		str_printf(&reason, "[%s] stands twice", section);
+		return fail(reading, -EINVAL, str_cstr(&reason));
+	}
 	reading->found |= wanted;
 	if (!first_time(reading, section, key)) {
 		str_printf(&reason, "%s is set twice", key);

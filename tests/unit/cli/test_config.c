@@ -85,6 +85,8 @@ static const struct {
 	{"[home]\nsource = imaps://h\nro\n", -EINVAL, ":3: neither"},
 	{"[home]\nsource = imaps://h\ntimeout = 1\ntimeout = 2\n", -EINVAL,
 		":4: timeout is set twice"},
+	{"[home]\nsource = imaps://h\n[work]\nsource = imaps://w\n[home]\nsource = imaps://i\n",
+		-EINVAL, ":6: [home] stands twice"},
 	{"[home]\nsource = imaps://h\ntls_ca = ca.pem\n", -EINVAL,
 		":3: option tls_ca=ca.pem: a path in the config"},
 	{"[home]\nsource = imaps://h\npassword = x\n", -EINVAL, ":3: option password="},
