@@ -65,7 +65,9 @@ install_packages() {
 	done
 }
 
-# build DIRECTORY [MESON OPTION]...: sets up the build directory, or takes it as it is, and builds all in it.
+# build DIRECTORY [MESON OPTION]...: sets up the build directory, or takes it as it is, and builds all in it, or what is named in
+# build_targets.
+build_targets=()
 build() {
 	local dir=$1
 	shift
@@ -77,5 +79,5 @@ build() {
 		rm -f "$dir.log"
 	fi
 	rm -f "$dir"/tests/mount/*.xml
-	ninja -C "$dir" >"$dir/build.log" 2>&1 || { cat "$dir/build.log" >&2; return 1; }
+	ninja -C "$dir" "${build_targets[@]}" >"$dir/build.log" 2>&1 || { cat "$dir/build.log" >&2; return 1; }
 }

@@ -4,30 +4,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "fuzz.h"
 
-#define INPUT_MAX ((size_t)16 << 20)
-
-static int run_file(const char *folder, const char *name, unsigned number)
+/* Exactly as large as the file, so that a sanitizer sees each byte too many. */
+static uint8_t *read_file(const char *path, size_t *ret_len)
 {
-	char path[4096];
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	FILE *file = fopen(path, "re");
-	uint8_t *data = malloc(INPUT_MAX);
-	if (!file || !data) {
+	struct stat st;
+	if (!file || fstat(fileno(file), &st) < 0) {
 		printf("Bail out! %s can not be read\n", path);
 		exit(1);
 	}
-	size_t len = fread(data, 1, INPUT_MAX, file);
+	uint8_t *data = malloc(st.st_size > 0 ? (size_t)st.st_size : 1);
+	*ret_len = data ? fread(data, 1, (size_t)st.st_size, file) : 0;
 	fclose(file);
-	/* No byte more than there are, so that reading one is seen. */
-	uint8_t *exact = realloc(data, len > 0 ? len : 1);
-	LLVMFuzzerTestOneInput(exact, len);
-	free(exact);
+	return data;
+}
+
+static void run_file(const char *folder, const char *name, unsigned number)
+{
+	char path[4096];
+	size_t len;
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	uint8_t *data = read_file(path, &len);
+	LLVMFuzzerTestOneInput(data, len);
+	free(data);
 	printf("ok %u - %s\n", number, name);
 	fflush(stdout);
-	return 0;
 }
 
 static int is_input(const struct dirent *entry)
