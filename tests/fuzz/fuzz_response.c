@@ -22,6 +22,9 @@ static const char login[] =
 	"\x1f OK\r\n* ENABLED QRESYNC\r\n\x1f OK\r\n"
 	"* NAMESPACE ((\"\" \"/\")) ((\"~\" \"/\")) ((\"#shared.\" \".\"))\r\n\x1f OK\r\n\x1e";
 
+/* Of a server that can do nothing but what it must. */
+static const char poor_login[] = "* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n\x1e";
+
 struct client {
 	const struct source_ops *ops;
 	struct source_session *session;
@@ -335,7 +338,7 @@ static bool call(struct client *client, char letter)
 	return true;
 }
 
-/* Modes: g: the greeting and the login are the input's; t: likewise, and STARTTLS is demanded; p: in packets. */
+/* Modes: m: a poor server; g: the greeting and the login are the input's; t: likewise, and STARTTLS is demanded; p: in packets. */
 static void run(const char *names, struct fuzz_input in)
 {
 	static struct secret *password;
@@ -349,7 +352,8 @@ static void run(const char *names, struct fuzz_input in)
 		.token = strchr(names, 'o')};
 	struct source *source;
 	struct client client = {.session = NULL};
-	wire_open(greeting ? "" : login, in, strchr(names, 'p'));
+	const char *first = strchr(names, 'm') ? poor_login : login;
+	wire_open(greeting ? "" : first, in, strchr(names, 'p'));
 	FUZZ_CHECK(imap_source_create(&params, &source) == 0);
 	client.ops = source->ops;
 	int r = source->ops->connect(source, CLOCK_NEVER, &client.session, &client.error);

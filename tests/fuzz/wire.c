@@ -99,23 +99,35 @@ static const char *next_tag(void)
 	return wire.tag_count > 0 ? wire.tags[wire.tag_count - 1] : "";
 }
 
-/* The next byte of the server's, or -1: the packet has ended. */
-static int next_byte(void)
+/* The answer to a command comes when that was sent; begun: there is something else to come before. */
+static bool is_early(uint8_t c, bool begun)
 {
-	for (;;) {
+	return c == WIRE_TAG && begun && wire.tag_next == wire.tag_count;
+}
+
+static uint8_t take_byte(void)
+{
+	return *wire.first ? (uint8_t)*wire.first++ : fuzz_byte(&wire.in);
+}
+
+/* The next byte of the server's, or -1: the packet has ended. */
+static int next_byte(bool begun)
+{
+	while (*wire.tag || *wire.first || wire.in.len > 0) {
 		if (*wire.tag)
 			return (unsigned char)*wire.tag++;
-		bool is_first = *wire.first;
-		if (!is_first && wire.in.len == 0)
+		bool packets = wire.packets || *wire.first;
+		if (is_early(*wire.first ? (uint8_t)*wire.first : *wire.in.data, begun))
 			return -1;
-		uint8_t c = is_first ? (uint8_t)*wire.first++ : fuzz_byte(&wire.in);
-		if (c == WIRE_PACKET && (wire.packets || is_first))
+		uint8_t c = take_byte();
+		if (c == WIRE_PACKET && packets)
 			return -1;
 		if (c == WIRE_TAG)
 			wire.tag = next_tag();
 		else if (c != WIRE_PACKET)
 			return c;
 	}
+	return -1;
 }
 
 static bool at_end(void)
@@ -132,7 +144,7 @@ ssize_t __wrap_recv(int fd, void *buf, size_t cap, int flags)
 	(void)flags;
 	/* An empty packet is no end. */
 	while (len == 0 && !at_end())
-		for (int c; len < cap && (c = next_byte()) >= 0;)
+		for (int c; len < cap && (c = next_byte(len > 0)) >= 0;)
 			out[len++] = (unsigned char)c;
 	return (ssize_t)len;
 }

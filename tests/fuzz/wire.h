@@ -4,7 +4,7 @@
  * the server has hung up.
  *
  * In the input, WIRE_PACKET ends what one recv() gives, and WIRE_TAG stands for the tag of the oldest IMAP command that was not answered in this way
- * yet, so that an answer stays one when something before it changes.
+ * yet, so that an answer stays one when something before it changes. It comes once that command was sent.
  */
 #ifndef MAILFS_FUZZ_WIRE_H
 #define MAILFS_FUZZ_WIRE_H
