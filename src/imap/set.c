@@ -139,12 +139,16 @@ static bool find_esearch(struct imap_engine *engine, const struct imap_response 
 	node = imap_node_next(tree, node);
 	set->malformed |= r < 0 || (node && !imap_node_is(node, "UID"));
 	*ret = (struct imap_slice){"", 0};
+	bool has_all = false;
 	for (node = imap_node_next(tree, node); node; node = imap_node_next(tree, node)) {
 		const struct imap_node *value = imap_node_next(tree, node);
-		if (imap_node_is(node, "ALL") && value && value->type == IMAP_NODE_ATOM)
+		bool is_all = imap_node_is(node, "ALL");
+		if (is_all && value && value->type == IMAP_NODE_ATOM)
 			*ret = (struct imap_slice){value->data, value->len};
-		else if (imap_node_is(node, "ALL"))
+		else if (is_all)
 			set->malformed = true;
+		set->malformed |= is_all && has_all; /* which of them would depend on the packets */
+		has_all |= is_all;
 		node = value;
 	}
 	return true;
