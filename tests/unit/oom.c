@@ -59,7 +59,7 @@ void oom_release(void)
 	held--;
 }
 
-static bool refuse(void)
+bool oom_refuse(void)
 {
 	if (!atomic_load(&armed) || held > 0)
 		return false;
@@ -73,17 +73,17 @@ static bool refuse(void)
 
 void *__wrap_malloc(size_t size)
 {
-	return refuse() ? NULL : __real_malloc(size);
+	return oom_refuse() ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-	return refuse() ? NULL : __real_calloc(count, size);
+	return oom_refuse() ? NULL : __real_calloc(count, size);
 }
 
 void *__wrap_realloc(void *old, size_t size)
 {
-	return refuse() ? NULL : __real_realloc(old, size);
+	return oom_refuse() ? NULL : __real_realloc(old, size);
 }
 
 void *__wrap_reallocarray(void *old, size_t count, size_t size)
@@ -171,7 +171,8 @@ static unsigned long count_of(const char *what, oom_fn *fn, void *arg)
 
 unsigned long oom_some(const char *what, oom_fn *fn, void *arg, unsigned long most)
 {
-	unsigned long tried = 0, all = count_of(what, fn, arg), step = all / most + 1;
+	unsigned long tried = 0, all = count_of(what, fn, arg),
+		      step = getenv("MAILFS_TEST_OOM") ? 1 : all / most + 1;
 	for (int forever = 0; forever < 2; forever++)
 		for (unsigned long nth = 1; try(what, fn, arg, nth, forever); nth += step)
 			tried++;

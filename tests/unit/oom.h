@@ -19,6 +19,8 @@ bool oom_disarm(void);
 /* While it is held, what this thread allocates neither counts nor fails; may be nested. */
 void oom_hold(void);
 void oom_release(void);
+/* Counts as one of them: for the allocator of a library. Whether it is to fail. */
+bool oom_refuse(void);
 
 /*
  * Does the work once, between oom_arm() and oom_disarm(), which it calls itself, around what is tried and nothing else; looks at what came of it, and fails
@@ -27,7 +29,10 @@ void oom_release(void);
 typedef int oom_fn(void *arg, unsigned long nth, bool forever);
 /* The number of failures tried, in both ways; printed, too. */
 unsigned long oom_each(const char *what, oom_fn *fn, void *arg);
-/* As above, at most so many in each way, spread over all: for work with thousands of allocations. */
+/*
+ * As above, at most so many in each way, spread over all: for work with thousands of allocations. All of them with MAILFS_TEST_OOM=all in the
+ * environment.
+ */
 unsigned long oom_some(const char *what, oom_fn *fn, void *arg, unsigned long most);
 
 #endif
