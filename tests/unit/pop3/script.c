@@ -261,6 +261,8 @@ void client_connect(
 		.password = client->password,
 		.token = params->token};
 	assert_int_equal(pop3_maildrop_create(&pop3, &client->maildrop), 0);
+	if (params->ready)
+		params->ready();
 	client->result = client->maildrop->ops->connect(
 		client->maildrop, clock_now_ms() + CONNECT_MS, &client->session, &client->error);
 }
@@ -294,5 +296,8 @@ void client_finish(struct client *client)
 void client_abandon(struct client *client)
 {
 	char wrong[1000];
+	/* It may never have come. */
+	if (!client->session)
+		shutdown(client->script->listener, SHUT_RDWR);
 	client_end(client, wrong, sizeof(wrong));
 }

@@ -56,8 +56,9 @@ struct client_params {
 	const char *user, *password; /* NULL: "alice", "s3cret" */
 	size_t password_len;         /* 0: up to the NUL */
 	bool token;
-	script_fn *fn; /* after the steps */
-	void *arg;     /* its conn->arg */
+	void (*ready)(void); /* called right before the client connects; NULL */
+	script_fn *fn;       /* after the steps */
+	void *arg;           /* its conn->arg */
 };
 
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
