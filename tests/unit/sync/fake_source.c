@@ -321,9 +321,12 @@ static int fake_rows(struct source_session *session, uint32_t first, uint32_t la
 	return fake_leave(session, err);
 }
 
+/* NULL: no memory. */
 static struct mime_part *make_part(uint64_t size)
 {
 	struct mime_part *part = mime_part_create();
+	if (!part)
+		return NULL;
 	free(part->type);
 	free(part->subtype);
 	free(part->encoding);
@@ -349,7 +352,7 @@ static int fake_structures(struct source_session *session, const uint32_t *uids,
 			continue;
 		struct mime_part *part = message->nil_structure ? NULL : make_part(message->len);
 		pthread_mutex_unlock(&fake->lock);
-		err = fn(arg, uids[i], part);
+		err = part || message->nil_structure ? fn(arg, uids[i], part) : -ENOMEM;
 		mime_part_destroy(part);
 		pthread_mutex_lock(&fake->lock);
 	}
