@@ -172,10 +172,25 @@ static int row_put(struct folder *folder, const struct index_entry *fresh, char 
 	return at < 0 ? (int)at : 0;
 }
 
+/* Said once: where memory is short it may be so for each message. */
+static void make_incomplete(struct folder *folder, uint32_t uid)
+{
+	pthread_mutex_lock(&folder->lock);
+	bool again = folder->incomplete;
+	folder->incomplete = true;
+	pthread_mutex_unlock(&folder->lock);
+	if (!again)
+		log_error("%s: no memory for message %u: its folder can not be listed",
+			folder->name, uid);
+}
+
 /* whole: the folder had been shown whole before. */
 static void row_announce(
 	struct tree *tree, struct folder *folder, const struct source_row *row, bool whole)
 {
+	/* One that can not be listed can not be listed with more. */
+	if (folder_is_incomplete(folder))
+		return;
 	char name[MIME_NAME_MAX + 1];
 	struct correction correction = {0};
 	bool is_new = false;
@@ -185,12 +200,8 @@ static void row_announce(
 	int r = row_name(tree, row, fields, name);
 	if (r == 0)
 		r = row_put(folder, &fresh, name, &correction, &is_new);
-	if (r < 0) {
-		log_error("%s: no memory for message %u: its folder can not be listed",
-			folder->name, fresh.uid);
-		_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
-		folder->incomplete = true;
-	}
+	if (r < 0)
+		make_incomplete(folder, fresh.uid);
 	if (correction.grown)
 		tell_attributes(tree, node_message(folder_number(folder), fresh.uid, false));
 	if (correction.shown)
@@ -251,8 +262,12 @@ static void events_reset(void *arg, struct sync_folder *sync, uint32_t number)
 
 	if (old_number && old_number != number)
 		folder_set_number(tree, old_number, NULL);
-	if (folder_set_number(tree, number, folder) < 0)
+	if (folder_set_number(tree, number, folder) < 0) {
 		log_error("%s: no memory: its messages can not be opened", folder->name);
+		pthread_mutex_lock(&folder->lock);
+		folder->incomplete = true;
+		pthread_mutex_unlock(&folder->lock);
+	}
 	tell_all_gone(tree, folder, &old);
 	if (old.count > 0)
 		tell_directory(tree, folder);

@@ -55,6 +55,12 @@ uint64_t folder_node(const struct tree *tree, const struct folder *folder, bool 
 	               : node_directory(atomic_load(&folder->directory), view);
 }
 
+bool folder_is_incomplete(struct folder *folder)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
+	return folder->incomplete;
+}
+
 struct folder *folder_of_number(struct tree *tree, uint32_t number)
 {
 	pthread_rwlock_rdlock(&tree->folders_lock);

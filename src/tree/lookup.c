@@ -71,8 +71,10 @@ static int lookup_message(struct tree *tree, struct folder *folder, const char *
 	if (!folder_messages(folder) || message_name_uid(tree, name, view) == 0)
 		return -ENOENT;
 	int r = lookup_announced(tree, folder, name, view, ret, call);
-	return r == -ENOENT && tree->drop ? lookup_expected(tree, folder, name, view, ret, call)
-	                                  : r;
+	if (r == -ENOENT && tree->drop)
+		r = lookup_expected(tree, folder, name, view, ret, call);
+	/* It may be one that there was no memory for. */
+	return r == -ENOENT && folder_is_incomplete(folder) ? -EIO : r;
 }
 
 static int lookup_in_folder(struct tree *tree, struct folder *folder, const char *name, bool view,

@@ -170,6 +170,8 @@ struct sync_folder *folder_sync(const struct folder *folder);
 /* The mailbox that its messages are in; NULL: it can hold none. */
 struct sync_folder *folder_messages(const struct folder *folder);
 uint64_t folder_node(const struct tree *tree, const struct folder *folder, bool view);
+/* Whether a message of it found no memory: it can not be listed, and nobody can say that a message is not there. */
+bool folder_is_incomplete(struct folder *folder);
 /* The folder that has that number now. NULL. */
 struct folder *folder_of_number(struct tree *tree, uint32_t number);
 /* folder NULL: it is no number of any more. -ENOMEM. */
