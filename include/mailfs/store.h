@@ -35,8 +35,8 @@ int store_directory_make(const char *directory, enum store_kind kind, char **ret
 /*
  * Opens, or creates, the store in directory (made with mode 0700, parents too). why receives one line for a person
  * on failure. -EBUSY: another process has it (why names its pid). -EPROTO: the schema is of a newer mailfs. A STORE_CACHE that is damaged is
- * set aside (store.db.damaged; of several the last) and begun anew, with a warning; a damaged STORE_SPOOL: -EIO. Does not depend on the
- * number of messages.
+ * set aside (store.db.damaged; of several the last) and begun anew, with a warning; a damaged STORE_SPOOL: -EIO. A directory
+ * that is a symbolic link, or another user's, or that everybody may write: -EIO. Does not depend on the number of messages.
  */
 int store_open(const char *directory, enum store_kind kind, struct store **ret, struct str *why);
 /* Writes what is pending and closes; every body was closed before. NULL is allowed. */

@@ -76,15 +76,45 @@ static int make_directories(const char *directory, struct str *why)
 	return 0;
 }
 
+/*
+ * What is in it must be the user's own: whoever else can make names there could have other files written, or other mail shown. NULL: it is; else why
+ * not.
+ */
+static const char *not_own(int fd)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return strerror(errno);
+	if (st.st_uid != geteuid())
+		return "it belongs to another user";
+	return st.st_mode & S_IWOTH ? "everybody may write there (chmod 700 helps)" : NULL;
+}
+
+/* Links may lead to it, but it must be none itself. */
+static int open_own(struct store *store, const char *directory, struct str *why)
+{
+	struct stat st;
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int err = fd < 0 ? errno : 0;
+	store->dir_fd = fd;
+	const char *trouble = fd >= 0 ? not_own(fd) : NULL;
+	if (fd < 0 && lstat(directory, &st) == 0 && S_ISLNK(st.st_mode))
+		trouble = "it is a symbolic link";
+	if (!trouble)
+		return err ? fail(why, "can not open the store's directory", directory, err) : 0;
+	str_printf(why, "can not use the store's directory %s: %s", directory, trouble);
+	return -EIO;
+}
+
 static int open_directory(struct store *store, const char *directory, struct str *why)
 {
 	int rc = make_directories(directory, why);
+	if (rc == 0)
+		rc = open_own(store, directory, why);
 	if (rc < 0)
 		return rc;
 	store->directory = realpath(directory, NULL);
-	if (store->directory)
-		store->dir_fd = open(store->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (store->dir_fd < 0)
+	if (!store->directory)
 		return fail(why, "can not open the store's directory", directory, errno);
 	if (strlen(store->directory) > DIRECTORY_MAX)
 		return fail(

@@ -16,7 +16,7 @@ import mails
 from cutter import FAULTS, Cutter
 from dovecot import Dovecot, Settings
 from drops import side_by_side
-from harness import SLOW, Home, Mount, eventually, is_mounted, unmount
+from harness import SLOW, Home, Mount, eventually, is_mounted, some, unmount
 from maildir import Mail
 
 TIMEOUT = 2
@@ -170,12 +170,6 @@ def begin_all(mount, looks):
     return threads, wrong, failed
 
 
-def some(cases):
-    """One in four, other ones each day; all with MAILFS_TEST_CUTS=all."""
-    every = 1 if os.environ.get("MAILFS_TEST_CUTS") else 4
-    return cases[int(time.time()) // 86400 % every::every]
-
-
 def in_use(server, cutter, looks, case):
     word, fault, again = case
     home, line = Home(), cutter.line(server.port_plain)
@@ -195,7 +189,7 @@ def in_use(server, cutter, looks, case):
 
 @pytest.mark.limit(120)
 def test_in_use(server, cutter, looks):
-    cases = some([(word, fault, again) for again in (False, True) for word in STAGES for fault in FAULTS])
+    cases = some([(word, fault, again) for again in (False, True) for word in STAGES for fault in FAULTS], 4)
     side_by_side(cases, lambda case: in_use(server, cutter, looks, case), AT_ONCE)
     print("\n%d faults in use: the longest operation took %.2f s of %d: %s" % (len(cases), Longest.took, TIMEOUT, Longest.what))
 
@@ -223,7 +217,7 @@ def left(server, cutter, looks, case):
 
 @pytest.mark.limit(120)
 def test_left(server, cutter, looks):
-    side_by_side(some([(word, fault) for word in STAGES[:3] for fault in FAULTS]), lambda case: left(server, cutter, looks, case), AT_ONCE)
+    side_by_side(some([(word, fault) for word in STAGES[:3] for fault in FAULTS], 4), lambda case: left(server, cutter, looks, case), AT_ONCE)
 
 
 def while_mounting(cutter, looks, case):
@@ -257,6 +251,6 @@ def while_mounting(cutter, looks, case):
 def test_while_mounting(server, cutter, looks):
     cases = [("imap", server.port_plain, word, fault, again) for word in STAGES_MOUNTING for fault in FAULTS for again in (False, True)]
     cases += [("pop3", server.port_pop3, word, fault, False) for word in STAGES_POP3 for fault in FAULTS]
-    cases = some(cases)
+    cases = some(cases, 4)
     side_by_side(cases, lambda case: while_mounting(cutter, looks, case), AT_ONCE)
     print("\n%d faults while mounting" % len(cases))

@@ -100,17 +100,31 @@ static int give_away(const char *path, const struct stat *st, int type, struct F
 	return lchown(path, 65534, 65534);
 }
 
+static int take_back(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return lchown(path, getuid(), getgid());
+}
+
+static const char *given_away; /* the root of a fixture; NULL: none is */
+
 void fixture_drop_rights(const struct fixture *fixture)
 {
 	if (getuid() != 0)
 		return;
 	assert_int_equal(nftw(fixture->root, give_away, 16, FTW_PHYS), 0);
+	given_away = fixture->root;
 	assert_int_equal(seteuid(65534), 0);
 }
 
 void fixture_take_rights(void)
 {
 	assert_int_equal(seteuid(getuid()), 0);
+	if (given_away)
+		assert_int_equal(nftw(given_away, take_back, 16, FTW_PHYS), 0);
+	given_away = NULL;
 }
 
 void fixture_expect_refused(struct fixture *fixture, int rc, const char *const *words)

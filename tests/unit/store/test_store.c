@@ -124,6 +124,38 @@ static void test_symlinks_not_followed(void **state)
 	assert_int_equal(access(target, F_OK), -1);
 }
 
+static void test_directory_of_ones_own(void **state)
+{
+	struct fixture *fixture = *state;
+	char other[128];
+	fixture_reopen(fixture);
+	fixture_close(fixture);
+	assert_int_equal(chmod(fixture->directory, 0777), 0);
+	fixture_expect_refused(
+		fixture, -EIO, (const char *const[]){fixture->directory, "everybody", NULL});
+	assert_int_equal(chmod(fixture->directory, 0700), 0);
+	if (getuid() == 0) {
+		assert_int_equal(chown(fixture->directory, 65534, 65534), 0);
+		fixture_expect_refused(fixture, -EIO,
+			(const char *const[]){fixture->directory, "another user", NULL});
+		assert_int_equal(chown(fixture->directory, 0, 0), 0);
+	}
+	/* A link in its place; one above it is the user's affair. */
+	snprintf(other, sizeof(other), "%s/elsewhere", fixture->root);
+	assert_int_equal(rename(fixture->directory, other), 0);
+	assert_int_equal(symlink(other, fixture->directory), 0);
+	fixture_expect_refused(
+		fixture, -EIO, (const char *const[]){fixture->directory, "symbolic link", NULL});
+	assert_int_equal(unlink(fixture->directory), 0);
+	snprintf(other, sizeof(other), "%s/cache", fixture->root);
+	snprintf(fixture->directory, sizeof(fixture->directory), "%s/moved", fixture->root);
+	assert_int_equal(rename(other, fixture->directory), 0);
+	assert_int_equal(symlink(fixture->directory, other), 0);
+	snprintf(fixture->directory, sizeof(fixture->directory), "%s/cache/mailfs/account",
+		fixture->root);
+	fixture_reopen(fixture);
+}
+
 /* ---- the lock ---- */
 
 static void test_second_open_in_process(void **state)
@@ -286,6 +318,7 @@ int main(void)
 		TEST(test_directory_empty),
 		TEST(test_directory_too_long),
 		TEST(test_symlinks_not_followed),
+		TEST(test_directory_of_ones_own),
 		TEST(test_second_open_in_process),
 		TEST(test_other_process_has_it),
 		TEST(test_lock_without_pid),
