@@ -43,6 +43,12 @@
 #define THREAD_FLAGS                                                                               \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |        \
 		CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+/* Which argument of clone() they are. */
+#ifdef __s390__
+#define CLONE_FLAGS 1
+#else
+#define CLONE_FLAGS 0
+#endif
 #define TYPE_MASK  (~(uint64_t)(SOCK_CLOEXEC | SOCK_NONBLOCK))
 #define INT_MASK   UINT64_C(0xffffffff)
 #define IS(n, v)   SCMP_CMP(n, SCMP_CMP_MASKED_EQ, INT_MASK, (uint64_t)(v)&INT_MASK)
@@ -316,10 +322,14 @@ static int allow_sockets(scmp_filter_ctx ctx)
 
 static int allow_memory(scmp_filter_ctx ctx)
 {
-	int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, NONE(2, PROT_EXEC));
-	return r < 0 ? r
-	             : seccomp_rule_add(
-			       ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, NONE(2, PROT_EXEC));
+	static const char *const names[] = {"mmap", "mmap2", "mprotect"};
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < sizeof(names) / sizeof(*names); i++) {
+		int call = seccomp_syscall_resolve_name(names[i]);
+		if (call >= 0)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, call, 1, NONE(2, PROT_EXEC));
+	}
+	return r;
 }
 
 static int allow_signals(scmp_filter_ctx ctx, pid_t killable)
@@ -338,7 +348,10 @@ static int allow_some(scmp_filter_ctx ctx)
 		F_GETLK, F_SETLK, F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_GETPIPE_SZ, F_SETPIPE_SZ};
 	static const int ioctls[] = {TCGETS, TIOCGWINSZ};
 	static const int prctls[] = {PR_SET_NAME, PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_VMA};
+	int fcntl64_call = seccomp_syscall_resolve_name("fcntl64");
 	int r = ALLOW_EACH(ctx, SCMP_SYS(fcntl), 1, fcntls);
+	if (r == 0 && fcntl64_call >= 0)
+		r = ALLOW_EACH(ctx, fcntl64_call, 1, fcntls);
 	if (r == 0)
 		r = ALLOW_EACH(ctx, SCMP_SYS(ioctl), 1, ioctls);
 	if (r == 0)
@@ -349,7 +362,7 @@ static int allow_some(scmp_filter_ctx ctx)
 			ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_CMP(2, SCMP_CMP_EQ, 0));
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-			SCMP_CMP(0, SCMP_CMP_EQ, THREAD_FLAGS));
+			SCMP_CMP(CLONE_FLAGS, SCMP_CMP_EQ, THREAD_FLAGS));
 	return r;
 }
 

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "helper.h"
@@ -239,6 +240,77 @@ static void test_unmount_is_waited_for(void **state)
 	helper_stop(helper);
 }
 
+/* --- The system's log: what would go there is written to a file --- */
+
+static char log_path[] = "/tmp/mailfs-helper-log-XXXXXX";
+static const char *log_name = "nobody";
+
+void __wrap_openlog(const char *name, int options, int facility);
+void __wrap_syslog(int priority, const char *format, ...);
+void __wrap___syslog_chk(int priority, int flag, const char *format, ...);
+
+void __wrap_openlog(const char *name, int options, int facility)
+{
+	assert_int_equal(options, 0);
+	assert_int_equal(facility, LOG_DAEMON);
+	log_name = name;
+}
+
+static void log_to_file(int priority, const char *format, va_list args)
+{
+	FILE *file = fopen(log_path, "ae");
+	fprintf(file, "%d %s: ", priority, log_name);
+	vfprintf(file, format, args);
+	fputc('\n', file);
+	fclose(file);
+}
+
+void __wrap_syslog(int priority, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	log_to_file(priority, format, args);
+	va_end(args);
+}
+
+void __wrap___syslog_chk(int priority, int flag, const char *format, ...)
+{
+	va_list args;
+	(void)flag;
+	va_start(args, format);
+	log_to_file(priority, format, args);
+	va_end(args);
+}
+
+static void test_log(void **state)
+{
+	char name[] = "logged", expected[200], text[2000] = "", large[2000];
+	const struct helper_jobs jobs = {.arg = name, .resolve = answers};
+	(void)state;
+	close(mkstemp(log_path));
+	struct helper *helper = start(&jobs);
+	helper_log(helper, LOG_LEVEL_ERROR, "too early: the foreground has no log");
+	helper_detach(helper);
+	helper_log(helper, LOG_LEVEL_WARNING, "100% of a %s %n line");
+	memset(large, 'x', sizeof(large));
+	large[sizeof(large) - 1] = 0;
+	helper_log(helper, (enum log_level)77, "there is no such level");
+	helper_log(helper, LOG_LEVEL_DEBUG, large);
+	assert_string_equal(text_of(helper_resolve(helper, CLOCK_NEVER)), "logged");
+	helper_stop(helper);
+
+	int fd = open(log_path, O_RDONLY | O_CLOEXEC);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	snprintf(expected, sizeof(expected),
+		"%d mailfs[%ld]: 100%% of a %%s %%n line\n%d mailfs[%ld]: xxx", LOG_WARNING,
+		(long)getpid(), LOG_DEBUG, (long)getpid());
+	assert_memory_equal(text, expected, strlen(expected));
+	assert_int_equal(text[strlen(text) - 1], '\n');
+	assert_true(strlen(text) < 700);
+	unlink(log_path);
+}
+
 /* --- What it can not be made to do --- */
 
 /* A helper that is spoken to directly. */
@@ -369,7 +441,6 @@ static void test_detach(void **state)
 	assert_false(readable(ends[0], 20));
 	helper_detach(helper);
 	assert_string_equal(text_of(ends[0]), "");
-	helper_log(helper, LOG_LEVEL_DEBUG, "a line of a test");
 	assert_string_equal(text_of(helper_resolve(helper, CLOCK_NEVER)), "here");
 	helper_stop(helper);
 }
@@ -390,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_ends_with_its_starter),
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_detach),
+		cmocka_unit_test(test_log),
 	};
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
