@@ -89,6 +89,17 @@ def test_every_thread(account):
         assert not [fd for fd in fds if "fuse" in fd or "store" in fd], fds
 
 
+def test_network_is_watched(account):
+    """The socket on which the kernel tells of changes is made by a thread in the sandbox."""
+    with account.mount() as mount:
+        def watched():
+            fds = "/proc/%d/fd" % mount.pid
+            sockets = {os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)}
+            with open("/proc/%d/net/netlink" % mount.pid, encoding="ascii") as lines:
+                return any("socket:[%s]" % line.split()[-1] in sockets and line.split()[1] == "0" for line in lines.readlines()[1:])
+        eventually(watched)
+
+
 def test_off(account):
     with account.mount("sandbox=off") as mount:
         assert set(by_name(mount)) == {"mailfs", "mailfs-herald"}
