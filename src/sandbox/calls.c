@@ -49,9 +49,11 @@
 #else
 #define CLONE_FLAGS 0
 #endif
-#define TYPE_MASK  (~(uint64_t)(SOCK_CLOEXEC | SOCK_NONBLOCK))
-#define INT_MASK   UINT64_C(0xffffffff)
-#define IS(n, v)   SCMP_CMP(n, SCMP_CMP_MASKED_EQ, INT_MASK, (uint64_t)(v)&INT_MASK)
+#define TYPE_MASK (~(uint64_t)(SOCK_CLOEXEC | SOCK_NONBLOCK))
+#define INT_MASK  UINT64_C(0xffffffff)
+#define IS(n, v)  SCMP_CMP(n, SCMP_CMP_MASKED_EQ, INT_MASK, (uint64_t)(v)&INT_MASK)
+#define ALL(n, v)                                                                                  \
+	SCMP_CMP(n, SCMP_CMP_MASKED_EQ, UINT64_MAX, (uint64_t)(v)) /* of a long, or a pointer */
 #define NONE(n, v) SCMP_CMP(n, SCMP_CMP_MASKED_EQ, (v), 0)
 
 /* --- What is let through whatever its arguments are --- */
@@ -358,11 +360,10 @@ static int allow_some(scmp_filter_ctx ctx)
 		r = ALLOW_EACH(ctx, SCMP_SYS(prctl), 0, prctls);
 	/* The member that sets is a pointer. */
 	if (r == 0)
-		r = seccomp_rule_add(
-			ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_CMP(2, SCMP_CMP_EQ, 0));
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, ALL(2, 0));
 	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-			SCMP_CMP(CLONE_FLAGS, SCMP_CMP_EQ, THREAD_FLAGS));
+		r = seccomp_rule_add(
+			ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, ALL(CLONE_FLAGS, THREAD_FLAGS));
 	return r;
 }
 

@@ -91,17 +91,20 @@ static const char *not_own(int fd)
 }
 
 /* Links may lead to it, but it must be none itself. */
-static int open_own(struct store *store, const char *directory, struct str *why)
+static int open_own(const char *directory, int *ret_fd, struct str *why)
 {
 	struct stat st;
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	int err = fd < 0 ? errno : 0;
-	store->dir_fd = fd;
 	const char *trouble = fd >= 0 ? not_own(fd) : NULL;
 	if (fd < 0 && lstat(directory, &st) == 0 && S_ISLNK(st.st_mode))
 		trouble = "it is a symbolic link";
-	if (!trouble)
-		return err ? fail(why, "can not open the store's directory", directory, err) : 0;
+	if (!trouble && err)
+		return fail(why, "can not open the store's directory", directory, err);
+	if (!trouble) {
+		*ret_fd = steal_fd(&fd);
+		return 0;
+	}
 	str_printf(why, "can not use the store's directory %s: %s", directory, trouble);
 	return -EIO;
 }
@@ -110,7 +113,7 @@ static int open_directory(struct store *store, const char *directory, struct str
 {
 	int rc = make_directories(directory, why);
 	if (rc == 0)
-		rc = open_own(store, directory, why);
+		rc = open_own(directory, &store->dir_fd, why);
 	if (rc < 0)
 		return rc;
 	store->directory = realpath(directory, NULL);
@@ -357,16 +360,17 @@ static int start_threads(struct store *store, struct str *why)
 int store_directory_make(const char *directory, enum store_kind kind, char **ret, struct str *why)
 {
 	struct stat st;
+	_cleanup_close_ int fd = -1;
 	int rc = make_directories(directory, why);
+	if (rc == 0)
+		rc = open_own(directory, &fd, why);
 	if (rc < 0)
 		return rc;
 	_cleanup_free_ char *path = realpath(directory, NULL);
-	int dir_fd = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	if (dir_fd < 0)
+	if (!path)
 		return fail(why, "can not open the store's directory", directory, errno);
-	if (kind == STORE_SPOOL && fstatat(dir_fd, "store.db", &st, 0) < 0)
+	if (kind == STORE_SPOOL && fstatat(fd, "store.db", &st, 0) < 0)
 		sync_parents(path);
-	close(dir_fd);
 	*ret = steal_ptr(path);
 	return 0;
 }
