@@ -176,14 +176,14 @@ int password_from_helper(struct helper *helper, const char *command, int64_t dea
 	__attribute__((cleanup(output_finish))) struct output output = {.len = 0};
 	struct ending ending = {.option = "token_command", .command = command};
 	struct helper_report report = {0};
-	int in, end;
+	_cleanup_close_ int in = -1;
+	_cleanup_close_ int end = -1;
 
 	int r = helper_run_token(helper, deadline_ms, &in, &end);
 	if (r < 0) {
 		str_printf(why, "token_command `%s' can not be run: %s", command, strerror(-r));
 		return r;
 	}
-	_cleanup_close_ int in_guard = in, end_guard = end;
 	ending.in_time =
 		collect(in, end, deadline_ms, &output) && take_report(end, deadline_ms, &report);
 	ending.status = report.status;

@@ -246,8 +246,9 @@ static char log_path[] = "/tmp/mailfs-helper-log-XXXXXX";
 static const char *log_name = "nobody";
 
 void __wrap_openlog(const char *name, int options, int facility);
-void __wrap_syslog(int priority, const char *format, ...);
-void __wrap___syslog_chk(int priority, int flag, const char *format, ...);
+void __wrap_syslog(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void __wrap___syslog_chk(int priority, int flag, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 void __wrap_openlog(const char *name, int options, int facility)
 {
@@ -256,7 +257,8 @@ void __wrap_openlog(const char *name, int options, int facility)
 	log_name = name;
 }
 
-static void log_to_file(int priority, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void log_to_file(
+	int priority, const char *format, va_list args)
 {
 	FILE *file = fopen(log_path, "ae");
 	fprintf(file, "%d %s: ", priority, log_name);
