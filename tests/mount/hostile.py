@@ -226,7 +226,8 @@ class Case:
       "idle"    while the server is waited for; the listing afterwards sees it
     attack(server): arms it. seen: what the user sees. secret: whether the password may be sent.
     others, inbox: whether Work, and INBOX, must be right meanwhile. ghosts: UIDs that may be listed during the attack.
-    timeout_s: by default what fits seen. check(trial, mount): more that must hold after the attack. token: the first mount logs in with one. world: what is different about the server.
+    timeout_s: by default what fits seen. check(trial, mount): more that must hold after the attack. token: the first mount logs in with one.
+    world: what is different about the server.
     """
     name: str
     at: str
@@ -382,7 +383,10 @@ def is_busy():
 
 
 def play(trial_class, case, figures):
-    """What went wrong in words, or None. What a busy machine may have done is tried again, one case at a time; what the server does is the same each time."""
+    """
+    What went wrong in words, or None. What a busy machine may have done is tried again, one case at a time; what the server does is the same
+    each time.
+    """
     wrong = play_once(trial_class, case, figures)
     for _ in range(2):
         if wrong and is_busy():

@@ -7,7 +7,7 @@ import pytest
 
 import hostile
 from hostile import RIGHT, fails, right_or
-from hostile_imap import (BODY, IO, ImapTrial, answer, at_list, at_read, before, between, body, first, flood, listing, on, row, say, swap, trickle)
+from hostile_imap import IO, ImapTrial, answer, at_list, at_read, before, between, body, first, flood, listing, row, say, swap, trickle
 
 EIO = errno.EIO
 ROW = b'* 2 FETCH (UID 2 FLAGS () INTERNALDATE "14-Nov-2023 22:13:20 +0000" RFC822.SIZE 64 '
@@ -127,7 +127,8 @@ def literal(data):
 BODIES = {
     "of another UID": (b"* 2 FETCH (UID 3 BODY[]<0> %s)\r\n" % literal(OTHER), fails(EIO, errno.ENOENT)),
     "of two UIDs": (b"* 2 FETCH (UID 2 UID 3 BODY[]<0> %s)\r\n" % literal(OTHER), fails(EIO, errno.ENOENT)),
-    "twice, other bytes": (b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n* 2 FETCH (UID 2 BODY[]<0> %s)\r\n" % (literal(SECOND), literal(OTHER)), right_or(EIO)),
+    "twice, other bytes": (b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n* 2 FETCH (UID 2 BODY[]<0> %s)\r\n" % (literal(SECOND), literal(OTHER)),
+    right_or(EIO)),
     "twice in one row": (b"* 2 FETCH (UID 2 BODY[]<0> %s BODY[]<0> %s)\r\n" % (literal(SECOND), literal(OTHER)), right_or(EIO)),
     "of another section": (b"* 2 FETCH (UID 2 BODY[TEXT]<0> %s)\r\n" % literal(OTHER), fails(EIO, errno.ENOENT)),
     "from another place": (b"* 2 FETCH (UID 2 BODY[]<7> %s)\r\n" % literal(SECOND), fails(EIO, errno.ENOENT)),
@@ -145,7 +146,8 @@ BODIES = {
 }
 
 CUTS = {
-    "in a literal": b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\nFrom: Al", "in a line": b"* 2 FETCH (UID 2 BO", "behind the size": b"* 2 FETCH (UID 2 BODY[]<0> {68}",
+    "in a literal": b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\nFrom: Al", "in a line": b"* 2 FETCH (UID 2 BO",
+    "behind the size": b"* 2 FETCH (UID 2 BODY[]<0> {68}",
     "behind a CR": b"* 2 FETCH (UID 2 FLAGS ())\r", "behind a tag": b"%t", "behind a tag and a blank": b"%t ", "behind OK": b"%t OK",
     "at once": b"",
 }
@@ -217,9 +219,11 @@ CASES += [
     at_list("search of 5 million numbers", before("UID FETCH", b"* SEARCH" + b" 1234567" * 5_000_000 + b"\r\n", "RFC822.SIZE"), right_or(*IO)),
 ]
 CASES += [at_read("between: " + name, between(script)) for name, script in {
-    "20 MB of EXISTS": say(b"* 3 EXISTS\r\n" * 1_600_000), "20 MB of a line": say(b"* OK " + b"x" * 20_000_000), "EXPUNGE of all": say(b"* 1 EXPUNGE\r\n" * 3),
+    "20 MB of EXISTS": say(b"* 3 EXISTS\r\n" * 1_600_000), "20 MB of a line": say(b"* OK " + b"x" * 20_000_000),
+    "EXPUNGE of all": say(b"* 1 EXPUNGE\r\n" * 3),
     "a tagged answer": say(b"C0 OK Done.\r\n"), "the next answer": say(b"".join(b"C%d OK Done.\r\n" % n for n in range(1, 100))),
-    "the body of another": say(b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n" % literal(OTHER)), "a part of a literal": say(b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\nFrom"),
+    "the body of another": say(b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n" % literal(OTHER)),
+    "a part of a literal": say(b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\nFrom"),
     "BYE": say(b"* BYE Enough.\r\n", cut=True), "the end": say(b"", cut=True), "UIDVALIDITY": say(b"* OK [UIDVALIDITY 5] New.\r\n"),
 }.items()]
 suite = hostile.suite(ImapTrial, CASES)

@@ -9,8 +9,8 @@ import pytest
 
 import hostile
 from fake.imap import CAPABILITY
-from hostile import LOGIN, NETWORK, OTHER, RIGHT, exits, fails, mounts_or_exits, right_or
-from hostile_imap import (IO, ImapTrial, able, answer, at_mount, both, flood, greeting, on, say, trickle)
+from hostile import LOGIN, NETWORK, OTHER, RIGHT, exits, mounts_or_exits
+from hostile_imap import ImapTrial, able, answer, at_mount, both, flood, greeting, on, say, trickle
 
 BAD_ANSWER = "can not be understood"
 EARLY = {"secret": False}
@@ -43,7 +43,7 @@ GREETINGS = {
     "FETCH": (b"* 1 FETCH (UID 1)\r\n", False, exits(OTHER, BAD_ANSWER)),
     "1 MB": (b"* OK " + b"x" * (1 << 20) + b"\r\n", False, exits((OTHER, NETWORK))),
     "a literal": (b"* OK {5}\r\nabcde", False, mounts_or_exits((NETWORK, OTHER))),
-    
+
 }
 
 # What the server says that it can do, where it lets nobody in.
@@ -202,7 +202,8 @@ class LoginTrial(ImapTrial):
 
 
 CASES = [at_mount("greeting: " + name, greets(data, cut), seen, **EARLY) for name, (data, cut, seen) in GREETINGS.items()]
-CASES += [at_mount("capability: " + name, greets(b"* OK [CAPABILITY %s] Ready.\r\n" % words), seen, **EARLY) for name, (words, seen) in ABILITIES.items()]
+CASES += [at_mount("capability: " + name, greets(b"* OK [CAPABILITY %s] Ready.\r\n" % words), seen, **EARLY)
+          for name, (words, seen) in ABILITIES.items()]
 CASES += [at_mount("namespace: " + name, answer("NAMESPACE", data + b"%t OK Done.\r\n"), RIGHT) for name, data in SPACES.items()]
 CASES += [at_mount("%s: %s" % (verb, name), both(able(CAPABILITY + " CONDSTORE"), answer(verb, data + b"%t OK Done.\r\n")), RIGHT)
           for verb, kinds in WORDS.items() for name, data in kinds.items()]
@@ -221,9 +222,11 @@ CASES += [
              mounts_or_exits(OTHER)),
     at_mount("capability: none", both(greets(BARE), answer("CAPABILITY", b"%t OK Done.\r\n")), exits(OTHER, "capabilit"), **EARLY),
     at_mount("capability: BAD", both(greets(BARE), answer("CAPABILITY", b"%t BAD What?\r\n")), exits((OTHER, NETWORK), "CAPABILITY"), **EARLY),
-    at_mount("capability: NO with escapes", both(greets(BARE), answer("CAPABILITY", b"%t NO \x1b[31mred\x07\r\n")), exits((OTHER, NETWORK), "red"), **EARLY),
+    at_mount("capability: NO with escapes", both(greets(BARE), answer("CAPABILITY", b"%t NO \x1b[31mred\x07\r\n")), exits((OTHER, NETWORK), "red"),
+                 **EARLY),
     at_mount("capability: BYE", both(greets(BARE), answer("CAPABILITY", b"* BYE Enough.\r\n", cut=True)), exits(NETWORK, "Enough"), **EARLY),
-    at_mount("capability: control bytes", both(greets(BARE), answer("CAPABILITY", b"* CAPABILITY \x01\x02 \xff IMAP4rev1 \x7f\r\n%t OK Done.\r\n")), RIGHT),
+    at_mount("capability: control bytes", both(greets(BARE), answer("CAPABILITY", b"* CAPABILITY \x01\x02 \xff IMAP4rev1 \x7f\r\n%t OK Done.\r\n")),
+                 RIGHT),
     at_mount("capability: a byte a second", both(greets(BARE), on("CAPABILITY", trickle(b"* CAPABILITY IMAP4rev1\r\n%t OK Done.\r\n"))),
              exits(NETWORK, "timed out"), **EARLY),
     at_mount("login: NO with escapes", answer("LOGIN", b"%t NO [AUTHENTICATIONFAILED] \x1b[2J\x07Wrong.\xc2\x85\r\n"), exits(LOGIN, "Wrong")),
@@ -254,8 +257,10 @@ CASES += [
     at_mount("compress: the end of the stream", deflated(b"* OK Soon over.\r\n"), mounts_or_exits((NETWORK, OTHER)), **COMPRESSED),
     at_mount("compress: an answer to nothing", deflated(b"C99 OK Done.\r\n"), mounts_or_exits((NETWORK, OTHER)), **COMPRESSED),
     at_mount("compress: a bomb", both(able(CAPABILITY + " COMPRESS=DEFLATE"), on("COMPRESS", bomb)), mounts_or_exits((NETWORK, OTHER)), **COMPRESSED),
-    at_mount("compress: refused", both(able(CAPABILITY + " COMPRESS=DEFLATE"), answer("COMPRESS", b"%t NO [COMPRESSIONACTIVE] \x1b[31m\r\n")), RIGHT, **COMPRESSED),
-    at_mount("compress: silence", both(able(CAPABILITY + " COMPRESS=DEFLATE"), answer("COMPRESS", b"")), mounts_or_exits((NETWORK, OTHER)), **COMPRESSED),
+    at_mount("compress: refused", both(able(CAPABILITY + " COMPRESS=DEFLATE"), answer("COMPRESS", b"%t NO [COMPRESSIONACTIVE] \x1b[31m\r\n")),
+                 RIGHT, **COMPRESSED),
+    at_mount("compress: silence", both(able(CAPABILITY + " COMPRESS=DEFLATE"), answer("COMPRESS", b"")), mounts_or_exits((NETWORK, OTHER)),
+                 **COMPRESSED),
 ]
 suite = hostile.suite(LoginTrial, CASES)
 

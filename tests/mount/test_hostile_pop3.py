@@ -9,7 +9,7 @@ import pytest
 
 import hostile
 from drops import message, messages
-from fake.pop3 import CAPABILITY, Message, Server, multi
+from fake.pop3 import CAPABILITY, Server
 from harness import SLOW
 from hostile import LOGIN, NETWORK, OTHER, RIGHT, Case, Trial, exits, mounts_or_exits, read, right_or, sha256
 
@@ -148,14 +148,18 @@ GREETINGS = {
     "IMAP": (b"* OK IMAP4rev1\r\n", exits((OTHER, NETWORK))), "SMTP": (b"220 smtp.example.org ESMTP\r\n", exits((OTHER, NETWORK))),
     "HTTP": (b"HTTP/1.1 400 Bad Request\r\n\r\n", exits((OTHER, NETWORK))), "SSH": (b"SSH-2.0-OpenSSH_9.2p1\r\n", exits((OTHER, NETWORK))),
     "TLS": (b"\x15\x03\x01\x00\x02\x02\x28", exits((OTHER, NETWORK))), "a blank line": (b"\r\n", exits((OTHER, NETWORK))),
-    "+": (b"+\r\n", exits((OTHER, NETWORK))), "NUL": (b"\0\r\n", exits((OTHER, NETWORK))), "1 MB": (b"+OK " + b"x" * (1 << 20) + b"\r\n", mounts_or_exits((OTHER, NETWORK))),
+    "+": (b"+\r\n", exits((OTHER, NETWORK))), "NUL": (b"\0\r\n", exits((OTHER, NETWORK))), "1 MB": (b"+OK " + b"x" * (1 << 20) + b"\r\n",
+    mounts_or_exits((OTHER, NETWORK))),
 }
 # Timestamps that APOP must not be computed from: chosen challenges (CVE-2007-1558).
-TIMESTAMPS = {"no at sign": b"<12>", "8-bit": b"<1\xff\xfe@x>", "control bytes": b"<1\x01\x02@x>", "blanks": b"<1 2@x>", "10 KB": b"<" + b"x" * 10_000 + b"@x>",
+TIMESTAMPS = {"no at sign": b"<12>", "8-bit": b"<1\xff\xfe@x>", "control bytes": b"<1\x01\x02@x>", "blanks": b"<1 2@x>",
+    "10 KB": b"<" + b"x" * 10_000 + b"@x>",
               "no end": b"<1.2@x"}
 CAPAS = {
-    "-ERR": b"-ERR What?\r\n", "one line": b"+OK\r\n.\r\n", "NUL": b"+OK\r\nTOP\0\r\nU\0IDL\r\n.\r\n", "control bytes": b"+OK\r\n\x1b[31m\x07\r\nTOP\r\nUIDL\r\n.\r\n",
-    "100,000 lines": b"+OK\r\n" + b"X-EVIL\r\n" * 100_000 + b"UIDL\r\n.\r\n", "a line of 1 MB": b"+OK\r\nSASL " + b"X" * (1 << 20) + b"\r\nUIDL\r\n.\r\n",
+    "-ERR": b"-ERR What?\r\n", "one line": b"+OK\r\n.\r\n", "NUL": b"+OK\r\nTOP\0\r\nU\0IDL\r\n.\r\n",
+    "control bytes": b"+OK\r\n\x1b[31m\x07\r\nTOP\r\nUIDL\r\n.\r\n",
+    "100,000 lines": b"+OK\r\n" + b"X-EVIL\r\n" * 100_000 + b"UIDL\r\n.\r\n",
+    "a line of 1 MB": b"+OK\r\nSASL " + b"X" * (1 << 20) + b"\r\nUIDL\r\n.\r\n",
     "strange ways to log in": b"+OK\r\nSASL GSSAPI X-EVIL ANONYMOUS EXTERNAL\r\nUSER\r\nUIDL\r\n.\r\n", "neither": b"OK\r\nTOP\r\n.\r\n",
     "no final dot": b"+OK\r\nTOP\r\nUIDL\r\n",
 }
@@ -293,7 +297,8 @@ CASES = [at_mount("%s: %s" % (verb, name), numbered(verb, lines), MAYBE) for ver
 CASES += [at_mount("size: " + size.decode(), changed("LIST", rows(b"1 " + size, b"2 " + size, b"3 " + size)), MAYBE) for size in SIZES]
 CASES += [at_mount("STAT: " + stat.decode(), changed("STAT", stat + CR), MAYBE) for stat in STATS]
 CASES += [at_mount("greeting: " + name, greeting(say(data)), seen, secret=seen.right) for name, (data, seen) in GREETINGS.items()]
-CASES += [at_mount("APOP: " + name, both(able("UIDL", "TOP"), greeting(say(b"+OK " + stamp + CR))), mounts_or_exits((LOGIN, OTHER))) for name, stamp in TIMESTAMPS.items()]
+CASES += [at_mount("APOP: " + name, both(able("UIDL", "TOP"), greeting(say(b"+OK " + stamp + CR))), mounts_or_exits((LOGIN, OTHER)))
+          for name, stamp in TIMESTAMPS.items()]
 CASES += [at_mount("CAPA: " + name, changed("CAPA", data), MAYBE) for name, data in CAPAS.items()]
 CASES += [at_mount("SCRAM: " + name, scram(*replies), exits((LOGIN, OTHER)), **EARLY) for name, replies in SCRAMS.items()]
 CASES += [at_mount("RETR: " + name, wired(data), MAYBE, check=(lambda trial, mount: None) if kind else None) for name, (data, kind) in BODIES.items()]
@@ -301,7 +306,8 @@ CASES += [at_mount("one more after %s: %r" % (verb, extra), changed(verb, lambda
           for verb in ("STAT", "LIST", "RETR") for extra in EXTRAS]
 CASES += [at_mount("RETR, then the end: %r" % data, on("RETR", say(data, end=True), "2"), MAYBE) for data in BROKEN]
 CASES += [at_mount("a byte a second: " + verb, on(verb, trickle(data)), exits((NETWORK,), "timed out")) for verb, data in SLOWLY.items()]
-CASES += [at_mount("a line without end: " + verb, on(verb, flood(b"", b"x" * (1 << 20))), MAYBE) for verb in ("CAPA", "AUTH", "STAT", "LIST", "UIDL", "QUIT")]
+CASES += [at_mount("a line without end: " + verb, on(verb, flood(b"", b"x" * (1 << 20))), MAYBE) for verb in ("CAPA", "AUTH", "STAT", "LIST",
+          "UIDL", "QUIT")]
 CASES += [at_mount("lines without end: " + verb, on(verb, flood(b"+OK\r\n", b"".join(b"%d 1234567890\r\n" % n for n in range(10_000)))), MAYBE)
           for verb in ("LIST", "UIDL", "CAPA")]
 CASES += [
@@ -319,7 +325,8 @@ CASES += [
         session.server.of("RETR")[-1], 1)).lines))), MAYBE, check=lambda trial, mount: None),
     at_mount("RETR: a line of 10 MB", wired(b"Subject: x\r\n\r\n" + b"y" * 10_000_000 + b"\r\n.\r\n"), MAYBE, check=lambda trial, mount: None),
     at_mount("RETR: without end", on("RETR", flood(b"+OK\r\nSubject: x\r\n\r\n", b"x" * 998 + CR), "2"), MAYBE),
-    at_mount("RETR: silence in it", on("RETR", lambda session: session.send(b"+OK\r\nSubject: x\r\n") or session.read_line(), "2"), exits(NETWORK, "timed out")),
+    at_mount("RETR: silence in it", on("RETR", lambda session: session.send(b"+OK\r\nSubject: x\r\n") or session.read_line(), "2"), exits(NETWORK,
+                 "timed out")),
     at_mount("RETR: -ERR in the middle", wired(b"Subject: x\r\n\r\n-ERR Disk trouble.\r\n.\r\n"), MAYBE, check=lambda trial, mount: None),
     at_mount("RETR: -ERR", on("RETR", say(b"-ERR \x1b[31mBroken.\r\n"), "2"), MAYBE),
     at_mount("DELE: refused", on("DELE", say(b"-ERR No.\r\n")), MAYBE, options=("after=delete",)),

@@ -24,7 +24,7 @@ from drops import messages as drop_messages
 from dovecot import HOST
 from fake.imap import Box
 from harness import escape
-from hostile import LOGIN, NETWORK, OTHER, RIGHT, TLS, Case, Trial, exits, mounts_or_exits, read, sha256
+from hostile import NETWORK, OTHER, RIGHT, TLS, Case, Trial, exits, read, sha256
 from hostile_imap import messages
 
 IMAP, POP3 = "imap", "pop3"
@@ -386,7 +386,8 @@ REFUSED = {
     "of an unknown authority": "tls_ca=FILE", "self-signed": "self.signed.*tls_ca=FILE", "star": "it is for", "partial star": "it is for",
     "star.localhost": r"it is for \*.localhost", "NUL": r"it is for localhost\?.evil.example", "a suffix": "it is for localhost.evil",
     "another's in the common name": "it is for mail.example.org", "no name": UNTRUSTED, "1024 bits": "weak|small", "for clients": "purpose",
-    "without its intermediate": "issuer", "signed by no authority": UNTRUSTED, "chain of 200": UNTRUSTED + "|handshake", "escapes": "it is for evil.example",
+    "without its intermediate": "issuer", "signed by no authority": UNTRUSTED, "chain of 200": UNTRUSTED + "|handshake",
+    "escapes": "it is for evil.example",
     "a name of 60 KB": "it is for nnn",
 }
 CAPABILITIES = b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"
@@ -396,7 +397,8 @@ for name, words in REFUSED.items():
     CASES += of_both("certificate, implicit: " + name, shows(name), exits(TLS, words), kinds=(IMAP,), implicit=True)
 CASES += [case for name in ("right", "name", "with its intermediate") for case in of_both("certificate: " + name, shows(name), RIGHT)]
 CASES += of_both("certificate: of an address", shows("address"), RIGHT, host="127.0.0.1")
-CASES += of_both("certificate: of a name, where the address was given", shows("name"), exits(TLS, "it is for localhost, not for 127.0.0.1"), host="127.0.0.1")
+CASES += of_both("certificate: of a name, where the address was given", shows("name"), exits(TLS, "it is for localhost, not for 127.0.0.1"),
+          host="127.0.0.1")
 CASES += of_both("certificate: of an address, where the name was given", shows("address"), exits(TLS, "it is for 127.0.0.1"))
 CASES += of_both("certificate: SHA-1", shows("SHA-1"), exits(TLS))
 CASES += of_both("certificate: common name alone", shows("common name alone"), RIGHT)  # OpenSSL's rule: only where there is no other
@@ -410,7 +412,8 @@ for name, attack, seen in (
         ("BAD", to_starttls(b"%t BAD What?\r\n", b"-ERR [SYS/PERM] What?\r\n"), exits(TLS, "refused (STARTTLS|STLS)")),
         ("BYE", to_starttls(b"* BYE Enough.\r\n", b"* BYE\r\n", then=ends), exits((NETWORK, OTHER, TLS), "Enough|understood")),
         ("silence", to_starttls(b"", b""), exits(NETWORK, "timed out")),
-        ("a byte a second", to_starttls(b"", b"", then=lambda session: [session.send(b"*") or time.sleep(1) for _ in range(5)]), exits(NETWORK, "timed out")),
+        ("a byte a second", to_starttls(b"", b"", then=lambda session: [session.send(b"*") or time.sleep(1) for _ in range(5)]), exits(NETWORK,
+            "timed out")),
         ("the end", to_starttls(b"", b"", then=ends), exits((NETWORK, TLS))),
         ("OK, then the end", instead(lambda sock: None), exits((TLS, NETWORK))),
         ("words behind the OK", behind(CAPABILITIES, b"+OK injected\r\n"), exits(TLS, "plain text|unencrypted")),
@@ -469,7 +472,8 @@ def test_case(suite, name):
     suite(name)
 
 
-DISTINCT = ["certificate: " + name for name in ("expired", "of tomorrow", "for another name", "self-signed", "without its intermediate", "1024 bits")] + [
+DISTINCT = ["certificate: " + name for name in ("expired", "of tomorrow", "for another name", "self-signed", "without its intermediate",
+    "1024 bits")] + [
     "pin: of another certificate"] + ["STARTTLS: " + name for name in (
         "stripped", "NO", "BYE", "words behind the OK", "TLS 1.1", "text", "silence", "silence in the handshake",
         "the end in the handshake")]
