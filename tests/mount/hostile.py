@@ -227,7 +227,7 @@ class Case:
     attack(server): arms it. seen: what the user sees. secret: whether the password may be sent.
     others, inbox: whether Work, and INBOX, must be right meanwhile. ghosts: UIDs that may be listed during the attack.
     timeout_s: by default what fits seen. check(trial, mount): more that must hold after the attack. token: the first mount logs in with one.
-    lied: the server gave other bytes for one message, which nobody can know.
+    lied: the other bytes that the server gave for the second message, if they are believed: nobody can know.
     world: what is different about the server.
     """
     name: str
@@ -242,7 +242,7 @@ class Case:
     inbox: bool = True
     ghosts: tuple = ()
     token: bool = False
-    lied: bool = False
+    lied: tuple = ()
     timeout_s: int = 0
 
     def __post_init__(self):

@@ -164,13 +164,13 @@ CAPAS = {
     "no final dot": b"+OK\r\nTOP\r\nUIDL\r\n",
 }
 CR = b"\r\n"
-BODIES = {
-    "a NUL in it": b"Subject: x\0y\r\n\r\nbo\0dy\r\n.\r\n",
-    "dots not stuffed": b"Subject: x\r\n\r\n.one\r\n..two\r\n...\r\n.\r\n",
-    "bare LF and a dot": b"Subject: x\n\nbody\n.\nmore\r\n.\r\n",
-    "nothing": b".\r\n",
-    "a lone CR": b"Subject: x\r\r\n\r\nbo\rdy\r\n.\r\n",
-    "another message's": message(3).served + b".\r\n",
+BODIES = {  # and what it is when it is believed
+    "a NUL in it": (b"Subject: x\0y\r\n\r\nbo\0dy\r\n.\r\n", b"Subject: x\0y\r\n\r\nbo\0dy\r\n"),
+    "dots not stuffed": (b"Subject: x\r\n\r\n.one\r\n..two\r\n...\r\n.\r\n", b"Subject: x\r\n\r\n.one\r\n.two\r\n..\r\n"),
+    "bare LF and a dot": (b"Subject: x\n\nbody\n.\nmore\r\n.\r\n", b"Subject: x\n\nbody\n"),
+    "nothing": (b".\r\n", b""),
+    "a lone CR": (b"Subject: x\r\r\n\r\nbo\rdy\r\n.\r\n", b"Subject: x\r\r\n\r\nbo\rdy\r\n"),
+    "another message's": (message(3).served + b".\r\n", message(3).served),
 }
 EXTRAS = [b"+OK again\r\n", b"-ERR never asked\r\n", b".\r\n", b"\r\n", b"garbage\r\n"]
 BROKEN = [b"+OK\r\n", b"OK\r\n", b"\r\n", b"+OK\r\n.\r\r\n", b"-ERR\r\n", b"ok fine\r\n", b"+OK\n", b"+OK"]
@@ -250,10 +250,9 @@ class Pop3Trial(Trial):
 
     def right(self, mount):
         shown, wanted = self.shown(mount), self.wanted()
-        if self.case.lied:  # the server sent other bytes, and they are kept
-            assert len(shown) == len(wanted) and len(set(shown) & set(wanted)) >= len(wanted) - 1, (shown, wanted)
-        else:
-            assert shown == wanted, (shown, wanted)
+        second = sha256(self.content[1].served)
+        believed = [sorted([sha256(data)] + [one for one in wanted if one != second]) for data in self.case.lied]
+        assert shown == wanted or shown in believed, (shown, wanted)
 
     def first_look(self):
         """What is there is right; what is not there, was spoken of."""
@@ -300,7 +299,7 @@ CASES += [at_mount("APOP: " + name, both(able("UIDL", "TOP"), greeting(say(b"+OK
           for name, stamp in TIMESTAMPS.items()]
 CASES += [at_mount("CAPA: " + name, changed("CAPA", data), MAYBE) for name, data in CAPAS.items()]
 CASES += [at_mount("SCRAM: " + name, scram(*replies), exits((LOGIN, OTHER)), **EARLY) for name, replies in SCRAMS.items()]
-CASES += [at_mount("RETR: " + name, wired(data), MAYBE, lied=True) for name, data in BODIES.items()]
+CASES += [at_mount("RETR: " + name, wired(data), MAYBE, lied=(believed,)) for name, (data, believed) in BODIES.items()]
 CASES += [at_mount("one more after %s: %r" % (verb, extra), changed(verb, lambda data, extra=extra: data + extra), MAYBE, world=PIPE_LESS)
           for verb in ("STAT", "LIST", "RETR") for extra in EXTRAS]
 CASES += [at_mount("RETR, then the end: %r" % data, on("RETR", say(data, end=True), "2"), MAYBE) for data in BROKEN]
@@ -321,12 +320,14 @@ CASES += [
     at_mount("login: neither yes nor no", on("AUTH", say(b"maybe\r\n")), exits((OTHER, LOGIN, NETWORK))),
     at_mount("RETR: no final dot, then the end", on("RETR", say(b"+OK\r\nSubject: x\r\n\r\nbody\r\n", end=True), "2"), MAYBE),
     at_mount("RETR: swapped", both(wired(message(3).lines), on("RETR", lambda session: session.send(b"+OK\r\n" + message({"2": 3, "3": 2}.get(
-        session.server.of("RETR")[-1], 1)).lines))), MAYBE, lied=True),
-    at_mount("RETR: a line of 10 MB", wired(b"Subject: x\r\n\r\n" + b"y" * 10_000_000 + b"\r\n.\r\n"), MAYBE, lied=True),
+        session.server.of("RETR")[-1], 1)).lines))), MAYBE, lied=(message(3).served,)),
+    at_mount("RETR: a line of 10 MB", wired(b"Subject: x\r\n\r\n" + b"y" * 10_000_000 + b"\r\n.\r\n"), MAYBE,
+                 lied=(b"Subject: x\r\n\r\n" + b"y" * 10_000_000 + b"\r\n",)),
     at_mount("RETR: without end", on("RETR", flood(b"+OK\r\nSubject: x\r\n\r\n", b"x" * 998 + CR), "2"), MAYBE),
     at_mount("RETR: silence in it", on("RETR", lambda session: session.send(b"+OK\r\nSubject: x\r\n") or session.read_line(), "2"), exits(NETWORK,
                  "timed out")),
-    at_mount("RETR: -ERR in the middle", wired(b"Subject: x\r\n\r\n-ERR Disk trouble.\r\n.\r\n"), MAYBE, lied=True),
+    at_mount("RETR: -ERR in the middle", wired(b"Subject: x\r\n\r\n-ERR Disk trouble.\r\n.\r\n"), MAYBE,
+             lied=(b"Subject: x\r\n\r\n-ERR Disk trouble.\r\n",)),
     at_mount("RETR: -ERR", on("RETR", say(b"-ERR \x1b[31mBroken.\r\n"), "2"), MAYBE),
     at_mount("DELE: refused", on("DELE", say(b"-ERR No.\r\n")), MAYBE, options=("after=delete",)),
     at_mount("QUIT: -ERR", on("QUIT", say(b"-ERR Some were not removed.\r\n", end=True)), MAYBE, options=("after=delete",)),
