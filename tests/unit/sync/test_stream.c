@@ -142,7 +142,8 @@ static void test_part(void **state)
 	strcpy(message + head + part_len, TAIL);
 	struct sync_folder *folder = start(f, message, len);
 	struct mime_part *structure = structure_of(f, message, len);
-	struct mime_leaf leaf = {.part = structure->children[1]};
+	struct mime_leaf leaf = {
+		.part = structure->children[1], .size_bytes = structure->children[1]->size_bytes};
 	struct sync_body *body;
 	largest = 0;
 	assert_int_equal(sync_body_open(folder, 5, "2", &leaf, UINT64_MAX, &body), 0);
@@ -162,7 +163,7 @@ static void test_part_that_is_not_there(void **state)
 	const char *data = pattern(len);
 	struct sync_folder *folder = start(f, data, len);
 	struct mime_part part = {.size_bytes = 5 * MIB};
-	struct mime_leaf leaf = {.part = &part};
+	struct mime_leaf leaf = {.part = &part, .size_bytes = 5 * MIB};
 	struct sync_body *body;
 	char buf[100];
 	assert_int_equal(sync_body_open(folder, 5, "2", &leaf, UINT64_MAX, &body), 0);
