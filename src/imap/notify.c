@@ -11,6 +11,7 @@
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 #include "namespace.h"
 #include "private.h"
 
@@ -72,11 +73,22 @@ static int notify_run(struct imap_watch *watch, struct imap_command *command, co
 static int unable(struct imap_engine *engine, struct source_error *error)
 {
 	engine->notifying = false;
+	quirk_seen(QUIRK_NOTIFY_REFUSED);
 	imap_engine_refuse(engine, IMAP_CAP_NOTIFY, "NOTIFY");
 	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NEVER, SOURCE_CAUSE_OTHER,
 		-EOPNOTSUPP, "the server can not watch all folders%s%s",
 		imap_engine_refused(engine) ? ": " : "",
 		imap_engine_refused(engine) ? engine->answer.text : "");
+}
+
+/* No fault of the server's: but a subtree of all would bring all twice. */
+static int nameless(struct imap_engine *engine, struct source_error *error)
+{
+	quirk_seen(QUIRK_SHARED_AT_ROOT);
+	engine->refused |= IMAP_CAP_NOTIFY;
+	engine->caps.set &= ~(unsigned)IMAP_CAP_NOTIFY;
+	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NEVER, SOURCE_CAUSE_OTHER,
+		-EOPNOTSUPP, "NOTIFY is not used: the folders of others have no prefix");
 }
 
 /* With a mailbox open its news would come in another form. */
@@ -135,7 +147,7 @@ static int set_run(
 	_cleanup_command_ struct imap_command command;
 	imap_command_init(&command, engine, "NOTIFY SET (personal" EVENTS);
 	if (!append_subtrees(&command, engine, spaces))
-		return unable(engine, error);
+		return nameless(engine, error);
 	engine->notifying =
 		true; /* until the server says otherwise, which it may do before its OK */
 	int r = notify_run(watch, &command, "NOTIFY SET", error);

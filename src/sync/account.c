@@ -415,9 +415,6 @@ void sync_account_describe(struct sync_account *account, struct str *out, struct
 {
 	pthread_mutex_lock(&account->lock);
 	bool heard = account->link.description;
-	bool notify_refused = account->watch.notify_refused;
-	bool idle_refused = account->watch.idle_refused;
-	bool compress_refused = account->rate.refused;
 	if (heard)
 		str_append_cstr(out, account->link.description);
 	pthread_mutex_unlock(&account->lock);
@@ -425,8 +422,5 @@ void sync_account_describe(struct sync_account *account, struct str *out, struct
 		(void)store_fact_get(account->store, "server.describe", out);
 	put_kept(quirks, QUIRK_RANGES_WRONG, atomic_load(&account->ranges_distrusted));
 	put_kept(quirks, QUIRK_SIZES_WRONG, sync_account_sizes_distrusted(account));
-	put_kept(quirks, QUIRK_NOTIFY_REFUSED, notify_refused);
-	put_kept(quirks, QUIRK_IDLE_REFUSED, idle_refused);
-	put_kept(quirks, QUIRK_COMPRESS_REFUSED, compress_refused);
 	quirk_names(quirks);
 }

@@ -367,7 +367,6 @@ static void refused(struct watcher *watcher, const struct source_error *error)
 	unwatch(watcher);
 	if (watch->push == SYNC_PUSH_NOTIFY) {
 		watch->notify_refused = true;
-		quirk_seen(QUIRK_NOTIFY_REFUSED);
 	} else if (!(abilities & SOURCE_CAN_IDLE) || ++watcher->refusals > DEATHS_MAX) {
 		watch->idle_refused = true;
 		quirk_seen(QUIRK_IDLE_REFUSED);

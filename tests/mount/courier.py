@@ -23,7 +23,7 @@ COMMAND = """\
 mkdir -p /run/courier/authdaemon
 ln -s {root}/authdaemon /run/courier/authdaemon/socket
 serve() {{
-	couriertcpd -address=127.0.0.1 -maxprocs=100 -maxperip=100 -nodnslookup -noidentlookup "$@" &
+	couriertcpd -address=127.0.0.1 -maxprocs=100 -maxperip=100 $TCPDOPTS "$@" &
 }}
 set -a
 . /etc/courier/pop3d

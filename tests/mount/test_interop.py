@@ -6,6 +6,7 @@ POP3: test_interop_pop3.py.
 
 import io
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ from maildir import Mail
 from mails import START
 from proxy import Proxy
 
+CTL = os.path.join(os.path.dirname(harness.EXE), "mailfsctl")
 _names = itertools.count(1)
 
 
@@ -178,6 +180,18 @@ def test_reading_marks_nothing(reader):
     assert {folder: reader.site.flags(reader.site.user, folder) for folder in reader.site.content} == reader.flags
 
 
+# What each is known for, and nothing else: a server that does its work is not accused.
+MAY = {"sign-of-life", "shared-at-root"}  # depends on time; on whether it has NOTIFY
+QUIRKS = {"cyrus": {"below-inbox"}, "courier": {"below-inbox", "multipart-empty"}, "mailutils": {"mechanism-without-secret", "multipart-empty"}}
+
+
+def test_quirks(reader):
+    """Those that were met, as mailfsctl shows them, are those of the table."""
+    list(os.walk(reader.mount.sub(*reader.site.place(("Nasty",)), ".parts")))
+    status = json.loads(run(CTL, "status", "--json", reader.mount.path))
+    assert set(status["server"]["quirks"]) - MAY == QUIRKS.get(reader.site.kind, set())
+
+
 def test_second_mount(site, home):
     """rsync twice, on two mounts with one store: the second copies nothing, and no body passes; every inode is what it was."""
     copy = os.path.join(home.path, "copy")
@@ -199,7 +213,7 @@ def test_second_mount(site, home):
 def refreshed(site, mount):
     """The user asks for news where the server does not tell."""
     if not site.pushes:
-        run(os.path.join(os.path.dirname(harness.EXE), "mailfsctl"), "refresh", mount.path)
+        run(CTL, "refresh", mount.path)
 
 
 def test_news(site, user, home):
