@@ -243,11 +243,9 @@ static int part_read(struct builder *builder, const struct imap_node *list, unsi
 		return -ENOMEM;
 	builder->parts++;
 	part->cut = list->closed ? 0 : MIME_CUT_COUNT;
-	bool empty = is_empty_multipart(builder->tree, first);
-	if (empty)
-		quirk_seen(QUIRK_MULTIPART_EMPTY);
-	int r = imap_node_is_list(first) || empty ? multipart_read(builder, first, depth, part)
-	                                          : single_read(builder, first, depth, part);
+	int r = imap_node_is_list(first) || is_empty_multipart(builder->tree, first)
+	                ? multipart_read(builder, first, depth, part)
+	                : single_read(builder, first, depth, part);
 	if (r == 0 && part->type && strcasecmp(part->type, "multipart") == 0 &&
 		part->child_count == 0)
 		quirk_seen(QUIRK_MULTIPART_EMPTY);

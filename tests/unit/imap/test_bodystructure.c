@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 #define ENVELOPE "(NIL \"inner\" ((\"A\" NIL \"a\" \"b\")) NIL NIL NIL NIL NIL NIL NIL)"
@@ -81,6 +82,9 @@ static void test_good(void **state)
 		/* a multipart without parts */
 		{"(\"mixed\" (\"boundary\" \"x\") NIL NIL)", "multipart/mixed;boundary=x~:0"},
 		{"(\"mixed\")", "multipart/mixed~:0"},
+		/* as Courier writes it */
+		{"(\"multipart\" \"mixed\" (\"boundary\" \"x\") NIL NIL \"8bit\" 0 NIL NIL NIL)",
+			"multipart/mixed;boundary=x~8bit:0"},
 		/* message/rfc822 without its structure, with and without a disposition */
 		{"(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 5)", "message/rfc822~7bit:5"},
 		{"(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 5 NIL (\"attachment\" (\"filename\" \"x\")) NIL)",
@@ -104,6 +108,7 @@ static void test_good(void **state)
 		str_finish(&out);
 		mime_part_destroy(part);
 	}
+	assert_int_equal(quirk_count(QUIRK_MULTIPART_EMPTY), 3);
 }
 
 static void test_malformed(void **state)

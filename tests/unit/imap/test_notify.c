@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "mailfs/util/quirk.h"
 #include "watcher.h"
 
 #define EVENTS   "(MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)"
@@ -52,6 +53,8 @@ static void test_notify_news(void **state)
 
 static void test_notify_namespaces(void **state)
 {
+	uint64_t refused = quirk_count(QUIRK_NOTIFY_REFUSED);
+	uint64_t abilities = quirk_count(QUIRK_ABILITY_REFUSED);
 	(void)state;
 	expect(1, NULL,
 		SCRIPT(GREETING(" NOTIFY NAMESPACE"), "<C1 NAMESPACE",
@@ -65,6 +68,11 @@ static void test_notify_namespaces(void **state)
 		SCRIPT(GREETING(" NOTIFY NAMESPACE IDLE"), "<C1 NAMESPACE",
 			">* NAMESPACE ((\"INBOX.\" \".\")) NIL ((\"\" \".\"))\r\nC1 OK\r\n"),
 		-EOPNOTSUPP, SOURCE_SCOPE_MAILBOX, SOURCE_CAN_IDLE);
+	/* which is not called the server's refusal */
+	assert_int_equal(quirk_count(QUIRK_SHARED_AT_ROOT), 1);
+	assert_int_equal(quirk_count(QUIRK_BELOW_INBOX), 1);
+	assert_int_equal(quirk_count(QUIRK_NOTIFY_REFUSED), refused);
+	assert_int_equal(quirk_count(QUIRK_ABILITY_REFUSED), abilities);
 }
 
 /* What is open is closed before, without expunging anything. */
