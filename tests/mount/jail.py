@@ -20,7 +20,7 @@ FETCHED = os.environ.get("MAILFS_SERVERS", os.path.join(TOP, "build-check", "ser
 
 # $1: where the packages are ("": nothing but the system), $2: the folder of the server, which is the same inside; then what is to run inside. The packages
 # are copied, because an overlay takes no lower layer that lies in another one. /dev is made anew. All other mounts
-# are left behind: a mount of mailfs that stayed here would not end when it is unmounted outside.
+# are left behind: a mount of mailfs that stayed here would not end when it is unmounted outside; until then that unmount gets here, too (slave).
 ENTER = r"""
 set -e
 packages=$1 root=$2
@@ -49,7 +49,7 @@ cd /
 umount -l /old
 exec "$@"
 """
-COMMAND = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "/bin/sh", "-c", ENTER, "jail"]
+COMMAND = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "slave", "/bin/sh", "-c", ENTER, "jail"]
 _refusal = None
 
 

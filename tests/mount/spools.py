@@ -52,7 +52,8 @@ class Spool:
         os.chmod(self.mail, 0o1777)
         self._free = iter(range(USERS))
         secret = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, check=True, text=True).stdout.strip()
-        self.jail.add_to("/etc/passwd", ["%s:x:%d:65534::/var/empty:/bin/sh" % (name, FIRST_ID - 1) for name in ("popa3d", "spop3d")] + ["user%d:x:%d:8::/nonexistent:/bin/sh" % (n, FIRST_ID + n) for n in range(USERS)])
+        servers = ["%s:x:%d:65534::/var/empty:/bin/sh" % (name, FIRST_ID - 1) for name in ("popa3d", "spop3d")]
+        self.jail.add_to("/etc/passwd", servers + ["user%d:x:%d:8::/nonexistent:/bin/sh" % (n, FIRST_ID + n) for n in range(USERS)])
         self.jail.add_to("/etc/shadow", ["user%d:%s:20000:0:99999:7:::" % (n, secret) for n in range(USERS)], 0o600)
         self.jail.write("/etc/spop3d.conf", SOLID.format(mail=self.mail))
 

@@ -181,7 +181,7 @@ def test_reading_marks_nothing(reader):
 
 
 # What each is known for, and nothing else: a server that does its work is not accused.
-MAY = {"sign-of-life", "shared-at-root"}  # depends on time; on whether it has NOTIFY
+MAY = {"sign-of-life", "renumbered", "shared-at-root"}  # depends on time; on time; on whether it has NOTIFY
 QUIRKS = {"cyrus": {"below-inbox"}, "courier": {"below-inbox", "multipart-empty"}, "mailutils": {"mechanism-without-secret", "multipart-empty"}}
 
 
