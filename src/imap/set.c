@@ -172,15 +172,17 @@ bool imap_set_read(
 		return false;
 	read_list(set, list);
 	tell(set);
+	/* What should follow was cut off, or stands behind a blank. */
+	set->malformed |= list.len > 0 && list.data[list.len - 1] == ',';
 	return true;
 }
 
-/* The length of what can be read of a list that goes on: up to its last separator. */
+/* The length of what can be read of a list that goes on: up to its last separator, which stays, so that it is seen what follows it. */
 static size_t complete_len(struct imap_slice list)
 {
 	while (list.len > 0 && !separates(list.data[list.len - 1]))
 		list.len--;
-	return list.len;
+	return list.len > 0 ? list.len - 1 : 0;
 }
 
 /* Takes the elements that are complete out of the line's middle; what remains is a response of the same kind. */

@@ -96,6 +96,7 @@ static void test_malformed(void **state)
 	expect(ESEARCH("* ESEARCH (TAG \"C2\") UID ALL \"5\"\r\n"), 5, UINT32_MAX, "error");
 	expect(ESEARCH("* ESEARCH (TAG \"C2\") UID ALL 5 (\r\n"), 5, UINT32_MAX, "error");
 	expect(ESEARCH("* ESEARCH (TAG \"C2\") UID ALL 5 ALL 6\r\n"), 5, UINT32_MAX, "error");
+	expect(ESEARCH("* ESEARCH (TAG \"C2\") UID ALL 5,7, 9,11\r\n"), 5, UINT32_MAX, "error");
 	/* sequence numbers */
 	expect(ESEARCH("* ESEARCH (TAG \"C2\") ALL 5\r\n"), 5, UINT32_MAX, "error");
 }
