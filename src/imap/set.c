@@ -191,10 +191,12 @@ static int spill(void *arg, struct str *line)
 	struct imap_set *set = arg;
 	struct imap_response response;
 	struct imap_slice list;
+	const bool malformed = set->malformed;
 	imap_engine_progress(set->engine, IMAP_LIMIT_SET_SPILL);
 	if (imap_response_parse(line->data, line->len, &response) < 0 ||
 		response.kind != IMAP_UNTAGGED || !find_list(set->engine, &response, set, &list))
 		return line->len > IMAP_LIMIT_HELD_BYTES ? -EMSGSIZE : 0;
+	set->malformed = malformed; /* of what is no element the end of the line decides */
 	size_t len = complete_len(list), start = (size_t)(list.data - line->data);
 	if (len == 0) /* no number is that long */
 		return -EMSGSIZE;
