@@ -142,6 +142,8 @@ enum mime_cut {
 	MIME_CUT_HEADER = 1 << 2,   /* fields or parameters that are too long or too many */
 	MIME_CUT_BOUNDARY = 1 << 3, /* the parts of a multipart whose boundary is too long */
 	MIME_CUT_UNKNOWN = 1 << 4,  /* all of it: the server's answer can not be understood */
+	MIME_CUT_LENGTH =
+		1 << 5, /* what comes behind the last part: the server's answer is too long */
 };
 
 struct mime_part {

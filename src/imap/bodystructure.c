@@ -120,9 +120,9 @@ static unsigned child_cut(
 {
 	if (list->cut || depth + 1 > MIME_DEPTH_MAX)
 		return MIME_CUT_DEPTH;
-	return tells_enough(builder->tree, list) && builder->parts < MIME_PARTS_MAX
-	               ? 0
-	               : MIME_CUT_COUNT;
+	if (builder->parts >= MIME_PARTS_MAX)
+		return MIME_CUT_COUNT;
+	return tells_enough(builder->tree, list) ? 0 : MIME_CUT_LENGTH;
 }
 
 static int child_read(struct builder *builder, const struct imap_node *list, unsigned depth,
@@ -242,13 +242,14 @@ static int part_read(struct builder *builder, const struct imap_node *list, unsi
 	if (!part)
 		return -ENOMEM;
 	builder->parts++;
-	part->cut = list->closed ? 0 : MIME_CUT_COUNT;
 	int r = imap_node_is_list(first) || is_empty_multipart(builder->tree, first)
 	                ? multipart_read(builder, first, depth, part)
 	                : single_read(builder, first, depth, part);
 	if (r == 0 && part->type && strcasecmp(part->type, "multipart") == 0 &&
-		part->child_count == 0)
+		part->child_count == 0 && part->cut == 0)
 		quirk_seen(QUIRK_MULTIPART_EMPTY);
+	if (r == 0 && !list->closed)
+		part->cut |= builder->parts < MIME_PARTS_MAX ? MIME_CUT_LENGTH : MIME_CUT_COUNT;
 	if (r == 0)
 		*ret = steal_ptr(part);
 	return r;

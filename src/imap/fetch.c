@@ -46,9 +46,10 @@ static bool pass(void *arg, const char *head, size_t len, uint64_t size)
 	own->receiving = false;
 	if (size <= IMAP_LIMIT_HEADER_BYTES && size + len <= IMAP_LIMIT_HELD_BYTES)
 		return false;
+	own->left_out = true;
 	own->receiving = own->header && is_before_header(head, len);
 	if (own->receiving)
-		str_reset(own->header);
+		mime_fields_reset(own->header);
 	return true;
 }
 
@@ -56,10 +57,8 @@ static void passed(void *arg, const char *data, size_t len)
 {
 	struct imap_long *own = arg;
 	imap_engine_progress(own->engine, len);
-	if (!own->receiving)
-		return;
-	size_t room = IMAP_LIMIT_HEADER_BYTES - own->header->len;
-	str_append(own->header, data, len < room ? len : room);
+	if (own->receiving)
+		(void)mime_fields_push(own->header, data, len); /* imap_row_error() asks */
 }
 
 void imap_long_limits(struct imap_long *own, uint64_t line_bytes, struct net_limits *ret)

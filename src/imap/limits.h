@@ -43,6 +43,8 @@
 #define IMAP_LIMIT_HELD_BYTES ((size_t)4 << 20)
 /* Held of header fields: names are short, and the value of an xattr has 64 KiB at most. */
 #define IMAP_LIMIT_HEADER_BYTES ((size_t)256 << 10)
+/* … and of each of them, where they are longer. */
+#define IMAP_LIMIT_FIELD_BYTES ((size_t)64 << 10)
 /* Received of one literal, held or not, and how many there may be: file names as literals, thousands of them. */
 #define IMAP_LIMIT_LITERAL_BYTES (64 * IMAP_LIMIT_MIB)
 #define IMAP_LIMIT_LITERALS      100000

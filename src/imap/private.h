@@ -70,13 +70,14 @@ size_t imap_uid_set_append(struct str *out, const uint32_t *uids, size_t count);
 /*
  * The limits of listings and structures. What is in them comes from senders, who may write a Subject of megabytes or a message of
  * thousands of parts: such a row must not cost the connection, and with it the rows of all the others; nor may it cost memory. So what is too
- * long to be held is cut: a line in its end, which leaves a response that is malformed; a literal to nothing, or, if it is of header fields, to
- * its beginning, which goes to header.
+ * long to be held is cut: a line in its end, which leaves a response that is malformed; a literal to nothing. Of one that is header fields, what
+ * is kept of each goes to header.
  */
 struct imap_long {
 	struct imap_engine *engine;
-	struct str *header; /* NULL: nowhere */
+	struct mime_fields *header; /* NULL: nowhere */
 	bool receiving;
+	bool left_out; /* a literal was; reset by who looks at responses */
 };
 void imap_long_limits(struct imap_long *own, uint64_t line_bytes, struct net_limits *ret);
 /* Fails unless a mailbox is selected. */
@@ -87,7 +88,7 @@ int imap_fetch_begin(struct imap_engine *engine, struct source_error *error);
 /* The texts of a row live here until the next one is read. Zero it before, finish it after. */
 struct imap_row_reader {
 	struct str flags, labels, header;
-	struct str long_header; /* the beginning of header fields that are too long to be held */
+	struct mime_fields long_header; /* of header fields that are too long to be held */
 };
 /* Whether the response is a FETCH, and what of a row is in it. */
 bool imap_row_read(struct imap_engine *engine, const struct imap_response *response,

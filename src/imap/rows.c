@@ -111,8 +111,9 @@ static void read_header(
 	}
 	/* What was too long is empty in its place. */
 	if (value->type == IMAP_NODE_LITERAL && value->len == 0) {
-		row->header = str_cstr(&reader->long_header);
-		row->header_len = reader->long_header.len;
+		(void)mime_fields_end(&reader->long_header);
+		row->header = str_cstr(&reader->long_header.text);
+		row->header_len = reader->long_header.text.len;
 	}
 	if (row->header_len > IMAP_LIMIT_HEADER_BYTES)
 		row->header_len = IMAP_LIMIT_HEADER_BYTES;
@@ -144,7 +145,8 @@ static void read_item(const struct imap_tree *tree, const struct imap_node *item
 int imap_row_error(const struct imap_row_reader *reader)
 {
 	return str_error(&reader->flags) < 0 || str_error(&reader->labels) < 0 ||
-	                       str_error(&reader->header) < 0 || str_error(&reader->long_header) < 0
+	                       str_error(&reader->header) < 0 ||
+	                       str_error(&reader->long_header.text) < 0
 	               ? -ENOMEM
 	               : 0;
 }
@@ -154,7 +156,7 @@ void imap_row_finish(struct imap_row_reader *reader)
 	str_finish(&reader->flags);
 	str_finish(&reader->labels);
 	str_finish(&reader->header);
-	str_finish(&reader->long_header);
+	mime_fields_finish(&reader->long_header);
 }
 
 bool imap_row_read(struct imap_engine *engine, const struct imap_response *response,
@@ -212,7 +214,7 @@ static int rows_untagged(
 	struct source_row row;
 	bool is_row = imap_row_read(engine, response, &rows->reader, &fetch, &row);
 	int r = is_row ? row_found(rows, &fetch, &row) : 0;
-	str_reset(&rows->reader.long_header); /* it was of this response */
+	mime_fields_reset(&rows->reader.long_header); /* it was of this response */
 	return r;
 }
 
@@ -231,6 +233,8 @@ static const char *column_names(const struct imap_engine *engine, enum source_co
 	               : "UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT MESSAGE-ID)]";
 }
 
+static const char *const header_fields[] = {"From", "To", "Subject", "Message-ID"};
+
 static int rows_run(struct imap_engine *engine, struct rows *rows, struct source_error *error)
 {
 	struct net_limits limits;
@@ -246,6 +250,8 @@ static int rows_run(struct imap_engine *engine, struct rows *rows, struct source
 		.streaming = true};
 	_cleanup_command_ struct imap_command command;
 	char last[12] = "*";
+	mime_fields_init(&rows->reader.long_header, header_fields,
+		sizeof(header_fields) / sizeof(*header_fields), IMAP_LIMIT_FIELD_BYTES);
 	imap_long_limits(&own, IMAP_LIMIT_ROW_LINE_BYTES, &limits);
 	if (rows->last != UINT32_MAX)
 		snprintf(last, sizeof(last), "%u", rows->last);

@@ -11,6 +11,7 @@ struct structures {
 	size_t count;
 	source_structure_fn *fn;
 	void *arg;
+	struct imap_long own;
 };
 
 static int compare_uids(const void *a, const void *b)
@@ -44,6 +45,8 @@ static int structures_untagged(
 	struct structures *structures = arg;
 	struct imap_fetch fetch;
 	struct mime_part *part = NULL;
+	bool left_out = structures->own.left_out;
+	structures->own.left_out = false;
 	if (!imap_fetch_parse(engine, response, &fetch) || !is_asked(structures, fetch.uid))
 		return 0;
 	const struct imap_node *list = structure_find(&engine->tree, fetch.item);
@@ -55,6 +58,8 @@ static int structures_untagged(
 		return r;
 	if (r < 0)
 		log_info("message %u: the server's BODYSTRUCTURE can not be understood", fetch.uid);
+	else if (left_out)
+		part->cut |= MIME_CUT_HEADER;
 	r = structures->fn(structures->arg, fetch.uid, part);
 	mime_part_destroy(part);
 	return r;
@@ -78,7 +83,6 @@ static int structures_run(struct imap_engine *engine, struct structures *structu
 	size_t *ret_taken, struct source_error *error)
 {
 	struct net_limits limits;
-	struct imap_long own = {.engine = engine};
 	struct imap_exchange exchange = {.what = "the structure of messages can not be had",
 		.scope = SOURCE_SCOPE_MAILBOX,
 		.untagged = structures_untagged,
@@ -87,7 +91,8 @@ static int structures_run(struct imap_engine *engine, struct structures *structu
 		.bytes_max = IMAP_LIMIT_STRUCTURES_BYTES,
 		.streaming = true};
 	_cleanup_command_ struct imap_command command;
-	imap_long_limits(&own, IMAP_LIMIT_STRUCTURE_LINE_BYTES, &limits);
+	structures->own = (struct imap_long){.engine = engine};
+	imap_long_limits(&structures->own, IMAP_LIMIT_STRUCTURE_LINE_BYTES, &limits);
 	imap_command_init(&command, engine, "UID FETCH ");
 	*ret_taken = imap_uid_set_append(&command.text, structures->uids, structures->count);
 	str_append_cstr(&command.text, " (UID BODYSTRUCTURE)");

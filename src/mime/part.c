@@ -19,7 +19,7 @@
 #define VERSION 3 /* 1 did not say where a part stands, 2 not what was cut */
 /* The least bytes of a part: four strings, two lists, size, place, cut and number of children. */
 #define PART_BYTES_MIN 10
-#define CUT_ALL        ((MIME_CUT_UNKNOWN << 1) - 1)
+#define CUT_ALL        ((MIME_CUT_LENGTH << 1) - 1)
 
 struct mime_part *mime_part_create(void)
 {

@@ -20,6 +20,9 @@ static const struct {
 	{MIME_CUT_COUNT, "The message has " PARTS
 			 " parts or more, which is the limit. What comes behind the last one is\n"
 			 "not shown by itself.\n"},
+	{MIME_CUT_LENGTH,
+		"The server's description of the message's structure is longer than 4 MiB or 250,000 words, which is\n"
+		"the limit. What comes behind the last part is not shown by itself.\n"},
 	{MIME_CUT_DEPTH, "Parts lie in one another more than " LEVELS
 			 " levels deep, which is the limit. What lies deeper is\n"
 			 "not shown by itself.\n"},

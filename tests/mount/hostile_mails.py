@@ -9,7 +9,7 @@ import functools
 from dataclasses import dataclass
 
 # Words of truncated.txt.
-DEEP, MANY, FIELDS, BOUNDARY, UNKNOWN = "levels deep", "10000 parts or more", "fields that describe", "250 bytes", "description"
+DEEP, MANY, FIELDS, BOUNDARY, UNKNOWN, LONG = "levels deep", "10000 parts or more", "fields that describe", "250 bytes", "can not be understood", "longer than 4 MiB"
 
 RLO = b"\xe2\x80\xae"
 BAD_NAME = b"\xe2\x80\xae../../\x01\x07\xc0\xae\xc0\xae\xc0\xaf\xe2\x80\x8b\xff/etc/\\..\\"
@@ -95,7 +95,7 @@ def hostile(scale=1):
                                       (), 1, (FIELDS,)),
         "encoded words": Hostile(head(words) + b"\r\nbody\r\n", (), 1),
         "a long charset": Hostile(head(b"charset", b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=" + b"u" * (10 * many) + b"\r\n")
-                                  + b"\r\nbody\r\n", None, 1),
+                                  + b"\r\nbody\r\n", (), 1, (FIELDS,)),
         "one quoted line": Hostile(head(b"quoted", b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=koi8-r\r\n"
                                         b"Content-Transfer-Encoding: quoted-printable\r\n\r\n") + b"=C1" * (33 * many) + b"\r\n", (), 1),
         "bare bytes": Hostile(head(b"a\rb\0c", b"X: \0\r\r\n") + b"\r\n\0\r\r\r\n\n\r" + bytes(range(256)) + b"\r\n", (), 1),

@@ -15,7 +15,7 @@ import pytest
 import fake.imap
 from drops import frugal
 from harness import SLOW, Mount
-from hostile_mails import DEEP, MANY, UNKNOWN, hostile, mixed, text
+from hostile_mails import DEEP, FIELDS, LONG, MANY, UNKNOWN, hostile, mixed, text
 from maildir import Mail
 
 REST = "Nothing of the message itself is missing: it is whole, as\n"
@@ -229,7 +229,10 @@ STRUCTURES = {
     "NIL": (b"NIL", (UNKNOWN,), 0),
     "cut off": (b"((", (UNKNOWN,), 0),
     "no size": (b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" NIL 1)', (UNKNOWN,), 0),
-    "a literal of a megabyte": (b'("TEXT" "PLAIN" ("NAME" {1000000}\r\n' + b"n" * 1_000_000 + b') NIL NIL "7BIT" 1 1)', (), 1),
+    "a literal of a megabyte": (b'("TEXT" "PLAIN" ("NAME" {1000000}\r\n' + b"n" * 1_000_000 + b') NIL NIL "7BIT" 1 1)', (FIELDS,), 1),
+    "names of sixteen megabytes": (b"(" + (b'("TEXT" "PLAIN" ("NAME" "' + b"n" * 8000 + b'") NIL NIL "7BIT" 1 1)') * 2000 + b' "MIXED")', (LONG,), None),
+    "literals of sixteen megabytes": (b"(" + (b'("TEXT" "PLAIN" ("NAME" {8000}\r\n' + b"n" * 8000 + b') NIL NIL "7BIT" 1 1)') * 2000 + b' "MIXED")',
+                                      (FIELDS,), 2000),
 }
 
 

@@ -124,13 +124,14 @@ static void test_rows_long_header(void **state)
 	(void)state;
 	session_open(&peer,
 		SCRIPT(GREETING(""), OPEN, "<C2 UID FETCH 1:* (" COLUMNS ")",
-			">* 1 FETCH (UID 1 BODY[HEADER.FIELDS (FROM)] {8000000}\r\n",
+			">* 1 FETCH (UID 1 BODY[HEADER.FIELDS (FROM)] {8000011}\r\n",
 			"*1000000 Subject:",
-			">)\r\n* 2 FETCH (UID 2 BODY[HEADER.FIELDS (FROM)] \"x\")\r\nC2 OK\r\n"));
+			">\r\nFrom: a\r\n)\r\n* 2 FETCH (UID 2 BODY[HEADER.FIELDS (FROM)] \"x\")\r\nC2 OK\r\n"));
 	assert_int_equal(peer.source->ops->rows(peer.session, 1, UINT32_MAX, SOURCE_COLUMNS_ALL,
 				 note_header_len, &len, &skipped, &peer.error),
 		0);
-	assert_int_equal(len, (256 << 10) + 1);
+	/* the beginning of the one, all of the field behind it, and the other row's */
+	assert_int_equal(len, (64 << 10) + strlen("\r\nFrom: a\r\n") + 1);
 	assert_int_equal(skipped, 0);
 	peer_finish(&peer);
 }
@@ -265,6 +266,33 @@ static void test_structures(void **state)
 	assert_string_equal(str_cstr(&got), "1 plain\n3 mixed\n5 -\n7 -\n8 mixed cut\n");
 	str_finish(&got);
 	peer_finish(&peer);
+}
+
+/* One that is too long to be held is told as far as it is. */
+static void test_structure_long(void **state)
+{
+#define NAME_50  "a name of some length, so that there are few parts "
+#define NAME_500 NAME_50 NAME_50 NAME_50 NAME_50 NAME_50 NAME_50 NAME_50 NAME_50 NAME_50 NAME_50
+	/* Of the first the words are too many, of the other the bytes. */
+	static const char *const parts[] = {"*200000 (\"a\" \"b\" (\"name\" \"" NAME_50
+					    "\") NIL NIL \"7bit\" 5)",
+		"*20000 (\"a\" \"b\" (\"name\" \"" NAME_500 NAME_500 "\") NIL NIL \"7bit\" 5)"};
+	static const uint32_t uids[] = {8, 9};
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct peer peer;
+		struct str got = STR_INIT;
+		session_open(&peer,
+			SCRIPT(GREETING(""), OPEN, "<C2 UID FETCH 8:9 (UID BODYSTRUCTURE)",
+				">* 7 FETCH (UID 8 BODYSTRUCTURE (", parts[i],
+				">\"mixed\"))\r\n* 8 FETCH (UID 9 BODYSTRUCTURE (\"text\" \"plain\" NIL NIL NIL \"7bit\" 1 1))\r\nC2 OK\r\n"));
+		assert_int_equal(peer.source->ops->structures(
+					 peer.session, uids, 2, note_structure, &got, &peer.error),
+			0);
+		assert_string_equal(str_cstr(&got), "8 mixed cut\n9 plain\n");
+		str_finish(&got);
+		peer_finish(&peer);
+	}
 }
 
 /* A structure beyond all limits costs the connection. Whoever asked for it alone need not ask again. */
@@ -480,6 +508,7 @@ int main(void)
 		cmocka_unit_test(test_rows_stopped),
 		cmocka_unit_test(test_rows_fail),
 		cmocka_unit_test(test_structures),
+		cmocka_unit_test(test_structure_long),
 		cmocka_unit_test(test_structure_too_long),
 		cmocka_unit_test(test_body_good),
 		cmocka_unit_test(test_body_bad),

@@ -192,11 +192,11 @@ static void test_refused(void **state)
 	assert_refused(
 		"\x03\0\0\0\0\0\0\x01\x01\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0", 23);
 	/* A cut for a reason that there is not. */
-	assert_int_equal(mime_part_parse("\x03\0\0\0\0\0\0\0\0\x1f\0", 11, &read), 0);
-	assert_int_equal(read->cut, 0x1f);
+	assert_int_equal(mime_part_parse("\x03\0\0\0\0\0\0\0\0\x3f\0", 11, &read), 0);
+	assert_int_equal(read->cut, 0x3f);
 	mime_part_destroy(read);
 	read = NULL;
-	assert_refused("\x03\0\0\0\0\0\0\0\0\x20\0", 11);
+	assert_refused("\x03\0\0\0\0\0\0\0\0\x40\0", 11);
 	assert_refused("\x03\0\0\0\0\0\0\0\0\x80\x80\x80\x80\x10\0", 15);
 }
 
