@@ -350,6 +350,11 @@ static int fake_structures(struct source_session *session, const uint32_t *uids,
 		struct fake_message *message = fake_message(session->selected, uids[i]);
 		if (!message || message->gone || uids[i] > session->visible)
 			continue;
+		if (message->breaks) {
+			err = fake_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_CAUSE_CONNECT,
+				-ECONNRESET, "the connection broke");
+			break;
+		}
 		struct mime_part *part = message->nil_structure ? NULL : make_part(message->len);
 		pthread_mutex_unlock(&fake->lock);
 		err = part || message->nil_structure ? fn(arg, uids[i], part) : -ENOMEM;

@@ -33,6 +33,7 @@ struct fake_message {
 	bool skip_once;      /* once: its row of the full listing can not be read */
 	unsigned scan_skips; /* this many scans (of UIDs, or of flags) can not read its UID */
 	bool nil_structure;
+	bool breaks;   /* the connection, when its structure is asked for */
 	bool withheld; /* with gone: it is listed all the same, only not given */
 	bool gone;     /* listed, but not there any more */
 	unsigned sent; /* how often bulk() gave some of it, or body() did */

@@ -198,6 +198,20 @@ static void test_structure_without_the_server(void **state)
 	assert_int_equal(fake_counts(&f->fake).bodies, 1);
 }
 
+/* What the server tells can not be understood: the message's bytes can. */
+static void test_structure_not_understood(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = fixture_start_with(f, message, MESSAGE_LEN, MESSAGE_LEN);
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].nil_structure, true);
+	fetch_message(folder);
+	assert_int_equal(structure(folder, 5), 0);
+	struct mime_part *structure = stored_structure(f);
+	assert_int_equal(structure->child_count, 3);
+	check_parts(folder, structure);
+	mime_part_destroy(structure);
+}
+
 /* The message is not here: neither. */
 static void test_not_here(void **state)
 {
@@ -270,6 +284,7 @@ int main(void)
 		TEST(test_sections_without_the_server),
 		TEST(test_sections_while_all_are_busy),
 		TEST(test_structure_without_the_server),
+		TEST(test_structure_not_understood),
 		TEST(test_not_here),
 		TEST(test_disagreement),
 		TEST(test_damaged),

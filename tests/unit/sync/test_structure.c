@@ -80,6 +80,21 @@ static void test_not_understood(void **state)
 	assert_int_equal(fake_counts(&f->fake).structures, 1);
 }
 
+/* One message over which the server fails: a walker has all others, each asked for once, and the error for that one alone. */
+static void test_one_breaks(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = start_with(f, 10);
+	FAKE_SET(&f->fake, mailboxes[0].messages[4].breaks, true);
+	for (uint32_t uid = 1; uid <= 10; uid++)
+		assert_int_equal(structure(folder, uid) == 0, uid != 5);
+	struct str data = STR_INIT;
+	assert_int_equal(store_structure_get(f->store, f->told->number, 5, &data), -ENOENT);
+	FAKE_SET(&f->fake, mailboxes[0].messages[4].breaks, false);
+	assert_int_equal(structure(folder, 5), 0);
+	str_finish(&data);
+}
+
 static void test_gone(void **state)
 {
 	struct fixture *f = *state;
@@ -156,6 +171,7 @@ int main(void)
 		TEST(test_walker_gets_batches),
 		TEST(test_second_mount),
 		TEST(test_not_understood),
+		TEST(test_one_breaks),
 		TEST(test_gone),
 		TEST(test_withheld),
 		TEST(test_new_message_in_an_old_session),
