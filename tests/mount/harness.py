@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 from dovecot import PASSWORD, die_with_parent
@@ -206,6 +207,20 @@ def some(cases, every):
     if os.environ.get("MAILFS_TEST_CUTS"):
         return cases
     return cases[int(time.time()) // 86400 % every::every]
+
+
+class Lag:
+    """How much later than they should things happen on this machine, because it is busy: a deadline is no sooner."""
+
+    def __init__(self):
+        self.total, self.ended = 0.0, False
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while not self.ended:
+            before = time.monotonic()
+            time.sleep(0.01)
+            self.total += max(0.0, time.monotonic() - before - 0.015)
 
 
 def eventually(check, seconds=10):

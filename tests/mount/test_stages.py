@@ -16,7 +16,7 @@ import mails
 from cutter import FAULTS, Cutter
 from dovecot import Dovecot, Settings
 from drops import side_by_side
-from harness import SLOW, Home, Mount, eventually, is_mounted, some, unmount
+from harness import SLOW, Home, Lag, Mount, eventually, is_mounted, some, unmount
 from maildir import Mail
 
 TIMEOUT = 2
@@ -42,20 +42,6 @@ class Longest:
     def note(cls, took, what):
         if took > cls.took:
             cls.took, cls.what = took, what
-
-
-class Lag:
-    """How much later than they should things happen on this machine, because it is busy: a deadline is no sooner."""
-
-    def __init__(self):
-        self.total, self.ended = 0.0, False
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self):
-        while not self.ended:
-            before = time.monotonic()
-            time.sleep(0.01)
-            self.total += max(0.0, time.monotonic() - before - 0.015)
 
 
 LAG = Lag()
@@ -142,8 +128,10 @@ class Looks:
             # No two readers go to the same place: the kernel has the second wait until the first is answered, and then asks for him.
             self.all[os.path.join(parts, "1-text.txt")] = b"In plain words.\r\n"
 
-    def all_right(self, mount):
-        return all(outcome(mount, path, wanted) == 0 for path, wanted in self.all.items())
+    def heal(self, mount):
+        """Each of it is right again. On a busy machine not all at the first attempt, as the deadline is short."""
+        for path, wanted in self.all.items():
+            eventually(lambda path=path, wanted=wanted: outcome(mount, path, wanted) == 0, 20)
 
 
 @pytest.fixture(scope="module")
@@ -182,14 +170,14 @@ def in_use(server, cutter, looks, case):
             assert not wrong, wrong
             assert line.faults or failed or word in RARE, case
             line.arm()
-            eventually(lambda: looks.all_right(mount), 20)
+            looks.heal(mount)
     finally:
         home.remove()
 
 
 @pytest.mark.limit(120)
 def test_in_use(server, cutter, looks):
-    cases = some([(word, fault, again) for again in (False, True) for word in STAGES for fault in FAULTS], 4)
+    cases = some([(word, fault, again) for again in (False, True) for word in STAGES for fault in FAULTS], 6)
     side_by_side(cases, lambda case: in_use(server, cutter, looks, case), AT_ONCE)
     print("\n%d faults in use: the longest operation took %.2f s of %d: %s" % (len(cases), Longest.took, TIMEOUT, Longest.what))
 
@@ -217,7 +205,7 @@ def left(server, cutter, looks, case):
 
 @pytest.mark.limit(120)
 def test_left(server, cutter, looks):
-    side_by_side(some([(word, fault) for word in STAGES[:3] for fault in FAULTS], 4), lambda case: left(server, cutter, looks, case), AT_ONCE)
+    side_by_side(some([(word, fault) for word in STAGES[:3] for fault in FAULTS], 6), lambda case: left(server, cutter, looks, case), AT_ONCE)
 
 
 def while_mounting(cutter, looks, case):
@@ -251,6 +239,6 @@ def while_mounting(cutter, looks, case):
 def test_while_mounting(server, cutter, looks):
     cases = [("imap", server.port_plain, word, fault, again) for word in STAGES_MOUNTING for fault in FAULTS for again in (False, True)]
     cases += [("pop3", server.port_pop3, word, fault, False) for word in STAGES_POP3 for fault in FAULTS]
-    cases = some(cases, 4)
+    cases = some(cases, 6)
     side_by_side(cases, lambda case: while_mounting(cutter, looks, case), AT_ONCE)
     print("\n%d faults while mounting" % len(cases))

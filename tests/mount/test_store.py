@@ -257,7 +257,7 @@ def use(kind, mount):
 def test_damage(kind, home):
     with kind.mount(home) as mount:
         assert kind.read_all(mount) == len(MESSAGES)
-    cases = some([(damage, during) for during in (False, True) for damage in DAMAGES], 3)
+    cases = some([(damage, during) for during in (False, True) for damage in DAMAGES], 5)
     side_by_side(cases, lambda case: damaged(kind, kind.place(home), *case), 4)
 
 

@@ -15,7 +15,7 @@ from harness import SLOW, Mount, eventually
 from proxy import Proxy
 
 TIMEOUT = 2
-SECONDS = 3
+SECONDS = 2
 ERRORS = (errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH)
 
 
