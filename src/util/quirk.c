@@ -147,3 +147,9 @@ void quirk_names(struct str *out)
 		if (quirk_count((enum quirk)i) > 0)
 			str_printf(out, "%s\n", rows[i].name);
 }
+
+void quirk_forget(void)
+{
+	for (size_t i = 0; i < QUIRK_COUNT; i++)
+		atomic_store(&counts[i], 0);
+}

@@ -71,5 +71,7 @@ static inline void quirk_heeded(enum quirk quirk)
 uint64_t quirk_count(enum quirk quirk);
 /* Appends the names of those that were seen, each on a line. */
 void quirk_names(struct str *out);
+/* Nothing was seen. For tests, which have one account after the other in a process. */
+void quirk_forget(void);
 
 #endif

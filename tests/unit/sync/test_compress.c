@@ -7,6 +7,7 @@
 #include "fake_private.h"
 #include "fixture.h"
 #include "mailfs/store.h"
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 #define LEN 5000
@@ -82,6 +83,7 @@ static int body(struct source_session *session, uint32_t uid, const char *sectio
 static int setup(void **state)
 {
 	script = (struct script){0};
+	quirk_forget();
 	int r = fixture_setup(state);
 	struct fixture *f = *state;
 	ops = *f->fake.base.ops;
