@@ -101,7 +101,7 @@ static int read_row(struct selecting *selecting, struct imap_engine *engine,
 		return 0;
 	}
 	int r = imap_row_error(&selecting->reader);
-	row.have = SOURCE_ROW_FLAGS;
+	row = (struct source_row){.uid = row.uid, .have = SOURCE_ROW_FLAGS, .flags = row.flags};
 	return r < 0 ? r : selecting->resync->row(selecting->resync->arg, &row);
 }
 
