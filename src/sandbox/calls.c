@@ -122,11 +122,8 @@ static const char *const plain[] = {
 	"fdatasync",
 	"sync_file_range",
 	"flock",
-	"chmod",
 	"fchmod",
-	"fchmodat",
 	"fchown",
-	"utimensat",
 	"umask",
 	"fadvise64",
 	/* connections */
@@ -182,6 +179,8 @@ static const char *const plain[] = {
 	"geteuid",
 	"getgid",
 	"getegid",
+	"getpgrp",
+	"getpgid",
 	"setsid",
 	"wait4",
 	"waitid",
@@ -193,6 +192,21 @@ static const char *const plain[] = {
 };
 
 static const char *const refused[] = {
+	/* what Landlock does not know of: modes, owners and times of files by their path */
+	"chmod",
+	"fchmodat",
+	"fchmodat2",
+	"chown",
+	"lchown",
+	"fchownat",
+	"utime",
+	"utimes",
+	"futimesat",
+	"utimensat",
+	"setxattr",
+	"lsetxattr",
+	"removexattr",
+	"lremovexattr",
 	/* other programs and processes */
 	"execve",
 	"execveat",
@@ -348,7 +362,7 @@ static int allow_some(scmp_filter_ctx ctx)
 {
 	static const int fcntls[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL,
 		F_GETLK, F_SETLK, F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_GETPIPE_SZ, F_SETPIPE_SZ};
-	static const int ioctls[] = {TCGETS, TIOCGWINSZ};
+	static const int ioctls[] = {TCGETS, TIOCGWINSZ, TIOCGPGRP};
 	static const int prctls[] = {PR_SET_NAME, PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_VMA};
 	int fcntl64_call = seccomp_syscall_resolve_name("fcntl64");
 	int r = ALLOW_EACH(ctx, SCMP_SYS(fcntl), 1, fcntls);

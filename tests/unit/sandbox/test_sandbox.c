@@ -141,6 +141,16 @@ static int outside_is_removed(void)
 	return told(unlink(at(scene.outside, "file")));
 }
 
+static int outside_mode_is_changed(void)
+{
+	return told(chmod(at(scene.outside, "file"), 0666));
+}
+
+static int outside_time_is_changed(void)
+{
+	return told(utimensat(AT_FDCWD, at(scene.outside, "file"), NULL, 0));
+}
+
 static int outside_by_way_of_store(void)
 {
 	return try_open(at(scene.store, "../outside/file"), O_RDONLY);
@@ -536,10 +546,14 @@ static void test_files(void **state)
 	static const struct attempt refused[] = {ATTEMPT(outside_is_written),
 		ATTEMPT(outside_is_made), ATTEMPT(moved_out), ATTEMPT(linked_in),
 		ATTEMPT(link_is_made), ATTEMPT(shown_is_written), ATTEMPT(own_memory_is_opened)};
+	static const struct attempt marked[] = {
+		ATTEMPT(outside_mode_is_changed), ATTEMPT(outside_time_is_changed)};
 	static const struct attempt read[] = {ATTEMPT(outside_is_read), ATTEMPT(outside_is_listed),
 		ATTEMPT(outside_by_way_of_store), ATTEMPT(sockets_is_read),
 		ATTEMPT(passwd_is_read)};
 	(void)state;
+	ASSERT(refused, marked);
+	ASSERT(possible, marked);
 	if (!parts.files)
 		return;
 	ASSERT(refused, refused);
