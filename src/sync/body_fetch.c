@@ -286,7 +286,9 @@ static int fetch_encoded(
 	enum reach_verdict verdict = REACH_END;
 	int err = 0;
 
-	if (!body->decoder || (!want->size && want->offset < body->decoded_pos))
+	/* From one that is distrusted all of it comes at once; what was decoded so far came out of a stored message. */
+	if (!body->decoder || (!want->size && want->offset < body->decoded_pos) ||
+		(body->raw_pos > 0 && is_distrusted(body)))
 		err = decode_from_start(body);
 	if (err == 0 && is_distrusted(body))
 		err = range_fetch(body, worker, 0, 0, DISTRUSTED_MAX);

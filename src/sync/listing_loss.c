@@ -43,11 +43,17 @@ static int exist_by_fetch(struct listing *listing)
 	_cleanup_(diff_rows_finish) struct diff_rows rows = {0};
 	int err = listing_scan(listing, 1, UINT32_MAX, SOURCE_COLUMNS_UID, &rows);
 	listing->exist.count = 0;
-	if (err == 0 && listing->skipped)
-		err = LADDER_DOUBT;
 	for (size_t i = 0; err == 0 && i < rows.count; i++)
 		err = uid_ranges_add(&listing->exist, rows.items[i].uid, rows.items[i].uid);
-	return err;
+	return err == 0 && listing->skipped ? LADDER_DOUBT : err;
+}
+
+static bool is_contradicted(const struct listing *listing, const struct diff *diff)
+{
+	for (size_t i = 0; i < diff->gone_count; i++)
+		if (uid_ranges_has(&listing->exist, diff->gone[i]))
+			return true;
+	return false;
 }
 
 int listing_confirm_loss(struct listing *listing, const struct diff *diff, bool searched)
@@ -56,14 +62,12 @@ int listing_confirm_loss(struct listing *listing, const struct diff *diff, bool 
 		diff->gone_count);
 	int err = searched ? exist_by_fetch(listing) : listing_uids(listing, UINT32_MAX);
 	err = listing_doubt_refusal(listing, err);
-	if (err == LADDER_DOUBT)
-		return confirm_count(listing);
 	if (err < 0)
 		return err;
-	for (size_t i = 0; i < diff->gone_count; i++)
-		if (uid_ranges_has(&listing->exist, diff->gone[i]))
-			return LADDER_DOUBT;
-	return 0;
+	/* Also of an answer that is not whole. */
+	if (is_contradicted(listing, diff))
+		return LADDER_DOUBT;
+	return err == LADDER_DOUBT ? confirm_count(listing) : 0;
 }
 
 int listing_loss_doubted(struct listing *listing, size_t gone)
