@@ -18,6 +18,7 @@
 #include "mailfs/util/clock.h"
 
 #define UNMOUNT_MS 10000
+#define MARGIN_MS  5000
 #define DETACH_MS  2000
 #define REAP_TRIES 200
 #define REAP_MS    10
@@ -81,7 +82,9 @@ void helper_stop(struct helper *helper)
 static uint32_t timeout_of(int64_t deadline_ms)
 {
 	int left = clock_left_ms(deadline_ms);
-	if (left < 0 || left > HELPER_TIMEOUT_S * 1000)
+	if (left < 0)
+		return HELPER_USUAL_S * 1000;
+	if (left > HELPER_TIMEOUT_S * 1000)
 		return HELPER_TIMEOUT_S * 1000;
 	return left > 0 ? (uint32_t)left : 1;
 }
@@ -127,6 +130,18 @@ int helper_run_token(struct helper *helper, int64_t deadline_ms, int *ret_output
 	return 0;
 }
 
+/* The job is ended when its time is over, and then nobody answers. */
+static bool is_answered(const struct helper *helper)
+{
+	struct pollfd fd = {.fd = helper->fd, .events = POLLIN};
+	int64_t until_ms = clock_now_ms() + HELPER_USUAL_S * 1000 + MARGIN_MS;
+	int r;
+	do
+		r = poll(&fd, 1, clock_left_ms(until_ms));
+	while (r < 0 && errno == EINTR);
+	return r > 0;
+}
+
 int helper_mount(struct helper *helper, struct str *why)
 {
 	struct helper_mounted answer = {0};
@@ -135,6 +150,10 @@ int helper_mount(struct helper *helper, struct str *why)
 	int r = send_order(helper, HELPER_MOUNT, CLOCK_NEVER, NULL, 0);
 	if (r < 0)
 		return r;
+	if (!is_answered(helper)) {
+		str_append_cstr(why, "mounting takes too long");
+		return -ETIMEDOUT;
+	}
 	ssize_t n = helper_receive(helper->fd, &answer, sizeof(answer), fds, &count);
 	if (n != sizeof(answer) || (answer.err == 0 && count != 1)) {
 		str_append_cstr(why, "the helper that mounts has ended");

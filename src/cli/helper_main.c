@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -74,6 +75,16 @@ static void set_signals(struct state *state)
 		_exit(1);
 }
 
+/* Lets go of what the caller gave. */
+static void silence(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; null >= 0 && fd <= 2; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+}
+
 /* --- Children --- */
 
 static void begin_child(bool command)
@@ -117,6 +128,7 @@ static _Noreturn void run_child(const struct state *state, uint32_t kind, const 
 		run_mount(state);
 	case HELPER_RESOLVE:
 		begin_child(false);
+		silence(); /* it may go on when mailfs has let go of the caller's pipe */
 		state->jobs->resolve(state->jobs->arg, fds[0]);
 		_exit(0);
 	case HELPER_UNMOUNT:
@@ -152,6 +164,16 @@ static struct job *free_job(struct state *state)
 	return NULL;
 }
 
+/* Whoever mounts waits for an answer; the other orders have pipes, which end. */
+static void refuse(const struct helper_order *order, int err)
+{
+	struct helper_mounted answer = {.err = -err};
+	if (order->kind != HELPER_MOUNT)
+		return;
+	snprintf(answer.why, sizeof(answer.why), "no process can be started: %s", strerror(err));
+	helper_send(SOCKET, &answer, sizeof(answer), NULL, 0, MSG_DONTWAIT);
+}
+
 /* The last descriptor is where the end is told; but who resolves writes the answer itself. */
 static void begin_job(struct state *state, const struct helper_order *order, int *fds, size_t count)
 {
@@ -165,8 +187,10 @@ static void begin_job(struct state *state, const struct helper_order *order, int
 	pid_t pid = fork();
 	if (pid == 0)
 		run_child(state, order->kind, fds);
-	if (pid < 0)
+	if (pid < 0) {
+		refuse(order, errno);
 		return;
+	}
 	*job = (struct job){.pid = pid,
 		.report_fd = reports ? steal_fd(&fds[count - 1]) : -1,
 		.deadline_ms = clock_now_ms() + timeout_ms};
@@ -227,14 +251,10 @@ static _Noreturn void end(struct state *state)
 static void detach(struct state *state)
 {
 	static char name[32];
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	setsid();
 	if (chdir("/") < 0)
 		_exit(1);
-	for (int fd = 0; null >= 0 && fd <= 2; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
+	silence();
 	snprintf(name, sizeof(name), "mailfs[%ld]", (long)state->starter);
 	openlog(name, 0, LOG_DAEMON);
 	state->detached = true;

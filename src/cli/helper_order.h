@@ -18,7 +18,8 @@ enum helper_kind {
 };
 
 #define HELPER_LINE_MAX  520
-#define HELPER_TIMEOUT_S 60
+#define HELPER_TIMEOUT_S 3600 /* as timeout= has it at the most */
+#define HELPER_USUAL_S   60   /* where whoever orders sets none */
 #define HELPER_FDS_MAX   2
 
 struct helper_order {
