@@ -218,7 +218,9 @@ class Session:
 
     def do_select(self, tag, args, access="READ-WRITE"):
         name = unquote(args.partition(" (")[0])
-        box = self.server.boxes.get("INBOX" if name.upper() == "INBOX" else name)
+        box = self.server.boxes.get(name)
+        if box is None and name.upper() == "INBOX":
+            box = self.server.boxes.get("INBOX")
         if self.box is not None and self.has("CONDSTORE"):
             self.untagged("OK [CLOSED] The one before.")
         self.box = None
