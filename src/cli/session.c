@@ -135,6 +135,8 @@ static int step_password(struct session *session)
 		.netrc = netrc,
 	};
 
+	if (options->sandbox)
+		sandbox_hide_memory(); /* from now on there is something to be hidden */
 	int r = password_get(&request, &session->password, &why);
 	return r < 0 ? fail(EXIT_CODE_LOGIN, r, &why) : 0;
 }
