@@ -52,7 +52,7 @@ def why_not():
     return jail.why_not(PACKAGES)
 
 
-class Courier:
+class Courier(jail.Jailed):
     """A context manager."""
 
     name = "Courier"
@@ -122,18 +122,6 @@ class Courier:
     def start(self):
         self.jail.start(["/bin/sh", "-c", COMMAND.format(**vars(self))], [self.port_plain, self.port_pop3])
 
-    def stop(self):
-        self.jail.stop()
-
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *exc):
+    def close(self):
         self._door.shutdown(socket.SHUT_RDWR)
         self._door.close()
-        self.jail.remove()

@@ -75,7 +75,7 @@ def why_not():
     return jail.why_not(PACKAGES)
 
 
-class Cyrus:
+class Cyrus(jail.Jailed):
     """A context manager."""
 
     name = "Cyrus IMAP"
@@ -123,18 +123,6 @@ class Cyrus:
     def start(self):
         self.jail.start(["/bin/sh", "-c", COMMAND.format(**vars(self))], [self.port_plain, self.port_alt_plain, self.port_pop3])
 
-    def stop(self):
-        self.jail.stop()
-
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *exc):
+    def close(self):
         self._mux.shutdown(socket.SHUT_RDWR)
         self._mux.close()
-        self.jail.remove()

@@ -175,3 +175,29 @@ class Jail:
         self.stop()
         self._syslog.shutdown(socket.SHUT_RDWR)
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+class Jailed:
+    """A server in a jail of its own, self.jail, in which start() starts it."""
+
+    def stop(self):
+        self.jail.stop()
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def close(self):
+        """What it has besides."""
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+        self.jail.remove()

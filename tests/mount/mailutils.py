@@ -152,7 +152,7 @@ class Mailutils:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-class Imap4d:
+class Imap4d(jail.Jailed):
     """
     imap4d, in a jail, since the package excludes others. Mail lies in mbox files, as it does by default. (Of a Maildir imap4d numbers all that nobody has seen
     anew in each session that only reads, under one UIDVALIDITY; mailfs can not know better.) A context manager.
@@ -199,17 +199,3 @@ class Imap4d:
 
     def start(self):
         self.jail.start(["/usr/sbin/imap4d", "--config-file=%s/conf" % self.root], [self.port_plain])
-
-    def stop(self):
-        self.jail.stop()
-
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *exc):
-        self.jail.remove()

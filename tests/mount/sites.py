@@ -189,12 +189,8 @@ class Sites:
 
     def _cyrus(self):
         server = self._stack.enter_context(cyrus.Cyrus())
-
-        def restart():
-            server.stop()
-            server.start()
-        yield Site("cyrus", server, server.version(), server.port_tls, cyrus.PASSWORD, str, ".", "INBOX.", restart=restart)
-        yield Site("cyrus-alt", server, server.version(), server.port_alt, cyrus.PASSWORD, str, "/", same=True, restart=restart)
+        yield Site("cyrus", server, server.version(), server.port_tls, cyrus.PASSWORD, str, ".", "INBOX.", restart=server.restart)
+        yield Site("cyrus-alt", server, server.version(), server.port_alt, cyrus.PASSWORD, str, "/", same=True, restart=server.restart)
 
     def _courier(self):
         server = self._stack.enter_context(courier.Courier())
@@ -202,19 +198,11 @@ class Sites:
         def make(user):
             server.add_user(user)
             return user
-
-        def restart():
-            server.stop()
-            server.start()
-        yield Site("courier", server, server.version(), server.port_tls, courier.PASSWORD, make, ".", "INBOX.", restart=restart)
+        yield Site("courier", server, server.version(), server.port_tls, courier.PASSWORD, make, ".", "INBOX.", restart=server.restart)
 
     def _mailutils(self):
         server = self._stack.enter_context(mailutils.Imap4d())
-
-        def restart():
-            server.stop()
-            server.start()
-        yield Site("mailutils", server, server.version(), server.port_tls, mailutils.PASSWORD, server.add_user, "/", restart=restart,
+        yield Site("mailutils", server, server.version(), server.port_tls, mailutils.PASSWORD, server.add_user, "/", restart=server.restart,
                    into_inbox=server.deliver, keeps_dates=False, keeps_flags=False, nests=False, books=True, pushes=False)
 
     @staticmethod

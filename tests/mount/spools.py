@@ -39,7 +39,7 @@ SOLID = """\
 """
 
 
-class Spool:
+class Spool(jail.Jailed):
     """A context manager. packages: "popa3d" or "solid"."""
 
     def __init__(self, packages):
@@ -76,17 +76,3 @@ class Spool:
     def start(self):
         script = "mkdir -p /var/empty /var/mail && rm -rf /var/mail && ln -s %s /var/mail && exec /usr/bin/python3 \"$@\"" % self.mail
         self.jail.start(["/bin/sh", "-c", script, "sh", "-c", INETD, str(self.port_pop3), "/usr/sbin/" + self.package], [self.port_pop3])
-
-    def stop(self):
-        self.jail.stop()
-
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *exc):
-        self.jail.remove()
