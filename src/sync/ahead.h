@@ -49,8 +49,13 @@ struct ahead_run {
 	uint64_t start;   /* where buf begins */
 	size_t known_len; /* bytes at the front of buf that are known, and must be these */
 	char known[RANGE_WITNESS_BYTES];
-	bool bad; /* what comes is not taken */
+	bool bad;   /* what comes is not taken */
+	bool early; /* it comes before the piece before it */
 	struct str buf;
+
+	/* A piece that came early waits for the one before it: all of it, its witness first. NULL: none does. */
+	struct ahead_set *parked;
+	struct str parked_buf;
 };
 
 /* The callbacks of struct source_bulk; arg: the run. next makes a set of what is wanted next. ahead_set.c, ahead_feed.c. Block: disk. */

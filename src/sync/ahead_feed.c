@@ -2,7 +2,8 @@
 /*
  * What comes ahead of readers goes into the store, and to those who wait for it, as it arrives: by the same rules as what they ask for
  * themselves (body_fetch.c). A message that is shorter than announced is not believed to be: its bytes are kept, and its end is for a job to judge. A
- * piece counts when it begins with the bytes that are known before it, or when its body has been proven to come by ranges.
+ * piece counts when it begins with the bytes that are known before it, or when its body has been proven to come by ranges. Servers may answer
+ * what waits for the line in another order (RFC 9051 §5.5; Dovecot does): a piece that comes before the one before it is parked until that is here.
  */
 #include "ahead.h"
 
@@ -43,7 +44,9 @@ static bool find(struct ahead_run *run, uint32_t uid, uint64_t offset)
 {
 	for (unsigned i = 0; i < run->count; i++) {
 		struct ahead_set *set = &run->sets[(run->first + i) % AHEAD_UNDER_WAY];
-		int index = set->offset - set->witness == offset ? find_uid(set, uid) : -1;
+		int index = set != run->parked && set->offset - set->witness == offset
+		                    ? find_uid(set, uid)
+		                    : -1;
 		if (index < 0)
 			continue;
 		run->set = set;
@@ -54,7 +57,7 @@ static bool find(struct ahead_run *run, uint32_t uid, uint64_t offset)
 	return false;
 }
 
-/* The message is done with. */
+/* The message, or a piece of it, is done with. */
 static void finish(struct ahead_run *run)
 {
 	struct sync_body *body = steal_ptr(run->body);
@@ -79,6 +82,19 @@ static bool know_witness(struct ahead_run *run)
 	struct sync_body *body = run->body;
 	run->known_len = set->length ? body_witness(body, set->offset, run->known) : 0;
 	return set->offset == 0 || run->known_len == set->witness || atomic_load(&body->proven);
+}
+
+/* Whether the piece before the one in this set is still to come. */
+static bool is_behind(const struct ahead_run *run, const struct ahead_set *set)
+{
+	const struct sync_body *body = set->bodies[0];
+	for (unsigned i = 0; i < run->count; i++) {
+		const struct ahead_set *other = &run->sets[(run->first + i) % AHEAD_UNDER_WAY];
+		if (other->length > 0 && other->bodies[0] == body &&
+			other->offset + other->length == set->offset)
+			return true;
+	}
+	return false;
 }
 
 /* Takes the witness away from the front of what came; false: it is not what it must be. */
@@ -127,42 +143,6 @@ static void hand_on(struct ahead_run *run, uint64_t bound, bool exact)
 	str_reset(&run->buf);
 }
 
-int ahead_begin(void *arg, uint32_t uid, uint64_t offset, uint64_t size_bytes)
-{
-	struct ahead_run *run = arg;
-	if (!find(run, uid, offset))
-		return -ENOENT;
-	if (!run->set->begun_ms)
-		run->set->begun_ms = clock_now_ms();
-	run->start = offset;
-	run->bad = !know_witness(run);
-	str_reset(&run->buf);
-	if (!run->bad && (run->set->length > 0 || !body_is_hollow(run->body, size_bytes)))
-		return 0;
-	if (run->set->length > 0)
-		end_stream(run->body);
-	finish(run);
-	return -EBADMSG;
-}
-
-void ahead_data(void *arg, const char *data, size_t len)
-{
-	struct ahead_run *run = arg;
-	run->set->taken += len;
-	if (run->bad)
-		return;
-	str_append(&run->buf, data, len);
-	if (str_error(&run->buf) < 0)
-		run->bad = true;
-	if (run->bad || run->buf.len < AHEAD_CHUNK)
-		return;
-	run->bad = !strip(run);
-	if (run->bad)
-		return;
-	hand_on(run, UINT64_MAX, false);
-	waiter_wake_all(&run->worker->done);
-}
-
 static bool is_announced(const struct sync_body *body)
 {
 	return body->announced != UINT64_MAX;
@@ -198,11 +178,37 @@ static bool end_piece(struct ahead_run *run)
 	return exact || end == asked;
 }
 
-void ahead_end(void *arg, bool whole)
+static void park(struct ahead_run *run)
 {
-	struct ahead_run *run = arg;
+	str_finish(&run->parked_buf);
+	run->parked_buf = run->buf;
+	run->buf = (struct str){0};
+	run->parked = run->set;
+	run->body = NULL;
+}
+
+/* Goes on with the piece that is parked, as if it came now; false: there is none, or it has to wait. */
+static bool unpark(struct ahead_run *run)
+{
+	struct ahead_set *set = run->parked;
+	if (!set || is_behind(run, set))
+		return false;
+	run->parked = NULL;
+	str_finish(&run->buf);
+	run->buf = run->parked_buf;
+	run->parked_buf = (struct str){0};
+	run->set = set;
+	run->index = 0;
+	run->body = set->bodies[0];
+	run->start = set->offset - set->witness;
+	run->bad = !know_witness(run);
+	return true;
+}
+
+/* All of it has come that will; body is NULL afterwards. */
+static void take(struct ahead_run *run, bool whole)
+{
 	bool piece = run->set->length > 0;
-	run->set->ended_ms = clock_now_ms();
 	bool good = whole && !run->bad;
 	if (good && piece)
 		good = end_piece(run);
@@ -213,11 +219,74 @@ void ahead_end(void *arg, bool whole)
 	finish(run);
 }
 
+static void resume(struct ahead_run *run)
+{
+	while (unpark(run))
+		take(run, true);
+}
+
+/* --- Told by source.bulk() --- */
+
+int ahead_begin(void *arg, uint32_t uid, uint64_t offset, uint64_t size_bytes)
+{
+	struct ahead_run *run = arg;
+	if (!find(run, uid, offset))
+		return -ENOENT;
+	if (!run->set->begun_ms)
+		run->set->begun_ms = clock_now_ms();
+	run->start = offset;
+	bool known = know_witness(run);
+	run->early = !known && !run->parked && is_behind(run, run->set);
+	run->bad = !known && !run->early;
+	str_reset(&run->buf);
+	if (!run->bad && (run->set->length > 0 || !body_is_hollow(run->body, size_bytes)))
+		return 0;
+	if (run->set->length > 0)
+		end_stream(run->body);
+	finish(run);
+	resume(run);
+	return -EBADMSG;
+}
+
+void ahead_data(void *arg, const char *data, size_t len)
+{
+	struct ahead_run *run = arg;
+	run->set->taken += len;
+	if (run->bad)
+		return;
+	str_append(&run->buf, data, len);
+	if (str_error(&run->buf) < 0)
+		run->bad = true;
+	if (run->bad || run->early || run->buf.len < AHEAD_CHUNK)
+		return;
+	run->bad = !strip(run);
+	if (run->bad)
+		return;
+	hand_on(run, UINT64_MAX, false);
+	waiter_wake_all(&run->worker->done);
+}
+
+void ahead_end(void *arg, bool whole)
+{
+	struct ahead_run *run = arg;
+	run->set->ended_ms = clock_now_ms();
+	if (run->early && whole && !run->bad) {
+		park(run);
+		return;
+	}
+	take(run, whole);
+	resume(run);
+}
+
 /* --- Sets --- */
 
 static void leave(struct ahead_run *run)
 {
 	struct ahead_set *set = &run->sets[run->first];
+	if (set == run->parked) {
+		run->parked = NULL;
+		str_finish(&run->parked_buf);
+	}
 	for (size_t i = 0; i < set->count; i++)
 		if (set->bodies[i])
 			ahead_fed(steal_ptr(set->bodies[i]));

@@ -12,6 +12,7 @@ struct set {
 	uint32_t uids[SOURCE_BULK_UIDS];
 	size_t count;
 	uint64_t offset, length;
+	bool sent;
 };
 
 struct bulk {
@@ -37,6 +38,7 @@ static void ask(struct bulk *bulk)
 		set->count = wanted.count;
 		set->offset = wanted.offset;
 		set->length = wanted.length;
+		set->sent = false;
 		memcpy(set->uids, wanted.uids, wanted.count * sizeof(set->uids[0]));
 		for (size_t i = 1; i < wanted.count; i++)
 			fake->counts.misuse += set->uids[i] <= set->uids[i - 1];
@@ -91,7 +93,8 @@ static int send_one(struct bulk *bulk, const struct set *set, uint32_t uid)
 	struct fake_message *message = fake_message(session->selected, uid);
 	if (!message || message->gone || fake->bulk_omit == uid)
 		return 0;
-	bool cut = fake->drop_bulk > 0 && fake->drop_bulk_at == uid;
+	bool cut = fake->drop_bulk > 0 && fake->drop_bulk_at == uid &&
+	           (!fake->bulk_swaps || set->offset == 0);
 	fake->drop_bulk -= cut;
 	uint64_t end = set->length && set->offset + set->length < message->len
 	                       ? set->offset + set->length
@@ -118,17 +121,30 @@ static int send_one(struct bulk *bulk, const struct set *set, uint32_t uid)
 	return err;
 }
 
+/* The piece behind one of the same message, before it. Lock held. */
+static int swap(struct bulk *bulk, const struct set *set)
+{
+	struct fake_source *fake = bulk->session->fake;
+	struct set *behind = &bulk->sets[(bulk->first + 1) % UNDER_WAY];
+	if (!fake->bulk_swaps || bulk->count < 2 || set->sent || behind->sent || !set->length ||
+		!behind->length || behind->uids[0] != set->uids[0])
+		return 0;
+	behind->sent = true;
+	fake->counts.bulk_swapped++;
+	return send_one(bulk, behind, behind->uids[0]);
+}
+
 /* Answers the oldest set. Lock held. */
 static int answer(struct bulk *bulk)
 {
 	struct fake_source *fake = bulk->session->fake;
 	const struct set *set = &bulk->sets[bulk->first];
-	int err = 0, refused = 0;
+	int err = swap(bulk, set), refused = 0;
 	if (fake->bulk_refusals > 0) {
 		fake->bulk_refusals--;
 		refused = -EIO;
 	}
-	for (size_t i = 0; err == 0 && !refused && i < set->count; i++) {
+	for (size_t i = 0; err == 0 && !refused && !set->sent && i < set->count; i++) {
 		err = send_one(bulk, set, set->uids[i]);
 		if (err == 0 && i + 1 < set->count)
 			ask(bulk);

@@ -95,7 +95,7 @@ struct fake_counts {
 	unsigned lists, statuses, watches, pokes;
 	unsigned told;    /* rows and ranges that these have told */
 	unsigned sent[3]; /* rows by columns */
-	unsigned bulks, bulks_now, bulks_max, bulk_sets, bulk_pieces, bulk_messages;
+	unsigned bulks, bulks_now, bulks_max, bulk_sets, bulk_pieces, bulk_messages, bulk_swapped;
 };
 
 enum { FAKE_EVENTS = 64 };
@@ -142,6 +142,7 @@ struct fake_source {
 	uint32_t bulk_omit;    /* this message is left out of the answer */
 	uint32_t bulk_broken;  /* the response with this message is not understood to its end */
 	int bulk_refusals;     /* so many sets are answered with NO */
+	bool bulk_swaps;       /* of two pieces of a message the second is sent before the first */
 
 	/* Of fake_watch.c. */
 	bool blackhole;     /* nothing is answered: calls end by their time-outs */

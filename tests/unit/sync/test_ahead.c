@@ -456,6 +456,30 @@ static void test_very_large_in_a_walk(void **state)
 	assert_true(fake_counts(&f->fake).bulk_pieces > 4);
 }
 
+/* Servers may answer what waits for the line in another order: nothing comes twice for that. */
+static void test_swapped_pieces(void **state)
+{
+	struct fixture *f = *state;
+	f->fake.bulk_swaps = true;
+	check_large(f, 5, 5 * MIB, 64 * KIB);
+	assert_in_range(fake_counts(&f->fake).bulk_swapped, 2, 1000);
+}
+
+/* What is parked does not come when the piece before it is lost with the connection: all of it comes again. */
+static void test_swapped_and_cut(void **state)
+{
+	struct fixture *f = *state;
+	size_t size = 5 * MIB;
+	char *data;
+	struct sync_folder *folder = start(f, 8, size, &data);
+	f->fake.bulk_swaps = true;
+	FAKE_SET(&f->fake, drop_bulk_at, 5);
+	FAKE_SET(&f->fake, drop_bulk, 1);
+	walk(folder, 1, 8, data, size);
+	settle_down(f);
+	assert_int_equal(f->fake.drop_bulk, 0);
+}
+
 static void test_stream_of_one_large(void **state)
 {
 	struct fixture *f = *state;
@@ -651,7 +675,8 @@ int main(void)
 		TEST(test_short_answer), TEST(test_message_is_gone), TEST(test_store_full),
 		TEST(test_large_in_a_walk), TEST(test_large_on_its_way),
 		TEST(test_very_large_in_a_walk), TEST(test_stream_of_one_large),
-		TEST(test_beginning_of_a_large), TEST(test_shifted_pieces), TEST(test_two_fronts),
+		TEST(test_beginning_of_a_large), TEST(test_shifted_pieces),
+		TEST(test_swapped_pieces), TEST(test_swapped_and_cut), TEST(test_two_fronts),
 		TEST(test_eight_readers), TEST(test_all_read_all), TEST(test_more_connections),
 		TEST(test_one_connection), TEST(test_demand_beside_it)};
 	signal(SIGXFSZ, SIG_IGN);
