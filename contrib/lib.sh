@@ -65,10 +65,8 @@ install_packages() {
 	done
 }
 
-# build DIRECTORY [MESON OPTION]...: sets up the build directory, or takes it as it is, and builds all in it, or what is named in
-# build_targets.
-build_targets=()
-build() {
+# set_up DIRECTORY [MESON OPTION]...: makes the build directory, or takes it as it is.
+set_up() {
 	local dir=$1
 	shift
 	if [ -f "$dir/build.ninja" ]; then
@@ -79,5 +77,14 @@ build() {
 		rm -f "$dir.log"
 	fi
 	rm -f "$dir"/tests/mount/*.xml
-	ninja -C "$dir" "${build_targets[@]}" >"$dir/build.log" 2>&1 || { cat "$dir/build.log" >&2; return 1; }
+}
+
+# compile DIRECTORY [TARGET]...: builds these, or all.
+compile() {
+	ninja -C "$@" >"$1/build.log" 2>&1 || { cat "$1/build.log" >&2; return 1; }
+}
+
+# build DIRECTORY [MESON OPTION]...: sets it up and builds all in it.
+build() {
+	set_up "$@" && compile "$1"
 }
