@@ -59,7 +59,9 @@
 /* More flags or labels on one message say nothing to people; texts of flags are held while a folder is compared. */
 #define IMAP_LIMIT_FLAGS_BYTES  8192
 #define IMAP_LIMIT_LABELS_BYTES 65536
-#define IMAP_LIMIT_LISTS_EXTRA  10000 /* responses to LIST beyond SOURCE_MAILBOXES_MAX */
+/* Responses to LIST beyond SOURCE_MAILBOXES_MAX of each pattern; and bytes of each, beyond what any exchange may have. */
+#define IMAP_LIMIT_LISTS_EXTRA 10000
+#define IMAP_LIMIT_LIST_BYTES  (16 * IMAP_LIMIT_MIB)
 
 /* --- Sets of UIDs: told in pieces, never held --- */
 

@@ -5,7 +5,8 @@
  * case it comes, too. (RFC 3501 §6.3.8, RFC 5258, RFC 6154.)
  *
  * The mailboxes are gathered first and handed out when all answers are there: a listing that breaks off in the middle
- * must not look like one with fewer folders.
+ * must not look like one with fewer folders. The limits are those of what is left when each is there once; until then twice as
+ * much is held at the most.
  *
  * SOURCE_MAILBOX_SUBSCRIBED is set only where LIST itself tells it (LIST-EXTENDED); LSUB is not asked.
  */
@@ -37,7 +38,8 @@ struct listing {
 	size_t count, cap;
 	struct str bytes; /* NUL-terminated names; offset 0 is never one */
 	bool has_inbox;
-	bool full; /* there are more than are taken */
+	size_t tidied; /* so many entries are known to be different ones */
+	bool full;     /* there are more than are taken */
 	unsigned malformed;
 };
 
@@ -45,6 +47,94 @@ static void listing_finish(struct listing *listing)
 {
 	free(listing->entries);
 	str_finish(&listing->bytes);
+}
+
+/* --- Each once --- */
+
+static const char *entry_key(const struct listing *listing, const struct entry *entry)
+{
+	const char *name = listing->bytes.data + entry->name;
+	return strcasecmp(name, "INBOX") == 0 ? "INBOX" : name;
+}
+
+static int compare_entries(const void *a, const void *b, void *arg)
+{
+	const struct entry *const *x = a, *const *y = b;
+	int order = strcmp(entry_key(arg, *x), entry_key(arg, *y));
+	if (order != 0)
+		return order;
+	return (*x > *y) - (*x < *y);
+}
+
+/* Marks all but the first of each name, which takes over what the others know. */
+static int mark_repeated(struct listing *listing)
+{
+	_cleanup_free_ struct entry **sorted = calloc(listing->count + 1, sizeof(*sorted));
+	if (!sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < listing->count; i++)
+		sorted[i] = &listing->entries[i];
+	qsort_r(sorted, listing->count, sizeof(*sorted), compare_entries, listing);
+	for (size_t i = 1, first = 0; i < listing->count; i++) {
+		if (strcmp(entry_key(listing, sorted[first]), entry_key(listing, sorted[i])) != 0) {
+			first = i;
+			continue;
+		}
+		sorted[i]->again = true;
+		sorted[first]->flags |= sorted[i]->flags;
+		if (sorted[first]->special_use == 0)
+			sorted[first]->special_use = sorted[i]->special_use;
+	}
+	return 0;
+}
+
+static size_t copy_text(struct str *out, const struct listing *listing, size_t text)
+{
+	size_t start = out->len;
+	if (text == 0)
+		return 0;
+	str_append_cstr(out, listing->bytes.data + text);
+	str_putc(out, 0);
+	return start;
+}
+
+/* Takes those that are marked, and their texts, out. */
+static int drop_repeated(struct listing *listing)
+{
+	_cleanup_str_ struct str bytes = STR_INIT;
+	size_t left = 0;
+	str_putc(&bytes, 0);
+	for (size_t i = 0; i < listing->count; i++) {
+		struct entry entry = listing->entries[i];
+		if (entry.again)
+			continue;
+		entry.name = copy_text(&bytes, listing, entry.name);
+		entry.special_use = copy_text(&bytes, listing, entry.special_use);
+		listing->entries[left++] = entry;
+	}
+	const struct str old = listing->bytes;
+	listing->bytes = bytes;
+	bytes = old;
+	listing->count = listing->tidied = left;
+	return str_error(&listing->bytes);
+}
+
+static bool is_over(const struct listing *listing, size_t times)
+{
+	return listing->count > times * SOURCE_MAILBOXES_MAX ||
+	       listing->bytes.len > times * SOURCE_MAILBOX_BYTES_MAX;
+}
+
+/* Leaves each name once. -EMSGSIZE: that is still more than is taken. */
+static int listing_tidy(struct listing *listing)
+{
+	int r = listing->tidied < listing->count ? mark_repeated(listing) : 0;
+	if (r == 0 && listing->tidied < listing->count)
+		r = drop_repeated(listing);
+	if (r < 0)
+		return r;
+	listing->full |= is_over(listing, 1);
+	return listing->full ? -EMSGSIZE : 0;
 }
 
 /* --- One LIST response: (ATTRIBUTES) DELIMITER NAME [EXTENDED] --- */
@@ -73,9 +163,7 @@ static size_t keep_text(struct listing *listing, const struct imap_node *node)
 	size_t start = listing->bytes.len;
 	imap_node_append(node, &listing->bytes);
 	str_putc(&listing->bytes, 0);
-	return str_error(&listing->bytes) < 0 || listing->bytes.len > SOURCE_MAILBOX_BYTES_MAX
-	               ? 0
-	               : start;
+	return str_error(&listing->bytes) < 0 ? 0 : start;
 }
 
 static void read_attribute(
@@ -119,8 +207,6 @@ static int entry_add(struct listing *listing, const struct imap_tree *tree)
 		return -EPROTO;
 	if (name->len == 0) /* the root; no mailbox */
 		return 0;
-	if (listing->count == SOURCE_MAILBOXES_MAX)
-		return -EMSGSIZE;
 	if (array_grow(&listing->entries, &listing->cap, listing->count + 1, sizeof(entry)) < 0)
 		return -ENOMEM;
 	const struct imap_node *node = imap_node_child(tree, list);
@@ -128,11 +214,11 @@ static int entry_add(struct listing *listing, const struct imap_tree *tree)
 		read_attribute(listing, node, &entry);
 	entry.name = keep_text(listing, name);
 	if (entry.name == 0)
-		return str_error(&listing->bytes) < 0 ? -ENOMEM : -EMSGSIZE;
+		return -ENOMEM;
 	const char *text = listing->bytes.data + entry.name;
 	listing->has_inbox |= strcasecmp(text, "INBOX") == 0;
 	listing->entries[listing->count++] = entry;
-	return 0;
+	return is_over(listing, 2) ? listing_tidy(listing) : 0;
 }
 
 static int list_untagged(
@@ -144,7 +230,6 @@ static int list_untagged(
 	int r = imap_tree_parse(&engine->tree, response->args.data, response->args.len);
 	if (r == 0)
 		r = entry_add(listing, &engine->tree);
-	listing->full |= r == -EMSGSIZE;
 	if (r == -EPROTO) {
 		if (listing->malformed++ < MALFORMED_LOGGED)
 			log_warning(
@@ -192,11 +277,14 @@ static int flight_untagged(
 static int flight_run(struct imap_engine *engine, struct listing *listing, struct flight *flight,
 	struct source_error *error)
 {
+	/* A server may list all it has with any of them. */
+	uint64_t lists = 2 + listing->spaces->count;
 	struct imap_exchange exchange = {.what = "the folders can not be listed",
 		.scope = SOURCE_SCOPE_ACCOUNT,
 		.untagged = flight_untagged,
 		.arg = listing,
-		.responses_max = SOURCE_MAILBOXES_MAX + IMAP_LIMIT_LISTS_EXTRA,
+		.responses_max = lists * SOURCE_MAILBOXES_MAX + IMAP_LIMIT_LISTS_EXTRA,
+		.bytes_max = lists * IMAP_LIMIT_LIST_BYTES + IMAP_LIMIT_BYTES,
 		.streaming = true};
 	return imap_engine_run_all(engine, flight->errands, flight->count, &exchange, error);
 }
@@ -323,44 +411,7 @@ static int list_all(struct imap_engine *engine, struct listing *listing, struct 
 	return r;
 }
 
-/* --- Each once --- */
-
-static const char *entry_key(const struct listing *listing, const struct entry *entry)
-{
-	const char *name = listing->bytes.data + entry->name;
-	return strcasecmp(name, "INBOX") == 0 ? "INBOX" : name;
-}
-
-static int compare_entries(const void *a, const void *b, void *arg)
-{
-	const struct entry *const *x = a, *const *y = b;
-	int order = strcmp(entry_key(arg, *x), entry_key(arg, *y));
-	if (order != 0)
-		return order;
-	return (*x > *y) - (*x < *y);
-}
-
-/* Marks all but the first of each name, which takes over what the others know. */
-static int mark_repeated(struct listing *listing)
-{
-	_cleanup_free_ struct entry **sorted = calloc(listing->count + 1, sizeof(*sorted));
-	if (!sorted)
-		return -ENOMEM;
-	for (size_t i = 0; i < listing->count; i++)
-		sorted[i] = &listing->entries[i];
-	qsort_r(sorted, listing->count, sizeof(*sorted), compare_entries, listing);
-	for (size_t i = 1, first = 0; i < listing->count; i++) {
-		if (strcmp(entry_key(listing, sorted[first]), entry_key(listing, sorted[i])) != 0) {
-			first = i;
-			continue;
-		}
-		sorted[i]->again = true;
-		sorted[first]->flags |= sorted[i]->flags;
-		if (sorted[first]->special_use == 0)
-			sorted[first]->special_use = sorted[i]->special_use;
-	}
-	return 0;
-}
+/* --- All of it --- */
 
 static int hand_out(const struct listing *listing, source_mailbox_fn *fn, void *arg)
 {
@@ -373,18 +424,14 @@ static int hand_out(const struct listing *listing, source_mailbox_fn *fn, void *
 			.flags = entry->flags |
 		                 imap_namespaces_flag(listing->spaces, bytes + entry->name),
 			.special_use = entry->special_use ? bytes + entry->special_use : NULL};
-		if (!entry->again)
-			r = fn(arg, &mailbox);
+		r = fn(arg, &mailbox);
 	}
 	return r < 0 ? r : 0;
 }
 
 /* A list without end costs the connection, too. */
-static int listing_fail(struct imap_engine *engine, const struct listing *listing, int err,
-	struct source_error *error)
+static int listing_fail(const struct imap_engine *engine, struct source_error *error)
 {
-	if (!listing->full)
-		return err;
 	return source_fail(error, engine->dead ? SOURCE_SCOPE_ACCOUNT : SOURCE_SCOPE_MAILBOX,
 		SOURCE_RETRY_LATER, SOURCE_CAUSE_PROTOCOL, -EMSGSIZE,
 		"the server lists more than %d folders, or their names are too long",
@@ -397,10 +444,8 @@ int imap_list(
 	struct listing listing = {.spaces = &engine->spaces};
 	imap_engine_begin(engine);
 	int r = list_all(engine, &listing, error);
-	if (r < 0) {
-		r = listing_fail(engine, &listing, r, error);
-	} else {
-		r = mark_repeated(&listing);
+	if (r == 0) {
+		r = listing_tidy(&listing);
 		if (r == 0)
 			r = hand_out(&listing, fn, arg);
 		if (r < 0)
@@ -408,6 +453,8 @@ int imap_list(
 				SOURCE_CAUSE_OTHER, r, "the list of folders was not taken: %s",
 				strerror(-r));
 	}
+	if (listing.full)
+		r = listing_fail(engine, error);
 	listing_finish(&listing);
 	return r;
 }

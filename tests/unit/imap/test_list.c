@@ -207,8 +207,8 @@ static void test_list_fails(void **state)
 				  ">* LIST () \"/\" a\r\n* BYE restart\r\n"),
 		-EIO, "restart");
 	expect_list_fails(
-		SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"", "*200000 * LIST () \"/\" a\r\n"),
-		-EMSGSIZE, "more than 20000 folders");
+		SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"", "*200000 * LIST () \"/\" a\r\n"), -EIO,
+		"more responses than there can be");
 	expect_list_fails(SCRIPT(GREETING(" NAMESPACE"), "<C1 NAMESPACE",
 				  ">* NAMESPACE NIL ((\"o/\" \"/\")) NIL\r\nC1 OK\r\n",
 				  "<C2 LIST \"\" \"*\"", ">* LIST () \"/\" INBOX\r\nC2 OK\r\n",
@@ -216,13 +216,26 @@ static void test_list_fails(void **state)
 		-EIO, "later");
 }
 
+/* A step that sends a LIST response for each of count folders, 0 and on, with names of name_len bytes at least. */
+static char *list_step(unsigned count, int name_len)
+{
+	struct str step = STR_INIT;
+	str_putc(&step, '>');
+	for (unsigned i = 0; i < count; i++)
+		str_printf(&step, "* LIST () \"/\" %0*u\r\n", name_len, i);
+	assert_int_equal(str_error(&step), 0);
+	return str_steal(&step);
+}
+
 /* More than anybody has is an error, and not a list that ends there; the session goes on. */
-static void expect_too_many(const char *flood, const char *rest)
+static void expect_too_many(unsigned count, int name_len)
 {
 	struct peer peer;
 	struct str got = STR_INIT;
-	session_begin(&peer, SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"", flood, rest,
-				     "<C2 LIST \"\" \"*\"", ">* LIST () \"/\" INBOX\r\nC2 OK\r\n"));
+	char *flood = list_step(count, name_len);
+	session_begin(&peer, SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"", flood,
+				     ">* LIST () \"/\" INBOX\r\nC1 OK\r\n", "<C2 LIST \"\" \"*\"",
+				     ">* LIST () \"/\" INBOX\r\nC2 OK\r\n"));
 	assert_int_equal(
 		peer.source->ops->list(peer.session, note_mailbox, &got, &peer.error), -EMSGSIZE);
 	assert_int_equal(peer.error.scope, SOURCE_SCOPE_MAILBOX);
@@ -231,20 +244,60 @@ static void expect_too_many(const char *flood, const char *rest)
 	assert_int_equal(peer.source->ops->list(peer.session, note_mailbox, &got, &peer.error), 0);
 	str_finish(&got);
 	peer_finish(&peer);
+	free(flood);
 }
 
 static void test_list_too_many(void **state)
 {
-	char *name = malloc(60100);
 	(void)state;
-	assert_non_null(name);
-	expect_too_many("*20001 * LIST () \"/\" abcdefgh\r\n", ">C1 OK\r\n");
+	expect_too_many(20000, 8); /* and INBOX */
+	expect_too_many(41000, 8);
 	/* fewer, with names of sixty kilobytes */
-	strcpy(name, "*90 * LIST () \"/\" ");
-	memset(name + strlen(name), 'x', 60000);
-	strcpy(name + 60000, "\r\n");
-	expect_too_many(name, ">C1 OK\r\n");
-	free(name);
+	expect_too_many(90, 60000);
+	expect_too_many(180, 60000);
+}
+
+/* And so many, without end, cost the connection. */
+static void test_list_endless(void **state)
+{
+	char *flood = list_step(60000, 8);
+	(void)state;
+	expect_list_fails(SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"", flood, "!"), -EMSGSIZE,
+		"more than 20000 folders");
+	free(flood);
+}
+
+static int count_mailbox(void *arg, const struct source_mailbox *mailbox)
+{
+	*(unsigned *)arg += 1;
+	assert_int_equal(mailbox->flags & SOURCE_MAILBOX_SUBSCRIBED, 0);
+	return 0;
+}
+
+/* What each pattern lists again is no folder more: not of the number, not of the bytes of names, not of the responses. */
+static void expect_all_again(unsigned count, int name_len)
+{
+	struct peer peer;
+	unsigned got = 0;
+	char *flood = list_step(count, name_len);
+	session_begin(&peer,
+		SCRIPT(GREETING(" NAMESPACE"), "<C1 NAMESPACE",
+			">* NAMESPACE ((\"\" \"/\")) ((\"a/\" \"/\")) ((\"b/\" \"/\"))\r\nC1 OK\r\n",
+			"<C2 LIST \"\" \"*\"", ">* LIST () \"/\" INBOX\r\n", flood, ">C2 OK\r\n",
+			"<C3 LIST \"\" \"a/*\"", flood, ">C3 OK\r\n", "<C4 LIST \"\" \"b/*\"",
+			flood, ">C4 OK\r\n"));
+	if (peer.source->ops->list(peer.session, count_mailbox, &got, &peer.error) < 0)
+		fail_msg("list: %s", peer.error.text);
+	assert_int_equal(got, count + 1);
+	peer_finish(&peer);
+	free(flood);
+}
+
+static void test_list_all_again(void **state)
+{
+	(void)state;
+	expect_all_again(19999, 8);
+	expect_all_again(60, 60000);
 }
 
 /* --- SELECT --- */
@@ -504,6 +557,8 @@ int main(void)
 		cmocka_unit_test(test_list_malformed),
 		cmocka_unit_test(test_list_fails),
 		cmocka_unit_test(test_list_too_many),
+		cmocka_unit_test(test_list_endless),
+		cmocka_unit_test(test_list_all_again),
 		cmocka_unit_test(test_select),
 		cmocka_unit_test(test_select_condstore),
 		cmocka_unit_test(test_select_literal),
