@@ -137,7 +137,9 @@ struct imap_engine {
 	struct imap_namespaces spaces;
 	bool has_quota; /* likewise, for the first who asks */
 	struct source_quota quota;
-	bool dead;                /* connection lost or out of step: nothing more is sent */
+	unsigned
+		lacking; /* bit n: sasl_mechanisms[n] was refused as if the server had no secret for it */
+	bool dead;       /* connection lost or out of step: nothing more is sent */
 	int dead_err;             /* the network's error, if that was it */
 	unsigned alerts;          /* ALERTs so far */
 	bool in_clear;            /* TLS is still to come: who speaks may be anybody */

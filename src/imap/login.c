@@ -301,6 +301,7 @@ static int try_mechanisms(struct imap_engine *engine, const struct imap_login_pa
 			if (params->token || !may_lack_secret(engine, names[i]))
 				return login_fail(engine, error);
 			quirk_seen(QUIRK_MECHANISM_WITHOUT_SECRET);
+			engine->lacking |= 1U << i;
 			offered = plain_only(names, offered);
 		}
 		engine->caps = caps;
@@ -320,13 +321,27 @@ static int log_in_by_token(struct imap_engine *engine, const struct imap_login_p
 		-EACCES, "the server takes access tokens neither by OAUTHBEARER nor by XOAUTH2");
 }
 
+/*
+ * The mechanisms to try. What a login has shown is not asked for again by each connection, since servers count refusals, and lock out who has too many. That
+ * is no weaker than that login: what it gave the password to is the same server, over a line that was no better secured, and another mechanism than those
+ * that were refused then is tried before.
+ */
+static unsigned mechanisms_left(
+	const struct imap_engine *engine, const struct imap_login_params *params)
+{
+	unsigned offered = engine->caps.mechanisms, best = offered & -offered;
+	unsigned plain = plain_only(sasl_mechanisms, offered);
+	bool possible = plain || !(engine->caps.set & IMAP_CAP_LOGINDISABLED);
+	return best & params->lacking && possible && net_secured(engine->stream) ? plain : offered;
+}
+
 static int log_in(struct imap_engine *engine, const struct imap_login_params *params,
 	struct source_error *error)
 {
 	bool in;
 	unsigned set = engine->caps.set;
 	int r = try_mechanisms(
-		engine, params, sasl_mechanisms, engine->caps.mechanisms, &in, error);
+		engine, params, sasl_mechanisms, mechanisms_left(engine, params), &in, error);
 	if (r < 0 || in)
 		return r;
 	if (set & IMAP_CAP_LOGINDISABLED)

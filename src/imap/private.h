@@ -15,6 +15,8 @@ struct imap_login_params {
 	const char *user;
 	const struct secret *password;
 	bool token; /* the password is an OAuth 2 access token */
+	unsigned
+		lacking; /* bit n: an earlier login has shown that the server has no secret for sasl_mechanisms[n] */
 };
 /*
  * From the greeting to a session that is logged in. The stream's deadline is set. No credential is sent unless the stream is

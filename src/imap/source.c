@@ -22,7 +22,8 @@ struct imap_source {
 	char *user;
 	const struct secret *password;
 	bool token;
-	atomic_bool opened; /* there was a session */
+	atomic_bool opened;  /* there was a session */
+	atomic_uint lacking; /* of imap_login_params; counts as long as logins succeed */
 };
 
 /* What a struct source_session is here. */
@@ -50,8 +51,14 @@ static int source_login(
 	const struct imap_login_params params = {.tls = net_context_params(source->net)->tls,
 		.user = source->user,
 		.password = source->password,
-		.token = source->token};
-	return imap_login(engine, &params, error);
+		.token = source->token,
+		.lacking = atomic_load(&source->lacking)};
+	int r = imap_login(engine, &params, error);
+	if (r == 0)
+		atomic_fetch_or(&source->lacking, engine->lacking);
+	else if (error->cause == SOURCE_CAUSE_LOGIN)
+		atomic_store(&source->lacking, 0);
+	return r;
 }
 
 static int source_connect(struct source *base, int64_t deadline_ms, struct source_session **ret,

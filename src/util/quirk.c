@@ -15,7 +15,7 @@ static const struct quirk_row rows[QUIRK_COUNT] = {
 	[QUIRK_MECHANISM_WITHOUT_SECRET] = {"mechanism-without-secret",
 		"GNU Mailutils 3.15 and 3.19 imap4d, as they come",
 		"announces SCRAM and CRAM-MD5 whether or not it has a secret for them, and refuses each user without a code",
-		"if the line is secured, one attempt more, with the password itself, which makes two of a wrong one",
+		"if the line is secured, one attempt more, with the password itself, which makes two of a wrong one; later connections begin with what was taken",
 		"imap/login.c"},
 	[QUIRK_ABILITY_REFUSED] = {"ability-refused", "proxies before older servers",
 		"announces an extension and does not know it, or does not keep to it",

@@ -111,7 +111,7 @@ static bool read_byte(struct script *script, char *ret)
 	}
 }
 
-static void do_expect(struct script *script, const char *want)
+static void do_expect(struct script *script, const char *want, bool beginning)
 {
 	char line[10000];
 	size_t len = 0;
@@ -123,7 +123,8 @@ static void do_expect(struct script *script, const char *want)
 		}
 		len++;
 	}
-	if (len - 2 != strlen(want) || memcmp(line, want, len - 2) != 0)
+	size_t compared = beginning ? strlen(want) : len - 2;
+	if (compared > len - 2 || strlen(want) != compared || memcmp(line, want, compared) != 0)
 		snprintf(script->wrong, sizeof(script->wrong), "waited for '%s', got '%.*s'", want,
 			(int)len - 2, line);
 }
@@ -163,6 +164,40 @@ static void do_trickle(struct script *script, const char *step)
 		usleep((useconds_t)pause_ms * 1000);
 }
 
+static void connection_finish(struct script *script)
+{
+	if (script->fd >= 0)
+		close(script->fd);
+	SSL_free(script->ssl);
+	SSL_CTX_free(script->ctx);
+	script->ssl = NULL;
+	script->ctx = NULL;
+	if (script->deflated) {
+		deflateEnd(&script->out);
+		inflateEnd(&script->in);
+	}
+	script->deflated = false;
+}
+
+static void wait_for_end(struct script *script)
+{
+	char rest[4096];
+	while (recv(script->fd, rest, sizeof(rest), 0) > 0)
+		;
+}
+
+static bool take_connection(struct script *script)
+{
+	script->fd = accept(script->listener, NULL, NULL);
+	if (script->fd < 0) {
+		snprintf(script->wrong, sizeof(script->wrong), "nobody came");
+		return false;
+	}
+	set_timeout(script->fd, 10);
+	setsockopt(script->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	return true;
+}
+
 static void do_step(struct script *script, const char *step)
 {
 	switch (step[0]) {
@@ -172,7 +207,8 @@ static void do_step(struct script *script, const char *step)
 				step + 1);
 		break;
 	case '<':
-		do_expect(script, step + 1);
+	case '?':
+		do_expect(script, step + 1, step[0] == '?');
 		break;
 	case '*':
 		do_flood(script, step + 1);
@@ -185,6 +221,11 @@ static void do_step(struct script *script, const char *step)
 		break;
 	case '^':
 		do_handshake(script);
+		break;
+	case '@':
+		wait_for_end(script);
+		connection_finish(script);
+		take_connection(script);
 		break;
 	case 'z':
 		do_deflate(script, step + 1);
@@ -200,27 +241,13 @@ static void do_step(struct script *script, const char *step)
 static void *script_main(void *arg)
 {
 	struct script *script = arg;
-	script->fd = accept(script->listener, NULL, NULL);
-	if (script->fd < 0) {
-		snprintf(script->wrong, sizeof(script->wrong), "nobody came");
+	if (!take_connection(script))
 		return NULL;
-	}
-	set_timeout(script->fd, 10);
-	setsockopt(script->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	for (const char *const *step = script->steps; *step && !script->wrong[0]; step++)
 		do_step(script, *step);
-	if (!script->wrong[0]) {
-		char rest[4096];
-		while (recv(script->fd, rest, sizeof(rest), 0) > 0)
-			;
-	}
-	close(script->fd);
-	SSL_free(script->ssl);
-	SSL_CTX_free(script->ctx);
-	if (script->deflated) {
-		deflateEnd(&script->out);
-		inflateEnd(&script->in);
-	}
+	if (!script->wrong[0])
+		wait_for_end(script);
+	connection_finish(script);
 	return NULL;
 }
 
@@ -262,6 +289,15 @@ const char *script_finish(struct script *script)
 	return wrong[0] ? wrong : NULL;
 }
 
+void peer_reconnect(struct peer *peer)
+{
+	if (peer->session)
+		peer->source->ops->disconnect(peer->session, false);
+	peer->session = NULL;
+	peer->result = peer->source->ops->connect(
+		peer->source, clock_now_ms() + peer_patience_ms, &peer->session, &peer->error);
+}
+
 static void peer_login(struct peer *peer, enum net_tls tls, const char *user, const char *password,
 	bool token, const char *const *steps)
 {
@@ -279,8 +315,7 @@ static void peer_login(struct peer *peer, enum net_tls tls, const char *user, co
 	struct imap_params params = {
 		.net = peer->net, .user = user, .password = peer->password, .token = token};
 	assert_int_equal(imap_source_create(&params, &peer->source), 0);
-	peer->result = peer->source->ops->connect(
-		peer->source, clock_now_ms() + peer_patience_ms, &peer->session, &peer->error);
+	peer_reconnect(peer);
 }
 
 void peer_connect_as(struct peer *peer, enum net_tls tls, const char *user, const char *password,

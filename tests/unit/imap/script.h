@@ -9,11 +9,13 @@
  * A step begins with what to do:
  *   ">text"   sends the text
  *   "<line"   reads a line, which must be this one
+ *   "?text"   reads a line, which must begin so
  *   "*N text" sends the text N times, or until the peer is gone
  *   "~N text" sends the text byte by byte, N ms apart, or until the peer is gone
  *   "#N"      waits N ms
  *   "^"       does a TLS handshake, once
  *   "!"       closes the connection
+ *   "@"       waits until the client has closed it, and takes the next one
  *   "zA|B"    sends A; from then on both sides deflate (not in the steps * and ~), and B goes out together with A
  * NULL ends it: the connection stays open until the client closes it.
  */
@@ -34,6 +36,9 @@ struct peer {
 	struct source_error error;
 	int result; /* of connect */
 };
+
+/* Ends the session, and connects anew. */
+void peer_reconnect(struct peer *peer);
 
 /* How long a connect may take. */
 extern int peer_patience_ms;

@@ -384,6 +384,73 @@ static void test_one_attempt(void **state)
 		SOURCE_CAUSE_LOGIN, SOURCE_RETRY_NEVER, "Login failed");
 }
 
+/* --- A server that has no secret for what it announces --- */
+
+#define SECURED(caps)    "^", ">* OK [CAPABILITY IMAP4rev1 SASL-IR" caps "] hi\r\n"
+#define CRAM_MD5_REFUSED "<C1 AUTHENTICATE CRAM-MD5", ">C1 NO authentication failed\r\n"
+#define PLAIN_TAKEN(tag)                                                                           \
+	"<" tag " AUTHENTICATE PLAIN AGFsaWNlAHMzY3JldA==",                                        \
+		">" tag " OK [CAPABILITY IMAP4rev1] in\r\n"
+#define PLAIN_REFUSED(tag)                                                                         \
+	"<" tag " AUTHENTICATE PLAIN AGFsaWNlAHMzY3JldA==", ">" tag " NO authentication failed\r\n"
+
+/* results: of each connect. */
+static void expect_logins(const char *const *steps, const int *results, size_t count)
+{
+	struct peer peer;
+	peer_connect(&peer, NET_TLS_IMPLICIT, steps);
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			peer_reconnect(&peer);
+		if (peer.result != results[i])
+			fail_msg("login %zu: %d, %s", i, peer.result, peer.error.text);
+	}
+	peer_finish(&peer);
+}
+
+/* It is asked once, and not by each connection of the pool; with what it takes instead, be it LOGIN. */
+static void test_without_secret(void **state)
+{
+	(void)state;
+	expect_logins(
+		SCRIPT(SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"), CRAM_MD5_REFUSED, PLAIN_TAKEN("C2"),
+			"@", SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"), PLAIN_TAKEN("C1"), "@",
+			SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"), PLAIN_TAKEN("C1")),
+		(const int[]){0, 0, 0}, 3);
+	expect_logins(
+		SCRIPT(SECURED(" AUTH=CRAM-MD5"), CRAM_MD5_REFUSED, "<C2 LOGIN alice s3cret",
+			">C2 OK [CAPABILITY IMAP4rev1] in\r\n", "@", SECURED(" AUTH=CRAM-MD5"),
+			"<C1 LOGIN alice s3cret", ">C1 OK [CAPABILITY IMAP4rev1] in\r\n"),
+		(const int[]){0, 0}, 2);
+}
+
+/* What was not shown is not taken for granted: the password goes nowhere that the first login would not have sent it to. */
+static void test_without_secret_shown(void **state)
+{
+	(void)state;
+	/* that PLAIN is refused as well shows nothing */
+	expect_logins(SCRIPT(SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"), CRAM_MD5_REFUSED,
+			      PLAIN_REFUSED("C2"), "@", SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"),
+			      CRAM_MD5_REFUSED, PLAIN_TAKEN("C2")),
+		(const int[]){-EACCES, 0}, 2);
+	/* a mechanism that was not refused; one that was, where there is nothing else */
+	expect_logins(
+		SCRIPT(SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"), CRAM_MD5_REFUSED, PLAIN_TAKEN("C2"),
+			"@", SECURED(" AUTH=PLAIN AUTH=CRAM-MD5 AUTH=SCRAM-SHA-1"),
+			"?C1 AUTHENTICATE SCRAM-SHA-1 ", ">C1 NO [UNAVAILABLE] not now\r\n"),
+		(const int[]){0, -EACCES}, 2);
+	expect_logins(SCRIPT(SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"), CRAM_MD5_REFUSED,
+			      PLAIN_TAKEN("C2"), "@", SECURED(" LOGINDISABLED AUTH=CRAM-MD5"),
+			      "<C1 AUTHENTICATE CRAM-MD5", ">C1 NO [UNAVAILABLE] not now\r\n"),
+		(const int[]){0, -EACCES}, 2);
+	/* and it counts as long as it works */
+	expect_logins(
+		SCRIPT(SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"), CRAM_MD5_REFUSED, PLAIN_TAKEN("C2"),
+			"@", SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"), PLAIN_REFUSED("C1"), "@",
+			SECURED(" AUTH=PLAIN AUTH=CRAM-MD5"), CRAM_MD5_REFUSED, PLAIN_TAKEN("C2")),
+		(const int[]){0, -EACCES, 0}, 3);
+}
+
 static void test_next_mechanism(void **state)
 {
 	(void)state;
@@ -549,6 +616,8 @@ int main(void)
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_cram_md5),
 		cmocka_unit_test(test_one_attempt),
+		cmocka_unit_test(test_without_secret),
+		cmocka_unit_test(test_without_secret_shown),
 		cmocka_unit_test(test_next_mechanism),
 		cmocka_unit_test(test_scram_without_proof),
 		cmocka_unit_test(test_bad_challenge),
