@@ -102,6 +102,10 @@ void net_close(struct net_stream *stream);
 
 /* When every following call gives up (monotonic ms). */
 void net_set_deadline(struct net_stream *stream, int64_t deadline_ms);
+/*
+ * fn is told of all that arrives, as its bytes count for a reader (without TLS, inflated), by whichever call waits for it. It may set the deadline. NULL: nobody.
+ */
+void net_on_arrival(struct net_stream *stream, void (*fn)(void *arg, size_t bytes), void *arg);
 /* Ends the running and every later call with -ECANCELED. Any thread. Blocks: never. */
 void net_cancel(struct net_stream *stream);
 bool net_secured(const struct net_stream *stream);

@@ -22,9 +22,24 @@
 /* What a long response made of the buffers is given back when the next operation begins. */
 #define KEEP_BYTES (1 << 20)
 
+static void came(struct imap_engine *engine, size_t bytes)
+{
+	imap_pace_came(&engine->pace, clock_now_ms(), bytes);
+	net_set_deadline(engine->stream, engine->pace.deadline_ms);
+}
+
+/* Also in the middle of a line: it may be one of megabytes, on a slow line. */
+static void arrived(void *arg, size_t bytes)
+{
+	struct imap_engine *engine = arg;
+	if (engine->streaming)
+		came(engine, bytes);
+}
+
 void imap_engine_init(struct imap_engine *engine, struct net_stream *stream)
 {
 	*engine = (struct imap_engine){.stream = stream, .timeout_ms = IMAP_TIMEOUT_MS};
+	net_on_arrival(stream, arrived, engine);
 }
 
 void imap_engine_secured(struct imap_engine *engine)
@@ -51,17 +66,10 @@ void imap_engine_finish(struct imap_engine *engine)
 	imap_tree_finish(&engine->tree);
 }
 
-static void set_deadline(struct imap_engine *engine, int64_t deadline_ms)
-{
-	engine->deadline_ms = deadline_ms;
-	net_set_deadline(engine->stream, deadline_ms);
-}
-
 void imap_engine_begin(struct imap_engine *engine)
 {
-	engine->window_ms = clock_now_ms();
-	engine->window_bytes = 0;
-	set_deadline(engine, engine->window_ms + engine->timeout_ms);
+	imap_pace_begin(&engine->pace, clock_now_ms(), engine->timeout_ms);
+	net_set_deadline(engine->stream, engine->pace.deadline_ms);
 	engine->bytes = 0;
 	if (engine->line.cap > KEEP_BYTES)
 		str_finish(&engine->line);
@@ -71,20 +79,20 @@ void imap_engine_begin(struct imap_engine *engine)
 		imap_tree_finish(&engine->tree);
 }
 
-/* Moves the deadline of a streaming exchange on, if the window that ends now brought enough. */
+void imap_engine_received(struct imap_engine *engine, size_t bytes)
+{
+	engine->bytes += bytes;
+}
+
 void imap_engine_progress(struct imap_engine *engine, size_t bytes)
 {
-	int64_t now = clock_now_ms(), elapsed = now - engine->window_ms;
-	int64_t window = engine->timeout_ms / 2 < IMAP_LIMIT_RATE_MS ? engine->timeout_ms / 2
-	                                                             : IMAP_LIMIT_RATE_MS;
-	engine->window_bytes += bytes;
 	engine->bytes += bytes;
-	if (elapsed < window)
-		return;
-	if (engine->window_bytes >= (uint64_t)elapsed * IMAP_LIMIT_RATE_BYTES_S / 1000)
-		set_deadline(engine, now + engine->timeout_ms);
-	engine->window_ms = now;
-	engine->window_bytes = 0;
+	came(engine, bytes);
+}
+
+void imap_engine_row(struct imap_engine *engine)
+{
+	imap_pace_row(&engine->pace);
 }
 
 void imap_engine_useful(struct imap_engine *engine)
@@ -94,8 +102,8 @@ void imap_engine_useful(struct imap_engine *engine)
 
 void imap_engine_pause(struct imap_engine *engine, int64_t ms)
 {
-	engine->window_ms += ms;
-	set_deadline(engine, engine->deadline_ms + ms);
+	imap_pace_pause(&engine->pace, ms);
+	net_set_deadline(engine->stream, engine->pace.deadline_ms);
 }
 
 int imap_engine_lost(struct imap_engine *engine, int err, struct source_error *error)
@@ -229,13 +237,12 @@ static int read_line(struct imap_engine *engine, const struct imap_exchange *exc
 int imap_engine_read(struct imap_engine *engine, const struct imap_exchange *exchange,
 	struct imap_response *ret, struct source_error *error)
 {
+	engine->streaming = exchange->streaming;
 	int r = read_line(engine, exchange, error);
+	engine->streaming = false;
 	if (r < 0)
 		return r;
-	if (exchange->streaming)
-		imap_engine_progress(engine, engine->line.len);
-	else
-		engine->bytes += engine->line.len;
+	engine->bytes += engine->line.len;
 	if (engine->bytes > (exchange->bytes_max ? exchange->bytes_max : IMAP_LIMIT_BYTES))
 		return imap_engine_broken(engine, "more than it can be", error);
 	if (imap_response_parse(engine->line.data, engine->line.len, ret) < 0)

@@ -13,6 +13,7 @@
 #include "mailfs/net.h"
 #include "mailfs/source.h"
 #include "mailfs/util/str.h"
+#include "pace.h"
 #include "sexp.h"
 
 /* --- response.c: what a line is (RFC 3501 §7) --- */
@@ -152,10 +153,9 @@ struct imap_engine {
 	uint32_t uidvalidity;     /* of the selected mailbox; 0: not known yet */
 	uint32_t messages;        /* the last EXISTS, as far as it is believed */
 	bool uidvalidity_changed; /* the server changed it under us */
-	int64_t deadline_ms;      /* of a call that imap_engine_begin() began */
-	int64_t window_ms;        /* since when window_bytes are counted (see imap_engine_begin) */
-	uint64_t window_bytes;
-	uint64_t bytes; /* received since imap_engine_begin() or imap_engine_useful() */
+	struct imap_pace pace;    /* the deadline of a call that imap_engine_begin() began */
+	bool streaming;           /* what arrives moves it on */
+	uint64_t bytes;           /* received since imap_engine_begin() or imap_engine_useful() */
 };
 
 /* Takes the stream. */
@@ -166,7 +166,8 @@ void imap_engine_secured(struct imap_engine *engine);
 void imap_engine_finish(struct imap_engine *engine);
 /*
  * An operation begins: its deadline is timeout_ms from now. Where an exchange is streaming, the deadline is moved on as
- * long as the server sends at a reasonable rate: in each window of 5 s (of half the time-out, if that is less), 1 KiB/s.
+ * long as the server sends at a reasonable rate: in each window of 5 s (of half the time-out, if that is less), 1 KiB/s, or a row a second, for a
+ * day at the most.
  */
 void imap_engine_begin(struct imap_engine *engine);
 
@@ -248,8 +249,12 @@ uint64_t imap_engine_responses_max(
 	const struct imap_engine *engine, const struct imap_exchange *exchange);
 /* A handler ended an exchange with err. Returns it. */
 int imap_engine_stopped(int err, struct source_error *error);
-/* In the middle of a response of a streaming exchange: so many bytes of it have come (see imap_engine_begin()). */
+/* So many bytes came that are not, or not any more, in the response: bytes_max counts them. */
+void imap_engine_received(struct imap_engine *engine, size_t bytes);
+/* As above, of an exchange that is not streaming; these move its deadline on (see imap_engine_begin()). */
 void imap_engine_progress(struct imap_engine *engine, size_t bytes);
+/* A row that was asked for came. */
+void imap_engine_row(struct imap_engine *engine);
 /* What came was asked for: bytes_max counts from here. */
 void imap_engine_useful(struct imap_engine *engine);
 /* Our own side took so long that the server could not send, or was not read: that is no fault of its. */

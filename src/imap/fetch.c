@@ -19,7 +19,7 @@
 static int cut(void *arg, struct str *line)
 {
 	struct imap_long *own = arg;
-	imap_engine_progress(own->engine, SPILL_BYTES);
+	imap_engine_received(own->engine, SPILL_BYTES);
 	if (line->len <= IMAP_LIMIT_HELD_BYTES)
 		return 0;
 	size_t keep = IMAP_LIMIT_HELD_BYTES - SPILL_BYTES - TAIL_BYTES;
@@ -56,7 +56,7 @@ static bool pass(void *arg, const char *head, size_t len, uint64_t size)
 static void passed(void *arg, const char *data, size_t len)
 {
 	struct imap_long *own = arg;
-	imap_engine_progress(own->engine, len);
+	imap_engine_received(own->engine, len);
 	if (own->receiving)
 		(void)mime_fields_push(own->header, data, len); /* imap_row_error() asks */
 }

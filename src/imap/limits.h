@@ -19,9 +19,15 @@
 
 #define IMAP_LIMIT_MIB ((uint64_t)1 << 20)
 
-/* In each window (or half the time-out, if that is less) a stream brings so many bytes a second, or its deadline stays where it is. */
-#define IMAP_LIMIT_RATE_MS      5000
-#define IMAP_LIMIT_RATE_BYTES_S 1024
+/*
+ * In each window (or half the time-out, if that is less) a stream brings so many bytes a second, or its deadline stays where it is. The first window begins with the
+ * first byte; one that has begun when the deadline comes may end (pace.c). A row that was asked for is worth so much, if it has less.
+ */
+#define IMAP_LIMIT_RATE_MS        5000
+#define IMAP_LIMIT_RATE_BYTES_S   1024
+#define IMAP_LIMIT_RATE_ROW_BYTES 1024
+/* … and not for longer than this: in a day the slowest line of today brings all that may come. */
+#define IMAP_LIMIT_LONGEST_MS (INT64_C(24) * 60 * 60 * 1000)
 
 /* Of an exchange whose caller does not say otherwise. Untagged lines that nobody asked for are a few, as a rule. */
 #define IMAP_LIMIT_RESPONSES 10000

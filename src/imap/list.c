@@ -230,6 +230,8 @@ static int list_untagged(
 	int r = imap_tree_parse(&engine->tree, response->args.data, response->args.len);
 	if (r == 0)
 		r = entry_add(listing, &engine->tree);
+	if (r == 0)
+		imap_engine_row(engine);
 	if (r == -EPROTO) {
 		if (listing->malformed++ < MALFORMED_LOGGED)
 			log_warning(

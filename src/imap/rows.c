@@ -22,6 +22,7 @@ struct rows {
 	source_row_fn *fn;
 	void *arg;
 	unsigned skipped, damaged;
+	uint32_t highest; /* UID that has come; one that comes again is no progress */
 	struct imap_row_reader reader;
 };
 
@@ -214,6 +215,10 @@ static int rows_untagged(
 	struct source_row row;
 	bool is_row = imap_row_read(engine, response, &rows->reader, &fetch, &row);
 	int r = is_row ? row_found(rows, &fetch, &row) : 0;
+	if (is_row && row.uid > rows->highest && row.uid >= rows->first && row.uid <= rows->last) {
+		rows->highest = row.uid;
+		imap_engine_row(engine);
+	}
 	mime_fields_reset(&rows->reader.long_header); /* it was of this response */
 	return r;
 }

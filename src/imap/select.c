@@ -100,6 +100,7 @@ static int read_row(struct selecting *selecting, struct imap_engine *engine,
 		selecting->doubtful = true;
 		return 0;
 	}
+	imap_engine_row(engine);
 	int r = imap_row_error(&selecting->reader);
 	row = (struct source_row){.uid = row.uid, .have = SOURCE_ROW_FLAGS, .flags = row.flags};
 	return r < 0 ? r : selecting->resync->row(selecting->resync->arg, &row);

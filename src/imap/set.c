@@ -192,7 +192,7 @@ static int spill(void *arg, struct str *line)
 	struct imap_response response;
 	struct imap_slice list;
 	const bool malformed = set->malformed;
-	imap_engine_progress(set->engine, IMAP_LIMIT_SET_SPILL);
+	imap_engine_received(set->engine, IMAP_LIMIT_SET_SPILL);
 	if (imap_response_parse(line->data, line->len, &response) < 0 ||
 		response.kind != IMAP_UNTAGGED || !find_list(set->engine, &response, set, &list))
 		return line->len > IMAP_LIMIT_HELD_BYTES ? -EMSGSIZE : 0;

@@ -52,6 +52,7 @@ static int structures_untagged(
 	const struct imap_node *list = structure_find(&engine->tree, fetch.item);
 	if (!list && !fetch.damaged)
 		return 0;
+	imap_engine_row(engine);
 	bool damaged = !list || (fetch.damaged && !engine->tree.cut);
 	int r = damaged ? -EPROTO : imap_bodystructure_parse(&engine->tree, list, &part);
 	if (r < 0 && r != -EPROTO)

@@ -59,6 +59,12 @@ void net_set_deadline(struct net_stream *stream, int64_t deadline_ms)
 	stream->deadline_ms = deadline_ms;
 }
 
+void net_on_arrival(struct net_stream *stream, void (*fn)(void *arg, size_t bytes), void *arg)
+{
+	stream->on_arrival = fn;
+	stream->on_arrival_arg = arg;
+}
+
 void net_cancel(struct net_stream *stream)
 {
 	stream->cancelled = true;
@@ -170,9 +176,11 @@ static ssize_t transport_read(struct net_stream *stream, void *buf, size_t cap, 
 {
 	ssize_t n = stream->deflate ? net_deflate_read(stream, buf, cap, ret_events)
 	                            : net_stream_wire_read(stream, buf, cap, ret_events);
-	if (n > 0)
-		atomic_fetch_add_explicit(
-			&stream->content_bytes, (uint64_t)n, memory_order_relaxed);
+	if (n <= 0)
+		return n;
+	atomic_fetch_add_explicit(&stream->content_bytes, (uint64_t)n, memory_order_relaxed);
+	if (stream->on_arrival)
+		stream->on_arrival(stream->on_arrival_arg, (size_t)n);
 	return n;
 }
 

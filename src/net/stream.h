@@ -31,6 +31,8 @@ struct net_stream {
 	atomic_bool cancelled, poked;
 	bool connecting; /* net_context_cancel() reaches this stream too */
 	int64_t deadline_ms;
+	void (*on_arrival)(void *arg, size_t bytes); /* NULL: nobody is told */
+	void *on_arrival_arg;
 
 	SSL *ssl;
 	bool secured;

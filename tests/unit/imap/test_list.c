@@ -500,6 +500,39 @@ static void test_long_listing(void **state)
 	peer_finish(&peer);
 }
 
+/*
+ * A server that has been thinking for nearly as long as it may, and begins then, gets on: with lines so long that none ends in time, and with rows of a few
+ * bytes.
+ */
+static void test_thinks_first(void **state)
+{
+	struct peer peer;
+	struct str got = STR_INIT, row = STR_INIT;
+	const char *steps[60] = {GREETING(""), "<C1 LIST \"\" \"*\"", "#700", ">* LIST () \"/\" "};
+	size_t count = 4;
+	(void)state;
+	str_putc(&row, '>');
+	while (row.len < 600)
+		str_putc(&row, 'x');
+	for (int i = 0; i < 4; i++) { /* 1.2 s of one line */
+		steps[count++] = str_cstr(&row);
+		steps[count++] = "#300";
+	}
+	steps[count++] = ">\r\n";
+	for (int i = 0; i < 3; i++) { /* and as long with a folder every 0.3 s */
+		steps[count++] = ">* LIST () \"/\" INBOX\r\n";
+		steps[count++] = "#300";
+	}
+	steps[count++] = ">C1 OK\r\n";
+	session_begin(&peer, steps);
+	peer.source->ops->set_timeout(peer.session, 1000);
+	if (peer.source->ops->list(peer.session, note_mailbox, &got, &peer.error) < 0)
+		fail_msg("list: %s", peer.error.text);
+	str_finish(&got);
+	str_finish(&row);
+	peer_finish(&peer);
+}
+
 static void *cancel_soon(void *arg)
 {
 	struct peer *peer = arg;
@@ -568,6 +601,7 @@ int main(void)
 		cmocka_unit_test(test_dead),
 		cmocka_unit_test(test_trickle),
 		cmocka_unit_test(test_long_listing),
+		cmocka_unit_test(test_thinks_first),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_logout),
 	};
