@@ -149,7 +149,8 @@ static int body_run(struct imap_engine *engine, struct body *body, struct source
 		.scope = SOURCE_SCOPE_MESSAGE,
 		.untagged = body_untagged,
 		.arg = body,
-		.limits = &limits};
+		.limits = &limits,
+		.bytes_max = room + IMAP_LIMIT_BYTES};
 	_cleanup_command_ struct imap_command command;
 	limits.literal_bytes = room + IMAP_LIMIT_BODY_SLACK;
 	limits.response_bytes = room + limits.line_bytes + IMAP_LIMIT_BODY_SLACK;

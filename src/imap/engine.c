@@ -86,7 +86,6 @@ void imap_engine_received(struct imap_engine *engine, size_t bytes)
 
 void imap_engine_progress(struct imap_engine *engine, size_t bytes)
 {
-	engine->bytes += bytes;
 	came(engine, bytes);
 }
 

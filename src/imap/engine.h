@@ -251,7 +251,10 @@ uint64_t imap_engine_responses_max(
 int imap_engine_stopped(int err, struct source_error *error);
 /* So many bytes came that are not, or not any more, in the response: bytes_max counts them. */
 void imap_engine_received(struct imap_engine *engine, size_t bytes);
-/* As above, of an exchange that is not streaming; these move its deadline on (see imap_engine_begin()). */
+/*
+ * In an exchange that is not streaming, so many bytes came of what was asked for: they move its deadline on (see imap_engine_begin()). How many there may be the
+ * caller knows; bytes_max is for what else comes.
+ */
 void imap_engine_progress(struct imap_engine *engine, size_t bytes);
 /* A row that was asked for came. */
 void imap_engine_row(struct imap_engine *engine);

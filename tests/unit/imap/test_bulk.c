@@ -360,6 +360,24 @@ static void test_large(void **state)
 	str_finish(&bulker.log);
 }
 
+/* Nor does a message that is larger than what may come of anything else. */
+static void test_larger(void **state)
+{
+	(void)state;
+	struct bulker bulker = {.quiet = true};
+	struct source_error error;
+	const struct source_bulk_set set = {.uids = UIDS(5), .count = 1, .limit_bytes = 300 << 20};
+	int r = run_with(&bulker, &set, 1,
+		SCRIPT(COMMAND(2, "5"), ">* 1 FETCH (UID 5 BODY[] {285212672}\r\n",
+			"*17825792 0123456789abcdef", ">)\r\nC2 OK\r\n"),
+		&error);
+	if (r < 0)
+		fail_msg("bulk: %s", error.text);
+	assert_int_equal(bulker.told_bytes, 285212672);
+	assert_string_equal(str_cstr(&bulker.log), "=0;");
+	str_finish(&bulker.log);
+}
+
 static void test_limits(void **state)
 {
 	(void)state;
@@ -566,6 +584,7 @@ int main(void)
 		cmocka_unit_test(test_refused_by_caller),
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_larger),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_invalid_sets),
