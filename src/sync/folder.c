@@ -3,7 +3,7 @@
  * A folder as the tree sees it: what it is, where its listing stands, who waits for it, and when it is to be listed again. The listing
  * itself is made by the job in listing.c.
  */
-#include "private.h"
+#include "body.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -341,6 +341,75 @@ void folder_bury(struct sync_folder *folder)
 	waiter_take_all(&folder->structure_waiters, -ENOENT, &done);
 	pthread_mutex_unlock(&folder->account->lock);
 	waiter_wake_all(&done);
+}
+
+static bool has_bodies(const struct sync_folder *folder)
+{
+	struct sync_account *account = folder->account;
+	struct list_node *pos, *tmp;
+	for (size_t i = 0; i < SYNC_BODY_BUCKETS; i++)
+		list_for_each(
+			pos, tmp, &account->bodies[i]) if (container_of(pos, struct sync_body, link)
+								   ->folder == folder) return true;
+	return false;
+}
+
+/* A session that has it selected, or watches it, knows the mailbox that it was. */
+static bool has_sessions(const struct sync_folder *folder)
+{
+	const struct sync_account *account = folder->account;
+	for (size_t i = 0; i < SYNC_CONNECTIONS_MAX; i++)
+		if (account->workers[i].selected == folder)
+			return true;
+	for (size_t i = 0; i < WATCHERS_MAX; i++)
+		if (account->watch.watchers[i].target == folder)
+			return true;
+	return false;
+}
+
+/* Whether what was begun with it has not ended. Lock held. */
+static bool is_in_use(struct sync_folder *folder)
+{
+	return folder->listing_job.busy || folder->structure_job.busy || folder->pins.running ||
+	       (folder->account->pins_waiting && folder->account->pins_folder == folder) ||
+	       !list_empty(&folder->refreshers) || !list_empty(&folder->watchers) ||
+	       !list_empty(&folder->structure_waiters) || has_sessions(folder) ||
+	       has_bodies(folder);
+}
+
+/* Nothing of what was found out about it holds. Lock held. */
+static void begin_anew(struct sync_folder *folder)
+{
+	folder->listing = SYNC_LISTING_NONE;
+	folder->listing_err = 0;
+	folder->seen++;
+	folder->checked_ms = folder->watched_ms = -1;
+	folder->stale = folder->touched = folder->time_told = folder->dirty = false;
+	folder->announced = folder->doubted_messages = 0;
+	folder->doubted_listed = 0;
+	folder->used_ms = folder->walk_ms = 0;
+	folder->missed = folder->walk_uid = 0;
+	folder->walking = false;
+	folder->pins = (struct pins){0};
+	atomic_store(&folder->uid_gap, 0);
+	folder->gone = false;
+}
+
+int folder_revive(struct sync_folder *folder, const struct sync_folder *fresh)
+{
+	pthread_mutex_lock(&folder->account->lock);
+	bool in_use = is_in_use(folder);
+	pthread_mutex_unlock(&folder->account->lock);
+	int err = in_use ? -EBUSY : folder_describe(folder, sync_folder_mailbox(fresh));
+	if (err < 0)
+		return err;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
+	if (is_in_use(folder))
+		return -EBUSY;
+	folder->state = fresh->state;
+	begin_anew(folder);
+	watch_arrived(folder);
+	return 0;
 }
 
 /* Lets waiter wait in list for the listing job, which is started if it does not run. Lock held. */

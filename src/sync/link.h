@@ -160,6 +160,7 @@ struct roster {
 	int64_t due_ms;      /* when one is to be done at the latest; CLOCK_NEVER */
 	int64_t patient_ms; /* until when one waits for a worker that is connected; CLOCK_NEVER: none waits */
 	struct list_node waiters;
+	bool full; /* the last survey found more names than an account may have in its life */
 	size_t places; /* survey: directories that were ever made for folders, about; none goes while the account lives */
 };
 

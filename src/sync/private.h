@@ -338,6 +338,11 @@ void folders_news(struct sync_account *account, bool all);
 void folder_listing_ended(struct sync_folder *folder, int err);
 /* Nothing more can be had of it: fails who waits with -ENOENT. No lock. */
 void folder_bury(struct sync_folder *folder);
+/*
+ * One that is gone is there again, as fresh, which stays the caller's, was made and loaded. -EBUSY: somebody still has to do with what it was. No lock; one
+ * thread at a time.
+ */
+int folder_revive(struct sync_folder *folder, const struct sync_folder *fresh);
 /* Takes over what LIST says now; true: that is something else than before. -ENOMEM. No lock; one thread at a time. */
 int folder_describe(struct sync_folder *folder, const struct source_mailbox *mailbox);
 /* Whether it was announced in this mount, if only in part. Lock held. */

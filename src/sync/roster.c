@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which folders there are: known from the store, or asked for, when the account starts, and looked at again by the survey job when the server tells of a change, when
- * enough time has passed, or when somebody looks. One survey runs at a time. The list of folders only grows, so that whoever has a folder keeps it.
+ * enough time has passed, or when somebody looks. One survey runs at a time. The list of folders only grows, so that whoever has a folder keeps it; one that
+ * comes back is in it already.
  */
 #include "survey.h"
 
@@ -152,12 +153,25 @@ static void done(struct roster_job *roster_job, int64_t began_ms, int err, struc
 	roster_job->again = false;
 	if (err == 0)
 		account->roster.surveyed_ms = began_ms;
-	/* Who waited was to see what there is: without the server, or its list, that is what is known. */
-	waiter_take_all(&account->roster.waiters, account->stopping ? err : 0, woken);
+	/* Who waited was to see what there is: without the server, or its list, that is what is known; but not what can not be shown. */
+	bool failed = account->stopping || account->roster.full;
+	waiter_take_all(&account->roster.waiters, failed ? err : 0, woken);
 	if (again && err == 0)
 		roster_request(account);
-	else if (err < 0 && !account->stopping)
+	else if (err < 0 && !failed)
 		account->roster.due_ms = clock_now_ms() + RETRY_MS;
+}
+
+/* That there are too many folders does not pass by itself: it is said once. */
+static void tell(struct sync_account *account, const struct survey *survey, int err)
+{
+	pthread_mutex_lock(&account->lock);
+	bool known = account->roster.full && survey->full;
+	if (err == 0 || survey->full)
+		account->roster.full = survey->full;
+	pthread_mutex_unlock(&account->lock);
+	if (err < 0 && !known && survey->error.scope < SOURCE_SCOPE_ACCOUNT)
+		log_warning("%s: %s", account->name, survey->error.text);
 }
 
 static int run(struct job *job, struct worker *worker)
@@ -172,8 +186,7 @@ static int run(struct job *job, struct worker *worker)
 	survey_finish(&survey);
 	if (err == -EAGAIN)
 		return err;
-	if (err < 0 && survey.error.scope < SOURCE_SCOPE_ACCOUNT)
-		log_warning("%s: %s", account->name, survey.error.text);
+	tell(account, &survey, err);
 	if (changed)
 		keep(account);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);

@@ -101,14 +101,33 @@ static int gather_known(struct survey *survey)
 	pthread_mutex_lock(&account->lock);
 	size_t count = account->folder_count;
 	survey->known = calloc(count + 1, sizeof(struct sync_folder *));
-	for (size_t i = 0; survey->known && i < count; i++)
-		if (!account->folders[i]->gone)
-			survey->known[survey->known_count++] = account->folders[i];
+	survey->gone = calloc(count + 1, sizeof(struct sync_folder *));
+	for (size_t i = 0; survey->known && survey->gone && i < count; i++) {
+		struct sync_folder *folder = account->folders[i];
+		if (folder->gone)
+			survey->gone[survey->gone_count++] = folder;
+		else
+			survey->known[survey->known_count++] = folder;
+	}
 	pthread_mutex_unlock(&account->lock);
-	if (!survey->known)
+	if (!survey->known || !survey->gone)
 		return -ENOMEM;
 	qsort(survey->known, survey->known_count, sizeof(struct sync_folder *), compare_known);
+	qsort(survey->gone, survey->gone_count, sizeof(struct sync_folder *), compare_known);
 	return 0;
+}
+
+static int compare_to_name(const void *name, const void *folder)
+{
+	return strcmp(name, (*(struct sync_folder *const *)folder)->name);
+}
+
+/* One of that name that went; NULL: there was none. */
+static struct sync_folder *find_gone(const struct survey *survey, const char *name)
+{
+	struct sync_folder **found = bsearch(name, survey->gone, survey->gone_count,
+		sizeof(struct sync_folder *), compare_to_name);
+	return found ? *found : NULL;
 }
 
 /* --- The difference --- */
@@ -139,9 +158,12 @@ static int add_arrival(struct survey *survey, size_t listed)
 {
 	const struct source_mailbox *mailbox = &survey->listed[listed];
 	struct arrival *arrival = &survey->arrivals[survey->arrival_count];
-	arrival->places = count_places(listed > 0 ? mailbox - 1 : NULL, mailbox);
+	arrival->earlier = find_gone(survey, mailbox->name);
+	arrival->places =
+		arrival->earlier ? 0 : count_places(listed > 0 ? mailbox - 1 : NULL, mailbox);
 	survey->places += arrival->places;
-	if (survey->account->roster.places + survey->places > survey_places_max)
+	survey->full = survey->account->roster.places + survey->places > survey_places_max;
+	if (survey->full)
 		return session_fail(&survey->error, SOURCE_SCOPE_MAILBOX, -EIO,
 			"the server has listed more than %zu folders by now: mount it anew if that is as it should be",
 			survey_places_max);
@@ -278,10 +300,35 @@ static int append_folder(struct sync_account *account, struct sync_folder *folde
 	return 0;
 }
 
+/*
+ * The arrival becomes the account's: as the folder that it was earlier, which else would stay beside it for good, or, where somebody still has to do
+ * with that one, as another, which counts as one more.
+ */
+static int adopt(struct survey *survey, struct arrival *arrival, struct sync_folder **ret)
+{
+	struct sync_folder *folder = arrival->folder;
+	int err = roster_load_folder(folder);
+	if (err == 0 && arrival->earlier) {
+		err = folder_revive(arrival->earlier, folder);
+		if (err == 0)
+			*ret = arrival->earlier;
+		if (err != -EBUSY)
+			return err;
+		arrival->places = 1;
+		err = 0;
+	}
+	if (err == 0)
+		err = append_folder(survey->account, folder);
+	if (err < 0)
+		return err;
+	arrival->folder = NULL;
+	*ret = folder;
+	return 0;
+}
+
 /* A former one is not announced as gone: the tree makes one of the other. */
 static int apply_arrival(struct survey *survey, struct arrival *arrival)
 {
-	struct sync_account *account = survey->account;
 	struct sync_folder *folder = arrival->folder;
 	struct sync_folder *former = arrival->former ? arrival->former->folder : NULL;
 	struct sync_events events = events_of(survey);
@@ -294,14 +341,11 @@ static int apply_arrival(struct survey *survey, struct arrival *arrival)
 				"%s: renamed from %s; what was stored of it is not found again: %s",
 				folder->name, former->name, strerror(-err));
 	}
-	int err = roster_load_folder(folder);
-	if (err == 0)
-		err = append_folder(account, folder);
+	int err = adopt(survey, arrival, &folder);
 	if (err < 0)
 		return err;
 	survey->changed = true;
-	account->roster.places += arrival->places;
-	arrival->folder = NULL; /* it is the account's now */
+	survey->account->roster.places += arrival->places;
 	if (events.added)
 		events.added(events.arg, folder, former);
 	return 0;
@@ -426,6 +470,7 @@ void survey_finish(struct survey *survey)
 	listed_reset(survey);
 	free(survey->listed);
 	free(survey->known);
+	free(survey->gone);
 	free(survey->arrivals);
 	free(survey->departures);
 }

@@ -11,7 +11,8 @@
 /* A folder that LIST names and nobody knew. */
 struct arrival {
 	struct sync_folder *folder;
-	size_t places;             /* directories that it needs, about */
+	struct sync_folder *earlier; /* was there under that name, and went; NULL: none was */
+	size_t places; /* directories that it needs beyond those that there were, about */
 	struct source_state state; /* STATUS */
 	bool looked, there;        /* that was asked; and answered */
 	struct departure *former;  /* what it was called; NULL: it is new */
@@ -33,6 +34,8 @@ struct survey {
 	size_t listed_count, listed_cap;
 	struct sync_folder **known; /* those that are not gone; sorted */
 	size_t known_count;
+	struct sync_folder **gone; /* the others; sorted */
+	size_t gone_count;
 	struct arrival *arrivals; /* sorted; parents before children */
 	size_t arrival_count;
 	struct departure *departures; /* likewise */
@@ -41,13 +44,14 @@ struct survey {
 	unsigned looks; /* STATUS and proofs that were asked for */
 	bool quiet;     /* the account starts: nobody is told */
 	bool changed;
+	bool full;   /* more names than an account may have in its life */
 	bool exodus; /* most of the folders leave at once: what is stored of them stays */
 	struct source_error error;
 };
 
 /*
  * So many directories are made for folders while an account lives: each stays, also when the folder goes, and takes more than a kilobyte. A server that
- * always lists other names reaches it. For tests it can be set.
+ * always lists other names reaches it; a name that comes back does not count. For tests it can be set.
  */
 extern size_t survey_places_max;
 /* Asks, compares and applies. -EAGAIN as job.run says. Blocks: network, disk. */

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* Folders that come back, and always other ones: what they cost in the life of an account. */
+#include <errno.h>
+#include <string.h>
+
+#include "mailfs/store.h"
+#include "private.h"
+#include "roster_fixture.h"
+#include "survey.h"
+
+/* Other folders each time: known ones stay, new ones are an error from a number on, and nothing is shown of a list that is not whole. */
+static void test_too_many_by_and_by(void **state)
+{
+	struct fixture *f = *state;
+	const size_t most = survey_places_max;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	struct fake_mailbox *b = add(f, "B", 1, 3, data);
+	add(f, "x", 1, 3, data);
+	survey_places_max = 6;
+	start(f);
+	said[0] = 0;
+	/* three directories, of which none is there yet */
+	CHANGE(f, a->name = "x/y/z/1");
+	assert_int_equal(survey(f), -EIO);
+	assert_true(has_said(""));
+	/* "2" and "3" fit; what they took the place of goes on to count */
+	CHANGE(f, (a->name = "2", b->name = "3"));
+	assert_int_equal(survey(f), 0);
+	wait_for(strstr(said, "2"));
+	said[0] = 0;
+	CHANGE(f, a->name = "4");
+	assert_int_equal(survey(f), -EIO);
+	assert_int_equal(survey(f), -EIO);
+	assert_true(has_said(""));
+	assert_int_equal(refresh(living(f, "3")), 0);
+	/* It may come back under a name that was there. */
+	CHANGE(f, a->name = "2");
+	assert_int_equal(survey(f), 0);
+	assert_int_equal(refresh(living(f, "2")), 0);
+	survey_places_max = most;
+}
+
+/* The same folders again and again: that they come back costs nothing, and is never an error. */
+static void test_come_and_go(void **state)
+{
+	struct fixture *f = *state;
+	const size_t most = survey_places_max;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data), *b = add(f, "B/C", 1, 3, data);
+	f->params.connections = 1;
+	survey_places_max = 5;
+	start(f);
+	for (int i = 0; i < 10; i++) {
+		said[0] = 0;
+		CHANGE(f, a->removed = b->removed = true);
+		assert_int_equal(survey(f), 0);
+		assert_true(has_said("-B/C -A "));
+		assert_null(living(f, "A"));
+		CHANGE(f, (a->removed = b->removed = false, a->uidvalidity++));
+		assert_int_equal(survey(f), 0);
+		assert_true(has_said("-B/C -A +A +B/C "));
+		assert_int_equal(refresh(living(f, "A")), 0);
+		assert_int_equal(stored(f, "A"), 3);
+		assert_int_equal(read_uid(living(f, "A"), 1 + i % 3), 10);
+	}
+	assert_int_equal(sync_account_folder_count(f->account), 3);
+	survey_places_max = most;
+}
+
+/* Who still has a message of it open does not read one of another mailbox that has the name now. */
+static void test_open_while_gone(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN), buf[10];
+	struct sync_body *body;
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	start(f);
+	struct sync_folder *folder = fixture_folder(f, "A");
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(sync_body_open(folder, 1, "", NULL, LEN, &body), 0);
+	CHANGE(f, a->removed = true);
+	assert_int_equal(survey(f), 0);
+	CHANGE(f, a->removed = false);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("-A +A "));
+	assert_ptr_not_equal(living(f, "A"), folder);
+	assert_int_equal(body_read(body, buf, sizeof(buf), 0), -ENOENT);
+	sync_body_close(body);
+	assert_int_equal(refresh(living(f, "A")), 0);
+	assert_int_equal(read_uid(living(f, "A"), 1), 10);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, roster_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_too_many_by_and_by),
+		TEST(test_come_and_go),
+		TEST(test_open_while_gone),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
