@@ -77,6 +77,7 @@ int folder_create(struct sync_account *account, const struct source_mailbox *mai
 void folder_destroy(struct sync_folder *folder)
 {
 	attributes_destroy(folder->attributes);
+	uid_ranges_finish(&folder->ghosts);
 	free(folder->name);
 	free(folder);
 }
@@ -386,7 +387,7 @@ static void begin_anew(struct sync_folder *folder)
 	folder->checked_ms = folder->watched_ms = -1;
 	folder->stale = folder->touched = folder->time_told = folder->dirty = false;
 	folder->announced = folder->doubted_messages = 0;
-	folder->doubted_listed = 0;
+	folder->doubted_listed = folder->ghosts.count = 0;
 	folder->used_ms = folder->walk_ms = 0;
 	folder->missed = folder->walk_uid = 0;
 	folder->walking = false;

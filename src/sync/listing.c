@@ -231,6 +231,7 @@ static int change_identity(struct listing *listing, uint32_t number)
 	uint32_t unwanted = former && former != number ? known->folder : 0;
 	if (!unwanted)
 		former = known->folder;
+	listing->folder->ghosts.count = 0;
 	if (unwanted && unwanted != number) {
 		int err = store_folder_remove(listing->account->store, unwanted);
 		if (err < 0)

@@ -94,10 +94,10 @@ int listing_doubt_refusal(const struct listing *listing, int err);
 /* --- listing_loss.c --- */
 
 /*
- * Asks whether what diff has as gone is; searched: it was SEARCH that said so. LADDER_DOUBT: the server contradicts itself. listing->exist is what it
- * says now, if it is that.
+ * Asks whether what diff has as gone is; searched: it was SEARCH that said so. LADDER_DOUBT: the server contradicts itself. last: there is no other way
+ * to ask; then that it contradicts itself about less than half of them only takes these out of what is gone. listing->exist is what it says now.
  */
-int listing_confirm_loss(struct listing *listing, const struct diff *diff, bool searched);
+int listing_confirm_loss(struct listing *listing, struct diff *diff, bool searched, bool last);
 /* The error for it. */
 int listing_loss_doubted(struct listing *listing, size_t gone);
 /* Whether there is really nothing in the folder: 0, or an error. */

@@ -350,8 +350,9 @@ static int confirm(struct listing *listing, const struct ladder_case *c, struct 
 {
 	if (!ladder_is_loss(c->known->messages, diff->gone_count))
 		return 0;
-	int err = listing_confirm_loss(listing, diff, c->exist != NULL);
-	if (err == LADDER_DOUBT && c->rung == LADDER_SCAN)
+	bool last = c->rung == LADDER_SCAN;
+	int err = listing_confirm_loss(listing, diff, c->exist != NULL, last);
+	if (err == LADDER_DOUBT && last)
 		err = listing_loss_doubted(listing, diff->gone_count);
 	if (err != 0)
 		diff_finish(diff);

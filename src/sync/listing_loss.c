@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Before an answer empties a folder, or takes most of it, the server is asked once more, by another command than the one that said so: SEARCH, or FETCH where
- * it was SEARCH. Only what both say is dropped. Where the server refuses that question, STATUS must count as SELECT did. This costs a round trip,
+ * it was SEARCH. Only what both say is dropped, and nothing if they differ about most of it. Where the server refuses that question, STATUS must count as SELECT did. This costs a round trip,
  * and only then; an answer that is lost, cut, or about another mailbox costs what has been fetched in years.
  */
 #include "listing.h"
@@ -48,15 +48,46 @@ static int exist_by_fetch(struct listing *listing)
 	return err == 0 && listing->skipped ? LADDER_DOUBT : err;
 }
 
-static bool is_contradicted(const struct listing *listing, const struct diff *diff)
+/*
+ * Whether it contradicts itself about most of what is not known to be such a case. A server's index may have some that its mail has not, for good: they
+ * would keep all the others, or, once these are gone, be most of what is left.
+ */
+static bool is_contradicted(const struct listing *listing, const struct diff *diff, bool last)
 {
-	for (size_t i = 0; i < diff->gone_count; i++)
-		if (uid_ranges_has(&listing->exist, diff->gone[i]))
-			return true;
-	return false;
+	size_t again = 0, anew = 0;
+	for (size_t i = 0; i < diff->gone_count; i++) {
+		bool there = uid_ranges_has(&listing->exist, diff->gone[i]);
+		bool known = uid_ranges_has(&listing->folder->ghosts, diff->gone[i]);
+		again += there && known;
+		anew += there && !known;
+	}
+	return last ? anew > (diff->gone_count - again) / 2 : again + anew > 0;
 }
 
-int listing_confirm_loss(struct listing *listing, const struct diff *diff, bool searched)
+/* They stay until somebody asks for them, and the others, of which it says the same twice, go. */
+static int keep_contradicted(const struct listing *listing, struct diff *diff)
+{
+	struct uid_ranges *ghosts = &listing->folder->ghosts;
+	size_t kept = 0;
+	ghosts->count = 0;
+	for (size_t i = 0; i < diff->gone_count; i++) {
+		uint32_t uid = diff->gone[i];
+		int err = 0;
+		if (uid_ranges_has(&listing->exist, uid))
+			err = uid_ranges_add(ghosts, uid, uid);
+		else
+			diff->gone[kept++] = uid;
+		if (err < 0)
+			return err;
+	}
+	if (kept < diff->gone_count)
+		log_debug("%s: %zu of them are there all the same", listing->folder->name,
+			diff->gone_count - kept);
+	diff->gone_count = kept;
+	return 0;
+}
+
+int listing_confirm_loss(struct listing *listing, struct diff *diff, bool searched, bool last)
 {
 	log_debug("%s: %zu messages are said to be gone: asking again", listing->folder->name,
 		diff->gone_count);
@@ -65,8 +96,11 @@ int listing_confirm_loss(struct listing *listing, const struct diff *diff, bool 
 	if (err < 0)
 		return err;
 	/* Also of an answer that is not whole. */
-	if (is_contradicted(listing, diff))
+	if (is_contradicted(listing, diff, last))
 		return LADDER_DOUBT;
+	int kept = last ? keep_contradicted(listing, diff) : 0;
+	if (kept < 0)
+		return kept;
 	return err == LADDER_DOUBT ? confirm_count(listing) : 0;
 }
 
@@ -79,8 +113,8 @@ int listing_loss_doubted(struct listing *listing, size_t gone)
 
 int listing_confirm_empty(struct listing *listing)
 {
-	const struct diff none = {0};
-	int err = listing_confirm_loss(listing, &none, false);
+	struct diff none = {0};
+	int err = listing_confirm_loss(listing, &none, false, true);
 	if (err == 0 && uid_ranges_total(&listing->exist) > 0)
 		err = LADDER_DOUBT;
 	return err == LADDER_DOUBT

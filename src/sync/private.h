@@ -27,6 +27,7 @@
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/list.h"
 #include "rate.h"
+#include "uidranges.h"
 #include "walk.h"
 
 #define SYNC_CONNECTIONS_MAX 16
@@ -220,6 +221,8 @@ struct sync_folder {
 	/* job (listing): what the server said at the last run that was not believed, EXISTS and how many it listed; 0: it was. */
 	uint32_t doubted_messages;
 	size_t doubted_listed;
+	struct uid_ranges
+		ghosts; /* job (listing): what FETCH does not list, and SEARCH does; noted when most else was gone */
 	int64_t used_ms; /* lock: when somebody last asked for the listing; 0: never */
 	bool gone;       /* lock: the server has it no more */
 	unsigned

@@ -29,14 +29,14 @@
 
 /* --- UIDs --- */
 
-struct uid_range {
+struct uid_span {
 	uint32_t first, last;
 };
 
 struct uids {
 	uint32_t *stored; /* ascending */
 	size_t count, cap;
-	struct uid_range *ranges; /* on the server */
+	struct uid_span *ranges; /* on the server */
 	size_t range_count, range_cap;
 };
 
@@ -63,13 +63,13 @@ static int on_range(void *arg, uint32_t first, uint32_t last)
 	int err = array_grow(
 		&uids->ranges, &uids->range_cap, uids->range_count + 1, sizeof(*uids->ranges));
 	if (err == 0)
-		uids->ranges[uids->range_count++] = (struct uid_range){first, last};
+		uids->ranges[uids->range_count++] = (struct uid_span){first, last};
 	return err;
 }
 
 static int compare_ranges(const void *a, const void *b)
 {
-	const struct uid_range *x = a, *y = b;
+	const struct uid_span *x = a, *y = b;
 	return (x->first > y->first) - (x->first < y->first);
 }
 

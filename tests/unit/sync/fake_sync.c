@@ -156,6 +156,8 @@ static void tell_uids(
 	}
 	if (mailbox->lies & FAKE_LIE_UIDS_ALL)
 		tale_range(tale, first, last);
+	if (mailbox->ghosts_first && mailbox->ghosts_first >= first && mailbox->ghosts_last <= last)
+		tale_range(tale, mailbox->ghosts_first, mailbox->ghosts_last);
 }
 
 int fake_uids(struct source_session *session, uint32_t first, uint32_t last, source_range_fn *fn,

@@ -71,6 +71,35 @@ static void test_search_is_refused(void **state)
 	assert_in_step(f);
 }
 
+/* What SEARCH gives for good and FETCH does not is no reason to keep the others; but most of them are. */
+static void lost_with_ghosts(struct fixture *f, unsigned abilities)
+{
+	inbox_with(f, abilities, 400);
+	struct sync_folder *folder = listed(f);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_last, 151);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 1);
+	expunge(f, 300);
+	assert_int_equal(refresh(folder), -EIO);
+	assert_int_equal(told_shown(f->told), 400);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 2);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(told_shown(f->told), 250);
+	assert_int_equal(refresh(folder), 0);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+}
+
+static void test_lost_with_ghosts(void **state)
+{
+	lost_with_ghosts(*state, 0);
+}
+
+static void test_lost_with_ghosts_and_qresync(void **state)
+{
+	lost_with_ghosts(*state, QRESYNC);
+}
+
 /* How many questions beyond SELECT it took to see that so many are gone. */
 static unsigned questions(struct fixture *f, struct sync_folder *folder, uint32_t gone)
 {
@@ -168,6 +197,8 @@ int main(void)
 		DELTA_TEST(test_said_to_be_empty_with_condstore),
 		DELTA_TEST(test_said_to_be_empty_with_qresync),
 		DELTA_TEST(test_search_is_refused),
+		DELTA_TEST(test_lost_with_ghosts),
+		DELTA_TEST(test_lost_with_ghosts_and_qresync),
 		DELTA_TEST(test_really_empty),
 		DELTA_TEST(test_really_empty_with_qresync),
 		DELTA_TEST(test_really_empty_with_condstore),
