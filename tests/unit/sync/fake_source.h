@@ -83,6 +83,7 @@ struct fake_mailbox {
 	int changed_err;        /* refuse CHANGEDSINCE with this */
 	unsigned changed_skips; /* rows of its answer that can not be read */
 	int uids_err;           /* refuse SEARCH with this */
+	uint32_t unsearched;    /* SEARCH leaves out so many of the first */
 	uint32_t ghosts_first,
 		ghosts_last; /* SEARCH gives these too, which are not there; 0: none */
 };

@@ -150,7 +150,7 @@ static void tell_uids(
 			&mailbox->messages[mailbox->reversed ? mailbox->count - 1 - i : i];
 		if (message->uid < first || message->uid > last)
 			continue;
-		if (!skip)
+		if (!skip && i >= mailbox->unsearched)
 			tale_range(tale, message->uid, message->uid);
 		skip = false;
 	}

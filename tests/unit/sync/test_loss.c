@@ -100,6 +100,22 @@ static void test_lost_with_ghosts_and_qresync(void **state)
 	lost_with_ghosts(*state, QRESYNC);
 }
 
+/* EXISTS, SEARCH and STATUS say that most are gone, and FETCH, which has a row that can not be read, gives them. */
+static void test_said_to_be_gone_and_listed(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = inbox_with(f, CONDSTORE, 400);
+	struct sync_folder *folder = listed(f);
+	fake_flag(&f->fake, inbox, 1, "\\Seen");
+	FAKE_SET(&f->fake, mailboxes[0].exists, 100);
+	FAKE_SET(&f->fake, mailboxes[0].unsearched, 300);
+	FAKE_SET(&f->fake, mailboxes[0].messages[350].scan_skips, 1);
+	lie(f, FAKE_LIE_EMPTY_STATUS);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+	assert_int_equal(told_shown(f->told), 400);
+}
+
 /* How many questions beyond SELECT it took to see that so many are gone. */
 static unsigned questions(struct fixture *f, struct sync_folder *folder, uint32_t gone)
 {
@@ -199,6 +215,7 @@ int main(void)
 		DELTA_TEST(test_search_is_refused),
 		DELTA_TEST(test_lost_with_ghosts),
 		DELTA_TEST(test_lost_with_ghosts_and_qresync),
+		DELTA_TEST(test_said_to_be_gone_and_listed),
 		DELTA_TEST(test_really_empty),
 		DELTA_TEST(test_really_empty_with_qresync),
 		DELTA_TEST(test_really_empty_with_condstore),
