@@ -133,9 +133,11 @@ void range_remember(struct sync_body *body);
 void range_distrust(struct sync_body *body);
 /*
  * All of a message in one answer, into the store as it comes; handed to who waits for it, and its size settled. -ENODATA: it does not come in this way, or the
- * store does not take it. Blocks: network, disk. body_stream.c
+ * store does not take it: *ret_unkept says why. Blocks: network, disk. body_stream.c
  */
-int stream_message(struct sync_body *message, struct worker *worker);
+int stream_message(struct sync_body *message, struct worker *worker, int *ret_unkept);
+/* The same of what can not be stored: what stands at from, some of it, is kept as a chunk is, and handed out. */
+int stream_unkept(struct sync_body *message, struct worker *worker, uint64_t from);
 /* The same of the message that a section is of. */
 int stream_for_section(struct sync_body *body, struct worker *worker);
 /* Reads what the store holds at offset without a gap, up to len bytes. Blocks: disk. */

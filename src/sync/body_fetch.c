@@ -161,13 +161,40 @@ static bool is_distrusted(const struct sync_body *body)
 	return body->distrusted && !body->carve.message;
 }
 
-static int serve_whole(struct sync_body *body, struct worker *worker)
+static int too_large(const struct sync_body *body)
 {
-	int err =
-		is_distrusted(body) && !body->section[0] ? stream_message(body, worker) : -ENODATA;
+	log_warning(
+		"%s: message %u: too large to be had from a server whose ranges are wrong; room for it in the store helps (cache_size=)",
+		body->folder->name, body->uid);
+	return -EIO;
+}
+
+/* A message of which no ranges can be had. -ENODATA: it is small enough to be held. */
+static int serve_streamed(
+	struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	int err = -ENODATA;
+	if (body->unwritable == 0)
+		err = stream_message(body, worker, &body->unwritable);
+	if (err != -ENODATA || body->announced <= DISTRUSTED_MAX)
+		return err;
+	/* Who wants it in the store is told that by the caller. */
+	if (want->background && body->unwritable < 0)
+		return 0;
+	return stream_unkept(body, worker, want->size ? 0 : want->offset);
+}
+
+static int serve_whole(struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	bool streamed = is_distrusted(body) && !body->section[0];
+	int err = streamed ? serve_streamed(body, worker, want) : -ENODATA;
 	if (err != -ENODATA)
 		return err;
 	err = range_fetch(body, worker, 0, 0, is_distrusted(body) ? DISTRUSTED_MAX : WHOLE_MAX);
+	if (err == -EFBIG && streamed) {
+		err = stream_unkept(body, worker, want->size ? 0 : want->offset);
+		return err == -ENODATA ? too_large(body) : err;
+	}
 	if (err == -EFBIG && !is_distrusted(body)) {
 		body->by_ranges = true;
 		return 0;
@@ -335,7 +362,7 @@ static int serve_missing(
 		return serve_decoded(body, worker, want);
 	if (is_distrusted(body) || body->section[0] || body->announced <= PACE_WHOLE) {
 		if (!body->by_ranges)
-			return serve_whole(body, worker);
+			return serve_whole(body, worker, want);
 	}
 	return want->size ? serve_size(body, worker) : serve_range(body, worker, want);
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A whole message as it comes, into the store and to those who wait for it: for servers whose ranges are wrong, so that they do not cost memory. A part
- * that is too large to be held is then cut out of its message (carve.c).
+ * that is too large to be held is then cut out of its message (carve.c). Where the store does not take it, a window of it is held, from where somebody
+ * reads: a message of some windows comes that many times, but can be read.
  */
 #include <errno.h>
 
 #include "body.h"
 #include "mailfs/util/log.h"
 
-#define CHUNK_BYTES ((size_t)256 << 10)
+#define CHUNK_BYTES  ((size_t)256 << 10)
+#define WINDOW_BYTES ((size_t)4 << 20)
 /* More than any server takes; one that sends on and on is left. */
 #define MESSAGE_MAX (UINT64_C(1) << 30)
 
@@ -19,7 +21,12 @@ struct stream {
 	struct str buf;
 	uint64_t start; /* where buf begins */
 	bool asked, came, whole;
-	int err; /* nothing more is taken */
+	bool broken; /* the server was of two minds about what it was */
+	int err;     /* nothing more is taken */
+	int unkept;  /* why the store did not take it */
+	bool window; /* nothing is given to the store: buf is to begin at from */
+	bool handed; /* and was handed out */
+	uint64_t from, came_bytes;
 };
 
 static void hand_on(struct stream *stream, bool last)
@@ -29,6 +36,7 @@ static void hand_on(struct stream *stream, bool last)
 	uint64_t end = stream->start + buf->len;
 	if (buf->len > 0)
 		stream->err = store_body_write(message->store, buf->data, buf->len, stream->start);
+	stream->unkept = stream->err;
 	if (stream->err < 0) {
 		body_tell_unkept(message, stream->err);
 		return;
@@ -40,6 +48,37 @@ static void hand_on(struct stream *stream, bool last)
 	waiter_wake_all(&stream->worker->done);
 	stream->start = end;
 	str_reset(buf);
+}
+
+/* last: all of the message has come. */
+static void hand_window(struct stream *stream, bool last)
+{
+	struct sync_body *message = stream->message;
+	uint64_t end = stream->came_bytes;
+	if (last)
+		body_settle_size(message, end);
+	if (!stream->handed)
+		body_deliver(message, &stream->buf, stream->from, last ? end : UINT64_MAX, last,
+			true, &stream->worker->done);
+	else if (last)
+		body_deliver(message, &stream->buf, end, end, true, false, &stream->worker->done);
+	waiter_wake_all(&stream->worker->done);
+	stream->handed = true;
+	str_reset(&stream->buf);
+}
+
+static void take_into_window(struct stream *stream, const char *bytes, size_t len)
+{
+	uint64_t pos = stream->came_bytes;
+	stream->came_bytes += len;
+	if (stream->handed || stream->came_bytes <= stream->from)
+		return;
+	size_t before = pos < stream->from ? (size_t)(stream->from - pos) : 0;
+	size_t room = WINDOW_BYTES - stream->buf.len;
+	str_append(&stream->buf, bytes + before, len - before < room ? len - before : room);
+	stream->err = str_error(&stream->buf);
+	if (stream->err == 0 && stream->buf.len == WINDOW_BYTES)
+		hand_window(stream, false);
 }
 
 static bool next(void *arg, struct source_bulk_set *ret)
@@ -65,6 +104,10 @@ static void data(void *arg, const char *bytes, size_t len)
 	struct stream *stream = arg;
 	if (stream->err < 0)
 		return;
+	if (stream->window) {
+		take_into_window(stream, bytes, len);
+		return;
+	}
 	str_append(&stream->buf, bytes, len);
 	stream->err = str_error(&stream->buf);
 	if (stream->err == 0 && stream->buf.len >= CHUNK_BYTES)
@@ -75,7 +118,9 @@ static void end(void *arg, bool whole)
 {
 	struct stream *stream = arg;
 	stream->whole = whole;
-	if (whole && stream->err == 0)
+	if (whole && stream->err == 0 && stream->window)
+		hand_window(stream, true);
+	else if (whole && stream->err == 0)
 		hand_on(stream, true);
 }
 
@@ -88,31 +133,56 @@ static int call(struct worker *worker, void *arg, struct source_error *error)
 {
 	struct stream *stream = arg;
 	const struct source_bulk bulk = {stream, next, begin, data, end, answered};
-	stream->start = 0;
-	stream->asked = stream->came = stream->whole = false;
-	stream->err = 0;
+	stream->start = stream->came_bytes = 0;
+	stream->asked = stream->came = stream->whole = stream->handed = false;
+	stream->err = stream->unkept = 0;
 	str_reset(&stream->buf);
 	return worker->account->source->ops->bulk(worker->session, &bulk, error);
 }
 
-int stream_message(struct sync_body *message, struct worker *worker)
+static int run(struct stream *stream)
+{
+	struct sync_body *message = stream->message;
+	struct source_error error;
+	if (!stream->worker->account->source->ops->bulk)
+		return -ENODATA;
+	int err = session_call(
+		stream->worker, message->folder, message->uidvalidity, call, stream, &error);
+	if (err == 0 && (!stream->came || stream->err < 0))
+		err = -ENODATA;
+	stream->broken = err == 0 && !stream->whole;
+	return stream->broken ? -EIO : err;
+}
+
+static void drop_window(struct stream *stream)
+{
+	str_reset(&stream->buf);
+	body_deliver(
+		stream->message, &stream->buf, 0, UINT64_MAX, false, true, &stream->worker->done);
+}
+
+int stream_message(struct sync_body *message, struct worker *worker, int *ret_unkept)
 {
 	struct stream stream = {.message = message, .worker = worker};
-	struct source_error error;
-	if (!message->store || !worker->account->source->ops->bulk)
+	if (!message->store)
 		return -ENODATA;
-	int err =
-		session_call(worker, message->folder, message->uidvalidity, call, &stream, &error);
+	int err = run(&stream);
 	str_finish(&stream.buf);
-	if (err < 0)
-		return err;
-	if (!stream.came || stream.err < 0)
-		return -ENODATA;
-	if (stream.whole)
-		return 0;
-	/* The server was of two minds about what it was. */
-	(void)store_body_drop(message->store);
-	return -EIO;
+	if (stream.unkept < 0)
+		*ret_unkept = stream.unkept;
+	if (stream.broken)
+		(void)store_body_drop(message->store);
+	return err;
+}
+
+int stream_unkept(struct sync_body *message, struct worker *worker, uint64_t from)
+{
+	struct stream stream = {.message = message, .worker = worker, .window = true, .from = from};
+	int err = run(&stream);
+	if (stream.broken)
+		drop_window(&stream);
+	str_finish(&stream.buf);
+	return err;
 }
 
 static int on_size(void *arg, const struct source_row *row)
@@ -132,7 +202,8 @@ int stream_for_section(struct sync_body *body, struct worker *worker)
 		err = sync_body_open(body->folder, body->uid, "", NULL, size, &message);
 	if (err < 0)
 		return err;
-	err = message->number == body->number ? stream_message(message, worker) : -ENODATA;
+	int unkept = 0;
+	err = message->number == body->number ? stream_message(message, worker, &unkept) : -ENODATA;
 	sync_body_close(message);
 	return err;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "body.h"
 #include "fixture.h"
 #include "mailfs/store.h"
 #include "private.h"
@@ -20,6 +21,15 @@ void *__wrap_realloc(void *data, size_t size)
 	if (size > largest)
 		largest = size;
 	return __real_realloc(data, size);
+}
+
+/* The disk, or the cache, is full. */
+static atomic_int full;
+int __real_store_body_write(struct store_body *body, const void *data, size_t len, uint64_t offset);
+int __wrap_store_body_write(struct store_body *body, const void *data, size_t len, uint64_t offset);
+int __wrap_store_body_write(struct store_body *body, const void *data, size_t len, uint64_t offset)
+{
+	return full < 0 ? full : __real_store_body_write(body, data, len, offset);
 }
 
 static struct sync_folder *start(struct fixture *f, const char *data, size_t len)
@@ -97,6 +107,63 @@ static void test_sizes(void **state)
 	assert_int_equal(f->told->size, len - 10);
 	read_all(body, data, len - 10);
 	sync_body_close(body);
+}
+
+/* It can not be kept: it can be read all the same, from any place, and whoever wants it kept hears why it is not. */
+static void not_kept(struct fixture *f, int why)
+{
+	size_t len = 10 * MIB + 7;
+	const char *data = pattern(len);
+	struct sync_folder *folder = start(f, data, len);
+	struct sync_body *body;
+	struct reader reader;
+	char buf[100];
+	full = why;
+	assert_int_equal(sync_body_open(folder, 5, "", NULL, len, &body), 0);
+	reader_init(&reader, 20000);
+	assert_int_equal(body_download(body, &reader.waiter), -EINPROGRESS);
+	assert_int_equal(reader_wait(&reader), why);
+	reader_finish(&reader);
+	assert_read(body, data, 9 * MIB, 1000);
+	assert_read(body, data, 4 * MIB - 1, 1000);
+	assert_int_equal(body_read(body, buf, sizeof(buf), len + 5 * MIB), 0);
+	read_all(body, data, len);
+	assert_true(largest <= HELD_MAX);
+	assert_true(fake_counts(&f->fake).bytes <= 8 * len);
+	sync_body_close(body);
+	/* Not understood to its end: none of it counts. */
+	assert_int_equal(sync_body_open(folder, 5, "", NULL, len, &body), 0);
+	FAKE_SET(&f->fake, bulk_broken, 5);
+	assert_int_equal(body_read(body, buf, sizeof(buf), 9 * MIB), -EIO);
+	full = 0;
+	FAKE_SET(&f->fake, bulk_broken, 0);
+	read_all(body, data, len);
+	sync_body_close(body);
+}
+
+static void test_cache_full(void **state)
+{
+	not_kept(*state, -EDQUOT);
+}
+
+static void test_disk_full(void **state)
+{
+	not_kept(*state, -ENOSPC);
+}
+
+/* Larger than announced, too: the announced size would have been held. */
+static void test_not_kept_and_larger(void **state)
+{
+	struct fixture *f = *state;
+	size_t len = 5 * MIB;
+	const char *data = pattern(len);
+	struct sync_folder *folder = start(f, data, len);
+	struct sync_body *body;
+	full = -ENOSPC;
+	assert_int_equal(sync_body_open(folder, 5, "", NULL, 1000, &body), 0);
+	read_all(body, data, len);
+	sync_body_close(body);
+	full = 0;
 }
 
 /* --- Parts --- */
@@ -182,6 +249,9 @@ int main(void)
 		TEST(test_message),
 		TEST(test_cut),
 		TEST(test_sizes),
+		TEST(test_cache_full),
+		TEST(test_disk_full),
+		TEST(test_not_kept_and_larger),
 		TEST(test_part),
 		TEST(test_part_that_is_not_there),
 	};
