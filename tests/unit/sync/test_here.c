@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "body.h"
 #include "fixture.h"
 #include "mailfs/store.h"
 #include "mailfs/util/clock.h"
@@ -19,19 +20,23 @@ static const char message[] =
 	"--b--\r\n";
 #define MESSAGE_LEN (sizeof(message) - 1)
 
-static bool unreadable; /* the store has lost what it held */
+static bool unreadable;               /* the store has lost what it held */
+static const struct store_body *lost; /* … of this one */
 
 ssize_t __real_store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset);
 ssize_t __wrap_store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset);
 
 ssize_t __wrap_store_body_read(struct store_body *body, void *buf, size_t len, uint64_t offset)
 {
-	return unreadable ? -ENODATA : __real_store_body_read(body, buf, len, offset);
+	return unreadable || (lost && body == lost)
+	               ? -ENODATA
+	               : __real_store_body_read(body, buf, len, offset);
 }
 
 static int setup(void **state)
 {
 	unreadable = false;
+	lost = NULL;
 	return fixture_setup(state);
 }
 
@@ -276,6 +281,74 @@ static void test_damaged(void **state)
 	mime_part_destroy(structure);
 }
 
+#define LINES 12000
+#define LINE  "bWFpbGZzIGlzIGEgZmlsZXN5c3RlbSB0aGF0IG1vdW50cyBtYWlsYm94ZXMsIGFuZCB0aGlz\r\n"
+#define PLAIN "mailfs is a filesystem that mounts mailboxes, and this"
+#define BEFORE                                                                                            \
+	"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\n\r\nHello.\r\n" \
+	"--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+
+/* A message with a part that is decoded in several steps; no line of it is as another. */
+static char *large_message(size_t *ret_part_len, size_t *ret_len, char *plain)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef";
+	size_t before = strlen(BEFORE), line = strlen(LINE);
+	char *data = malloc(before + LINES * line + 20);
+	strcpy(data, BEFORE);
+	for (size_t i = 0; i < LINES; i++) {
+		char *to = data + before + i * line;
+		memcpy(to, LINE, line);
+		memcpy(plain + i * strlen(PLAIN), PLAIN, strlen(PLAIN));
+		/* Three bytes of each tell which it is. */
+		to[0] = to[1] = 'A';
+		to[2] = digits[i >> 10 & 31];
+		to[3] = digits[i & 31];
+		plain[i * strlen(PLAIN)] = 0;
+		plain[i * strlen(PLAIN) + 1] = (char)((i >> 10 & 31) >> 2);
+		plain[i * strlen(PLAIN) + 2] = (char)(((i >> 10 & 31) << 6) | (i & 31));
+	}
+	strcpy(data + before + LINES * line - 2, "\r\n--b--\r\n");
+	*ret_part_len = LINES * line - 2;
+	*ret_len = strlen(BEFORE) + *ret_part_len + strlen("\r\n--b--\r\n");
+	return data;
+}
+
+/* The same while it is decoded half way, from a server whose ranges are wrong: it gives all of it, and decoding begins anew. */
+static void test_damaged_half_way(void **state)
+{
+	struct fixture *f = *state;
+	size_t part_len, len, plain_len = LINES * strlen(PLAIN);
+	char *plain = malloc(plain_len), *data = large_message(&part_len, &len, plain);
+	char *out = malloc(len + 1);
+	struct sync_folder *folder = fixture_start_with(f, data, len, len);
+	struct mime_part *structure = walk(data, len);
+	struct mime_leaves leaves;
+	struct sync_body *whole, *body;
+	atomic_store(&f->account->ranges_distrusted, true);
+	store_structure(f, structure);
+	assert_int_equal(sync_body_open(folder, 5, "", NULL, len, &whole), 0);
+	assert_int_equal(body_read_all(whole, out, len), len);
+	assert_int_equal(mime_leaves(structure, NULL, &leaves), 0);
+	assert_int_equal(
+		sync_body_open(folder, 5, "2", leaf_of(&leaves, "2"), UINT64_MAX, &body), 0);
+	assert_read(body, plain, 0, 100);
+	assert_true(body->decoded_pos > 0 && body->decoded_pos < plain_len);
+	lost = whole->store;
+	/* From now on the server is asked, for the part. */
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].data, data + strlen(BEFORE));
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].len, part_len);
+	assert_int_equal(body_read_all(body, out, plain_len + 1), plain_len);
+	assert_memory_equal(out, plain, plain_len);
+	sync_body_close(body);
+	sync_body_close(whole);
+	mime_leaves_finish(&leaves);
+	mime_part_destroy(structure);
+	fixture_end(f);
+	free(data);
+	free(plain);
+	free(out);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -288,6 +361,7 @@ int main(void)
 		TEST(test_not_here),
 		TEST(test_disagreement),
 		TEST(test_damaged),
+		TEST(test_damaged_half_way),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
