@@ -22,8 +22,9 @@
 #include "private.h"
 
 #define SIZE_UNKNOWN_BYTES ((uint64_t)1 << 20) /* what a message of unknown size counts */
-/* How much longer than listed a message may be, and how long one of which nobody knows: a server must not fill the disk. */
-#define SLACK_BYTES       ((uint64_t)16 << 20)
+/* How long a header may be, how much longer than listed a message, and how long one of which nobody knows: a server must not fill the disk. */
+#define HEADER_BYTES_MAX  ((uint64_t)16 << 20)
+#define SLACK_BYTES       ((uint64_t)64 << 20)
 #define MESSAGE_BYTES_MAX ((uint64_t)4 << 30)
 
 struct flight {
@@ -171,14 +172,24 @@ static int run_take(struct window *window, struct flight *flight, struct pop3_sl
 	return sink_data(window, flight->cookie, run, error);
 }
 
-/* What a message may have at most: sizes are wrong by little, and only a message that never ends is longer than this. */
+/* No message is empty: there are servers that list 0 for what they have not counted. */
+static bool is_unknown(uint64_t size_bytes)
+{
+	return size_bytes == 0 || size_bytes == UINT64_MAX;
+}
+
+/*
+ * What a message may have at most. Sizes are wrong, some by far: what is longer than listed is right if it ends. Only one that never ends is longer than
+ * this.
+ */
 static uint64_t limit_bytes(const struct window *window, const struct flight *flight)
 {
 	if (window->header)
-		return SLACK_BYTES;
-	if (flight->size_bytes > MESSAGE_BYTES_MAX / 2 - SLACK_BYTES)
+		return HEADER_BYTES_MAX;
+	uint64_t size = flight->size_bytes;
+	if (is_unknown(size) || size > MESSAGE_BYTES_MAX / 2)
 		return MESSAGE_BYTES_MAX;
-	return 2 * flight->size_bytes + SLACK_BYTES;
+	return size + (size > SLACK_BYTES ? size : SLACK_BYTES);
 }
 
 /* Takes what lies in the buffer. 1: the message has ended; 0: more must come. */
@@ -193,7 +204,8 @@ static int buffer_take(struct window *window, struct flight *flight,
 		session->begin += taken;
 		int r = run_take(window, flight, run, error);
 		if (r == 0 && multiline->given > limit_bytes(window, flight))
-			r = pop3_broken(session, "a message does not end", error);
+			r = pop3_broken(session,
+				"a message does not end, or is far longer than listed", error);
 		if (r < 0)
 			return r;
 		if (multiline->ended || taken == 0)
