@@ -178,8 +178,12 @@ static void refuse(const struct helper_order *order, int err)
 static void begin_job(struct state *state, const struct helper_order *order, int *fds, size_t count)
 {
 	struct job *job = free_job(state);
-	if (!job || fds_of(state, order->kind) != (int)count)
+	if (fds_of(state, order->kind) != (int)count)
 		return;
+	if (!job) {
+		refuse(order, EAGAIN);
+		return;
+	}
 	uint32_t limit = HELPER_TIMEOUT_S * 1000;
 	uint32_t timeout_ms =
 		order->timeout_ms > 0 && order->timeout_ms < limit ? order->timeout_ms : limit;

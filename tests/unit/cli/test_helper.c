@@ -2,6 +2,7 @@
 /* The helper: what it does, what it can not be made to do, and when it ends. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
@@ -25,6 +26,57 @@
 
 #define PATIENCE_MS 20000
 
+/* --- What it is made to see. In memory that the helper has in common with the test --- */
+
+static struct {
+	_Atomic int64_t later_ms;   /* the clock is ahead by so much, */
+	_Atomic int64_t earlier_ms; /* and behind for who gives orders */
+	_Atomic bool no_fork;
+} * made_up;
+static pid_t tester;
+static struct helper_order last_order;
+
+int64_t __real_clock_now_ms(void);
+int64_t __wrap_clock_now_ms(void);
+pid_t __real_fork(void);
+pid_t __wrap_fork(void);
+int __real_helper_send(
+	int fd, const void *data, size_t len, const int *fds, size_t count, int flags);
+int __wrap_helper_send(
+	int fd, const void *data, size_t len, const int *fds, size_t count, int flags);
+
+int64_t __wrap_clock_now_ms(void)
+{
+	if (getpid() == tester)
+		return __real_clock_now_ms() - made_up->earlier_ms;
+	return __real_clock_now_ms() + made_up->later_ms;
+}
+
+pid_t __wrap_fork(void)
+{
+	if (!made_up->no_fork)
+		return __real_fork();
+	errno = EAGAIN;
+	return -1;
+}
+
+int __wrap_helper_send(
+	int fd, const void *data, size_t len, const int *fds, size_t count, int flags)
+{
+	if (getpid() == tester)
+		memcpy(&last_order, data, len < sizeof(last_order) ? len : sizeof(last_order));
+	return __real_helper_send(fd, data, len, fds, count, flags);
+}
+
+static int make_up(void **state)
+{
+	(void)state;
+	tester = getpid();
+	made_up = mmap(
+		NULL, sizeof(*made_up), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return made_up == MAP_FAILED;
+}
+
 /* --- Jobs --- */
 
 static void answers(void *arg, int fd)
@@ -38,6 +90,20 @@ static void hangs(void *arg, int fd)
 	(void)arg;
 	(void)fd;
 	sleep(60);
+}
+
+/* Tells first that it has begun. */
+static void goes_on(void *arg, int fd)
+{
+	answers(arg, fd);
+	sleep(60);
+}
+
+static int dies_mounting(void *arg, struct str *why)
+{
+	(void)arg;
+	(void)why;
+	_exit(1);
 }
 
 static int mounts(void *arg, struct str *why)
@@ -199,6 +265,57 @@ static void test_token_fails(void **state)
 	}
 }
 
+/* How long an order may take: what its deadline leaves, a minute where there is none, an hour at the most. */
+static void test_time_of_orders(void **state)
+{
+	char name[] = "timed";
+	const struct helper_jobs jobs = {.arg = name, .resolve = answers};
+	struct helper *helper = start(&jobs);
+	(void)state;
+	close(helper_resolve(helper, CLOCK_NEVER));
+	assert_int_equal(last_order.timeout_ms, 60000);
+	close(helper_resolve(helper, soon(600000)));
+	assert_in_range(last_order.timeout_ms, 600000 - PATIENCE_MS, 600000);
+	close(helper_resolve(helper, soon(7200000)));
+	assert_int_equal(last_order.timeout_ms, 3600000);
+	close(helper_resolve(helper, soon(-1)));
+	assert_int_equal(last_order.timeout_ms, 1);
+	helper_stop(helper);
+}
+
+/* Twice: when the second is answered, it has seen to its jobs since the first was sent. */
+static void let_helper_look(struct helper *helper)
+{
+	for (int i = 0; i < 2; i++)
+		assert_string_equal(text_of(helper_resolve(helper, soon(7200000))), "timed");
+}
+
+/* As long as it has, and no longer. Two minutes and ten go by in no time. */
+static void test_token_has_its_time(void **state)
+{
+	char name[] = "timed", begun[16];
+	const struct helper_jobs jobs = {
+		.arg = name, .resolve = answers, .token_command = "echo begun; exec sleep 60"};
+	struct helper *helper = start(&jobs);
+	struct helper_report ended = {0};
+	int output, report;
+	(void)state;
+	assert_int_equal(helper_run_token(helper, soon(600000), &output, &report), 0);
+	assert_true(readable(output, PATIENCE_MS) && read(output, begun, sizeof(begun)) > 0);
+	made_up->later_ms = 120000;
+	let_helper_look(helper);
+	assert_false(readable(report, 100));
+	made_up->later_ms = 600000;
+	let_helper_look(helper);
+	made_up->later_ms = 0;
+	assert_true(readable(report, PATIENCE_MS));
+	assert_int_equal(read(report, &ended, sizeof(ended)), sizeof(ended));
+	assert_true(ended.late);
+	close(output);
+	close(report);
+	helper_stop(helper);
+}
+
 /* --- Mounting --- */
 
 static void test_mount(void **state)
@@ -225,6 +342,58 @@ static void test_mount_fails(void **state)
 	assert_int_equal(helper_mount(helper, &why), -ENODEV);
 	assert_string_equal(str_cstr(&why), "there is a reason");
 	helper_stop(helper);
+	str_finish(&why);
+}
+
+/* Neither is waited for for ever: a process that can not be started, one that ends without an answer. */
+static void test_mount_is_not_answered(void **state)
+{
+	const struct helper_jobs jobs = {.mount = dies_mounting};
+	struct helper *helper = start(&jobs);
+	struct str why = STR_INIT;
+	(void)state;
+	/* All but 0.1 s of the time that mounting has is over already. */
+	made_up->earlier_ms = HELPER_USUAL_S * 1000 + 5000 - 100;
+	int r = helper_mount(helper, &why);
+	made_up->earlier_ms = 0;
+	assert_int_equal(r, -ETIMEDOUT);
+	assert_string_equal(str_cstr(&why), "mounting takes too long");
+	helper_stop(helper);
+	str_finish(&why);
+}
+
+static void test_mount_without_processes(void **state)
+{
+	const struct helper_jobs jobs = {.mount = can_not_mount};
+	struct helper *helper = start(&jobs);
+	struct str why = STR_INIT;
+	(void)state;
+	made_up->no_fork = true;
+	int r = helper_mount(helper, &why);
+	made_up->no_fork = false;
+	assert_int_equal(r, -EAGAIN);
+	assert_non_null(strstr(str_cstr(&why), "no process can be started: "));
+	helper_stop(helper);
+	str_finish(&why);
+}
+
+static void test_mount_while_all_are_busy(void **state)
+{
+	char text[] = "b";
+	const struct helper_jobs jobs = {.arg = text, .resolve = goes_on, .mount = can_not_mount};
+	struct helper *helper = start(&jobs);
+	struct str why = STR_INIT;
+	int fds[64];
+	(void)state;
+	for (size_t i = 0; i < 64; i++) {
+		fds[i] = helper_resolve(helper, soon(PATIENCE_MS));
+		assert_true(readable(fds[i], PATIENCE_MS));
+	}
+	assert_int_equal(helper_mount(helper, &why), -EAGAIN);
+	assert_non_null(strstr(str_cstr(&why), "no process can be started: "));
+	helper_stop(helper);
+	for (size_t i = 0; i < 64; i++)
+		close(fds[i]);
 	str_finish(&why);
 }
 
@@ -425,25 +594,48 @@ static void test_gone(void **state)
 	close(fd);
 }
 
+/* A helper whose standard output is a pipe; its other end. */
+static int start_with_pipe(const struct helper_jobs *jobs, struct helper **ret)
+{
+	int ends[2], saved = dup(STDOUT_FILENO);
+	fflush(stdout);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	dup2(ends[1], STDOUT_FILENO);
+	int r = helper_start(jobs, ret);
+	dup2(saved, STDOUT_FILENO);
+	close(saved);
+	close(ends[1]);
+	assert_int_equal(r, 0);
+	return ends[0];
+}
+
 static void test_detach(void **state)
 {
 	char name[] = "here";
 	const struct helper_jobs jobs = {.arg = name, .resolve = answers};
 	struct helper *helper;
-	int ends[2], saved = dup(STDOUT_FILENO);
 	(void)state;
-	fflush(stdout);
-	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	dup2(ends[1], STDOUT_FILENO);
-	int r = helper_start(&jobs, &helper);
-	dup2(saved, STDOUT_FILENO);
-	close(saved);
-	close(ends[1]);
-	assert_int_equal(r, 0);
-	assert_false(readable(ends[0], 20));
+	int out = start_with_pipe(&jobs, &helper);
+	assert_false(readable(out, 20));
 	helper_detach(helper);
-	assert_string_equal(text_of(ends[0]), "");
+	assert_string_equal(text_of(out), "");
 	assert_string_equal(text_of(helper_resolve(helper, CLOCK_NEVER)), "here");
+	helper_stop(helper);
+}
+
+/* A look-up that goes on: $(mailfs …) does not wait for it. */
+static void test_detach_while_resolving(void **state)
+{
+	char name[] = "begun";
+	const struct helper_jobs jobs = {.arg = name, .resolve = goes_on};
+	struct helper *helper;
+	(void)state;
+	int out = start_with_pipe(&jobs, &helper);
+	int answer = helper_resolve(helper, CLOCK_NEVER);
+	assert_true(readable(answer, PATIENCE_MS));
+	helper_detach(helper);
+	assert_string_equal(text_of(out), "");
+	close(answer);
 	helper_stop(helper);
 }
 
@@ -455,16 +647,22 @@ int main(void)
 		cmocka_unit_test(test_too_much_at_once),
 		cmocka_unit_test(test_token),
 		cmocka_unit_test(test_token_fails),
+		cmocka_unit_test(test_time_of_orders),
+		cmocka_unit_test(test_token_has_its_time),
 		cmocka_unit_test(test_mount),
 		cmocka_unit_test(test_mount_fails),
+		cmocka_unit_test(test_mount_is_not_answered),
+		cmocka_unit_test(test_mount_without_processes),
+		cmocka_unit_test(test_mount_while_all_are_busy),
 		cmocka_unit_test(test_unmount_is_waited_for),
 		cmocka_unit_test(test_orders_that_are_none),
 		cmocka_unit_test(test_signals_of_the_terminal),
 		cmocka_unit_test(test_ends_with_its_starter),
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_detach),
+		cmocka_unit_test(test_detach_while_resolving),
 		cmocka_unit_test(test_log),
 	};
 	signal(SIGPIPE, SIG_IGN);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_up, NULL);
 }
