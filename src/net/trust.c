@@ -29,7 +29,7 @@
 #define FINGERPRINT_BYTES 32
 
 /* Of what a certificate says of itself, in a message. */
-#define CLAIM_MAX_BYTES 100
+#define CLAIM_MAX_BYTES 60
 
 /* --- Deciding --- */
 
@@ -292,23 +292,25 @@ static void append_x509_name(struct str *out, const X509_NAME *name)
 	BIO_free(bio);
 }
 
-/* Cut, so that the advice that follows it is not. */
-static void cut_claim(struct str *text)
+/* To max bytes at most, so that what follows is not cut. */
+static void cut_text(struct str *text, size_t max)
 {
-	if (text->len <= CLAIM_MAX_BYTES)
+	static const char more[] = "...";
+	if (text->len <= max)
 		return;
-	size_t cut = CLAIM_MAX_BYTES;
+	size_t cut = max > strlen(more) ? max - strlen(more) : 0;
 	while (cut > 0 && ((unsigned char)text->data[cut] & 0xc0) == 0x80)
 		cut--;
 	str_truncate(text, cut);
-	str_append_cstr(text, "...");
+	if (cut > 0)
+		str_append_cstr(text, more);
 }
 
 static void append_mismatch(struct str *out, const struct net_stream *stream)
 {
 	_cleanup_str_ struct str names = STR_INIT;
 	append_names(&names, stream->verdict.leaf);
-	cut_claim(&names);
+	cut_text(&names, CLAIM_MAX_BYTES);
 	str_printf(out, "it is for %s, not for %s", str_cstr(&names), stream->context->peer_name);
 }
 
@@ -320,7 +322,7 @@ static void append_chain_error(struct str *out, const struct net_verdict *verdic
 		append_x509_name(&names, X509_get_subject_name(cert));
 		str_append_cstr(&names, " issued by ");
 		append_x509_name(&names, X509_get_issuer_name(cert));
-		cut_claim(&names);
+		cut_text(&names, CLAIM_MAX_BYTES);
 		str_printf(out, "%s: ", str_cstr(&names));
 	}
 	str_append_cstr(out, X509_verify_cert_error_string(verdict->code));
@@ -366,23 +368,32 @@ static const char *advice_on(int code)
 }
 
 /* And the way that always is: the person has to compare the fingerprint by other means. */
-static void append_advice(struct str *out, const struct net_verdict *verdict)
+static void append_pin(struct str *out, X509 *leaf)
 {
 	unsigned char digest[FINGERPRINT_BYTES];
-	str_printf(out, "; %s", advice_on(verdict->code));
-	if (!fingerprint_of(verdict->leaf, digest))
+	if (!fingerprint_of(leaf, digest))
 		return;
 	str_append_cstr(out, "; or trust it alone by tls_fingerprint=sha256:");
 	for (size_t i = 0; i < sizeof(digest); i++)
 		str_printf(out, "%02x", digest[i]);
 }
 
+/*
+ * The text of an error is cut at its end, where the fingerprint stands, and how long the rest is, the certificate says. So that is cut
+ * before: beside a host's name of 255 bytes there is room for the fingerprint and no more.
+ */
 int net_trust_fail(const struct net_stream *stream, struct source_error *error)
 {
+	static const char refused[] = ": certificate not trusted: ";
+	const char *label = stream->context->label;
 	_cleanup_str_ struct str text = STR_INIT;
+	_cleanup_str_ struct str pin = STR_INIT;
+	append_pin(&pin, stream->verdict.leaf);
 	append_reason(&text, stream);
-	append_advice(&text, &stream->verdict);
+	str_printf(&text, "; %s", advice_on(stream->verdict.code));
+	size_t used = strlen(label) + strlen(refused) + pin.len;
+	cut_text(&text, used < sizeof(error->text) ? sizeof(error->text) - 1 - used : 0);
 	source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER, SOURCE_CAUSE_TLS, -EIO,
-		"%s: certificate not trusted: %s", stream->context->label, str_cstr(&text));
+		"%s%s%s%s", label, refused, str_cstr(&text), str_cstr(&pin));
 	return -EPROTO;
 }

@@ -326,6 +326,35 @@ static void long_claims_are_cut(void **state)
 	pki_destroy(&cert);
 }
 
+/* Nor do a long name of the server and a certificate of long words leave no room for it, whatever is wrong with that one. */
+static void fingerprint_is_never_cut(void **state)
+{
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghij";
+	static const size_t labels[] = {1, 2, 3, 4};
+	(void)state;
+	_cleanup_str_ struct str san = STR_INIT;
+	str_printf(&san, "DNS:%s.%s.example,DNS:%s.%s.example", letters + 1, letters, letters + 2,
+		letters);
+	for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]) * 3; i++) {
+		_cleanup_str_ struct str host = STR_INIT;
+		struct source_error error;
+		for (size_t n = 0; n < labels[i / 3]; n++)
+			str_printf(&host, "%.*s.", n == 3 ? 55 : 62, letters);
+		str_append_cstr(&host, "example");
+		/* For another name; of an unknown issuer; too old. */
+		struct pki_cert cert = pki_create(&(struct pki_spec){.name = letters,
+			.san = san.data,
+			.issuer = i % 3 == 1 ? NULL : &fixture.ca,
+			.expired = i % 3 == 2});
+		assert_int_equal(
+			visit_server(&cert, host.data, fixture.ca_file, NULL, NULL, &error),
+			-EPROTO);
+		assert_advises(&error, &cert);
+		pki_destroy(&cert);
+	}
+}
+
 /* The pinned certificate is trusted whatever is in it; no other one is, however good. */
 static void fingerprint(void **state)
 {
@@ -436,6 +465,7 @@ int main(void)
 		cmocka_unit_test(missing_intermediate),
 		cmocka_unit_test(common_name_counts_without_alternative_names),
 		cmocka_unit_test(long_claims_are_cut),
+		cmocka_unit_test(fingerprint_is_never_cut),
 		cmocka_unit_test(fingerprint),
 		cmocka_unit_test(fingerprint_is_checked_on_resumption),
 		cmocka_unit_test(ca_directory),
