@@ -49,7 +49,7 @@ struct net_params {
 	const unsigned char *fingerprint;
 	/*
 	 * Has the host looked up by another process. A descriptor, which the caller closes, from which one read() gives a struct net_answer
-	 * as soon as it is readable, or nothing where the look-up has failed; or a negative errno. Blocks: never. NULL: it is looked up here.
+	 * as soon as it is readable, or nothing where the look-up has failed; or a negative errno, -EPIPE if there is no such process any more. Blocks: never. NULL: it is looked up here.
 	 */
 	int (*resolve)(void *arg, int64_t deadline_ms);
 	void *resolve_arg;

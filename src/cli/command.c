@@ -181,7 +181,9 @@ int password_from_helper(struct helper *helper, const char *command, int64_t dea
 
 	int r = helper_run_token(helper, deadline_ms, &in, &end);
 	if (r < 0) {
-		str_printf(why, "token_command `%s' can not be run: %s", command, strerror(-r));
+		str_printf(why, "token_command `%s' can not be run: %s", command,
+			r == -EPIPE ? "the helper has ended: unmount, and mount again"
+				    : strerror(-r));
 		return r;
 	}
 	ending.in_time =

@@ -93,7 +93,8 @@ static int send_order(struct helper *helper, enum helper_kind kind, int64_t dead
 	const int *fds, size_t count)
 {
 	struct helper_order order = {.kind = kind, .timeout_ms = timeout_of(deadline_ms)};
-	return helper_send(helper->fd, &order, HELPER_ORDER_MIN, fds, count, MSG_DONTWAIT);
+	int r = helper_send(helper->fd, &order, HELPER_ORDER_MIN, fds, count, MSG_DONTWAIT);
+	return r == -ECONNRESET ? -EPIPE : r; /* it has ended with orders unread */
 }
 
 int helper_resolve(void *arg, int64_t deadline_ms)

@@ -215,6 +215,12 @@ int net_resolve(struct net_stream *stream, struct net_answer *ret, struct source
 	if (r == -ETIMEDOUT)
 		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
 			SOURCE_CAUSE_HOST, r, "%s: looking up the host name timed out", host);
+	/* Not the server's end, nor one that is made good by trying again. */
+	if (r == -EPIPE)
+		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+			SOURCE_CAUSE_HOST, -EIO,
+			"%s: the helper, which looks up host names, has ended: unmount, and mount again",
+			host);
 	if (r < 0)
 		return net_fail(stream, r, error);
 	return ret->result == 0 ? 0 : look_up_fail(host, ret, error);

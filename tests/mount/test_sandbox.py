@@ -6,6 +6,7 @@ What the rules are, tests/unit/sandbox tries; that mail can be read, every other
 
 import base64
 import ctypes
+import json
 import os
 import platform
 import shutil
@@ -16,6 +17,7 @@ import subprocess
 import pytest
 
 import drops
+import harness
 import inject
 import memory
 from dovecot import HOST
@@ -25,6 +27,7 @@ from inotify import comm, processes
 from mails import Mail
 from proxy import Proxy
 
+CTL = os.path.join(os.path.dirname(harness.EXE), "mailfsctl")
 MARK = "Quax-4711-zebra-Marker"
 FILTERED = "2"
 SANITIZED = SLOW > 1
@@ -282,6 +285,31 @@ def reads(path):
         return False
 
 
+@pytest.mark.skipif(HOST != "localhost", reason="localhost can not be resolved")
+def test_offline_without_its_helper(home):
+    """Who asks why is told what has ended: it is not the server."""
+    with Server({"INBOX": Box(fake_mail())}) as fake:
+        proxy = Proxy(fake.port)
+        try:
+            with Mount(home, fake_url(fake, "localhost", proxy.port), ["tls=none", "password_file=" + home.password_file]) as mount:
+                path, *_ = mount.by_uid("INBOX").values()
+                os.kill(by_name(mount)["mailfs-helper"], signal.SIGKILL)
+                proxy.refuse()
+                proxy.recover()
+                with pytest.raises(OSError):
+                    mount.read(path)
+                eventually(lambda: "the helper, which looks up host names, has ended" in (trouble(mount) or ""), 30)
+                unmount(mount.path)
+                mount.wait()
+        finally:
+            proxy.close()
+
+
+def trouble(mount):
+    out = subprocess.run([CTL, "status", "--json", mount.path], env=mount.home.env(), stdout=subprocess.PIPE, check=True, timeout=60 * SLOW).stdout
+    return json.loads(out)["connection"]["trouble"]
+
+
 def test_without_its_helper(home):
     """Whoever kills it loses new connections, and nothing else: names are not looked up any more, and others unmount."""
     with Server({"INBOX": Box(fake_mail())}) as fake:
@@ -394,7 +422,6 @@ def without(calls):
 @pytest.mark.skipif(os.getuid() != 0, reason="fusermount3 could not become root")
 @pytest.mark.parametrize("calls, words", [(["landlock"], "Landlock (files)"), (["seccomp"], "seccomp (system calls)")])
 def test_kernel_that_lacks_a_part(account, calls, words, monkeypatch):
-    import harness  # pylint: disable=import-outside-toplevel
     before = harness.die_with_parent
 
     def begin():

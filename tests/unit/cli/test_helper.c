@@ -32,6 +32,7 @@ static struct {
 	_Atomic int64_t later_ms;   /* the clock is ahead by so much, */
 	_Atomic int64_t earlier_ms; /* and behind for who gives orders */
 	_Atomic bool no_fork;
+	_Atomic pid_t helper;
 } * made_up;
 static pid_t tester;
 static struct helper_order last_order;
@@ -49,6 +50,7 @@ int64_t __wrap_clock_now_ms(void)
 {
 	if (getpid() == tester)
 		return __real_clock_now_ms() - made_up->earlier_ms;
+	made_up->helper = getpid(); /* no job asks for the time */
 	return __real_clock_now_ms() + made_up->later_ms;
 }
 
@@ -609,6 +611,34 @@ static int start_with_pipe(const struct helper_jobs *jobs, struct helper **ret)
 	return ends[0];
 }
 
+/* Orders to who has ended: one that it has not read any more is no other case. */
+static void test_orders_to_the_dead(void **state)
+{
+	const struct helper_jobs jobs = {.resolve = hangs, .token_command = "echo x"};
+	(void)state;
+	for (int unread = 0; unread < 2; unread++) {
+		struct helper *helper = start(&jobs);
+		struct str why = STR_INIT;
+		struct secret *secret = NULL;
+		helper_detach(helper);
+		kill(made_up->helper, SIGSTOP);
+		if (unread)
+			helper_log(helper, LOG_LEVEL_ERROR, "nobody reads this");
+		kill(made_up->helper, SIGKILL);
+		waitpid(made_up->helper, NULL, 0);
+		assert_int_equal(unread ? helper_resolve(helper, CLOCK_NEVER) : -EPIPE, -EPIPE);
+		assert_int_equal(
+			password_from_helper(helper, "echo x", soon(PATIENCE_MS), &secret, &why),
+			-EPIPE);
+		assert_string_equal(str_cstr(&why),
+			"token_command `echo x' can not be run: the helper has ended: unmount, and mount again");
+		assert_int_equal(helper_resolve(helper, CLOCK_NEVER), -EPIPE);
+		helper_log(helper, LOG_LEVEL_ERROR, "nor this");
+		helper_stop(helper);
+		str_finish(&why);
+	}
+}
+
 static void test_detach(void **state)
 {
 	char name[] = "here";
@@ -659,6 +689,7 @@ int main(void)
 		cmocka_unit_test(test_signals_of_the_terminal),
 		cmocka_unit_test(test_ends_with_its_starter),
 		cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_orders_to_the_dead),
 		cmocka_unit_test(test_detach),
 		cmocka_unit_test(test_detach_while_resolving),
 		cmocka_unit_test(test_log),

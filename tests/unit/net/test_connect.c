@@ -113,6 +113,34 @@ static void unknown_host(void **state)
 	assert_non_null(strstr(error.text, "later.example: host name unknown ("));
 }
 
+static int resolver_has_ended(void *arg, int64_t deadline_ms)
+{
+	(void)arg;
+	(void)deadline_ms;
+	return -EPIPE;
+}
+
+/* The process that looks up names: its end is not the server's. */
+static void resolver_is_gone(void **state)
+{
+	(void)state;
+	struct net_params params = {.host = "mail.example",
+		.port = 993,
+		.tls = NET_TLS_NONE,
+		.resolve = resolver_has_ended};
+	struct net_context *context = NULL;
+	struct net_stream *stream = NULL;
+	struct source_error error = {0};
+	assert_int_equal(net_context_create(&params, &context, &error), 0);
+	assert_int_equal(net_connect(context, clock_now_ms() + 5000, &stream, &error), -EIO);
+	assert_null(stream);
+	assert_int_equal(error.cause, SOURCE_CAUSE_HOST);
+	assert_int_equal(error.retry, SOURCE_RETRY_LATER);
+	assert_string_equal(error.text,
+		"mail.example: the helper, which looks up host names, has ended: unmount, and mount again");
+	net_context_destroy(context);
+}
+
 static void wait_for_resolvers(int count)
 {
 	for (int i = 0; i < count; i++)
@@ -309,6 +337,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refused),
 		cmocka_unit_test(unknown_host),
+		cmocka_unit_test(resolver_is_gone),
 		cmocka_unit_test(hung_resolver_meets_the_deadline),
 		cmocka_unit_test(cancel_ends_a_connect),
 		cmocka_unit_test(cancel_ends_a_login),
