@@ -65,7 +65,10 @@ struct net_stream;
 int net_context_create(
 	const struct net_params *params, struct net_context **ret, struct source_error *error);
 void net_context_destroy(struct net_context *context);
-/* Tells fn each directory of authorities that is read when a certificate is verified, and each that its links lead to. Blocks: disk. */
+/*
+ * Tells fn each directory of authorities that is read when a certificate is verified, and what its links lead to; for the system's also where links lead that are made later.
+ * Something may be told twice, or not be there. Blocks: disk.
+ */
 void net_context_trust_paths(
 	const struct net_context *context, void (*fn)(void *arg, const char *path), void *arg);
 const struct net_params *net_context_params(const struct net_context *context);

@@ -87,11 +87,11 @@ struct fs_params shelter_mount_params(const struct session *session)
 
 /* --- The sandbox --- */
 
-#define PATHS_MAX 64
+#define PATHS_MAX 256
 
 struct paths {
 	struct sandbox_path list[PATHS_MAX];
-	size_t count;
+	size_t count, left_out;
 };
 
 static void paths_finish(struct paths *paths)
@@ -100,7 +100,7 @@ static void paths_finish(struct paths *paths)
 		free((char *)paths->list[i].path);
 }
 
-/* Each once. What is too much is left out, and can not be read then. */
+/* Each once. What is too much is left out, and can not be read then, which is said. */
 static void add_path(struct paths *paths, const char *path, enum sandbox_access access)
 {
 	for (size_t i = 0; i < paths->count; i++)
@@ -109,6 +109,8 @@ static void add_path(struct paths *paths, const char *path, enum sandbox_access 
 	char *copy = paths->count < PATHS_MAX ? strdup(path) : NULL;
 	if (copy)
 		paths->list[paths->count++] = (struct sandbox_path){copy, access};
+	else
+		paths->left_out++;
 }
 
 static void add_trusted(void *arg, const char *path)
@@ -131,6 +133,10 @@ int shelter_enter(struct session *session, struct str *why)
 		add_path(&paths, control_place_directory(session->place), SANDBOX_REMOVE);
 	net_context_trust_paths(session->net, add_trusted, &paths);
 	params.path_count = paths.count;
+	if (paths.left_out > 0)
+		log_warning(
+			"the sandbox: %zu certificates of authorities, to which links lead, can not be read; a single file of all of them can (tls_ca=FILE)",
+			paths.left_out);
 	mime_charsets_load();
 	int r = sandbox_enter_mount(&params, NULL, &missing);
 	if (r < 0) {

@@ -161,10 +161,17 @@ int net_trust_load(struct net_context *context, struct source_error *error)
 
 #define LINKS_MAX 2000
 
+/* Where links of the system's will lead to when an authority is added later (update-ca-certificates(8)). */
+static const char *const places_of_system[] = {
+	"/usr/share/ca-certificates",
+	"/usr/local/share/ca-certificates",
+};
+
 struct teller {
 	void (*fn)(void *arg, const char *path);
 	void *arg;
-	char last[PATH_MAX]; /* told; most links lead to one directory */
+	char directory[PATH_MAX]; /* whose links are followed */
+	char last[PATH_MAX];      /* told; most links lead to one directory */
 };
 
 static bool is_of_system(const char *path)
@@ -172,16 +179,22 @@ static bool is_of_system(const char *path)
 	return strncmp(path, "/usr/", 5) == 0 || strncmp(path, "/etc/", 5) == 0;
 }
 
-/* Where a link leads. Around an authority of somebody's own there may be anything: that one is told without its directory. */
-static void tell_target(struct teller *teller, const char *directory, const char *name)
+static bool is_in(const char *path, const char *directory)
+{
+	size_t len = strlen(directory);
+	return strncmp(path, directory, len) == 0 && path[len] == '/';
+}
+
+/* Where a link leads, if not to its neighbour, as links of openssl-rehash(1) do. Around an authority of somebody's own there may be anything: that one is told without its directory. */
+static void tell_target(struct teller *teller, const char *name)
 {
 	char target[PATH_MAX];
 	_cleanup_free_ char *path = NULL;
-	if (asprintf(&path, "%s/%s", directory, name) < 0) {
+	if (asprintf(&path, "%s/%s", teller->directory, name) < 0) {
 		path = NULL;
 		return;
 	}
-	if (!realpath(path, target))
+	if (!realpath(path, target) || is_in(target, teller->directory))
 		return;
 	if (is_of_system(target))
 		*strrchr(target, '/') = 0;
@@ -193,16 +206,19 @@ static void tell_target(struct teller *teller, const char *directory, const char
 
 static void tell_directory(struct teller *teller, const char *path)
 {
-	DIR *dir = opendir(path);
+	DIR *dir = realpath(path, teller->directory) ? opendir(path) : NULL;
 	if (!dir)
 		return;
 	teller->fn(teller->arg, path);
+	size_t count = sizeof(places_of_system) / sizeof(*places_of_system);
+	for (size_t i = 0; i < count && is_of_system(teller->directory); i++)
+		teller->fn(teller->arg, places_of_system[i]);
 	for (int i = 0; i < LINKS_MAX; i++) {
 		const struct dirent *entry = readdir(dir);
 		if (!entry)
 			break;
 		if (entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN)
-			tell_target(teller, path, entry->d_name);
+			tell_target(teller, entry->d_name);
 	}
 	closedir(dir);
 }

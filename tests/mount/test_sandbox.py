@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import struct
@@ -397,6 +398,18 @@ def test_authorities_in_a_directory(account):
             eventually(lambda: reads(path), 30)
     finally:
         proxy.close()
+
+
+def test_too_many_authorities(account):
+    """Those that are left out are not left out in silence."""
+    place, kept = os.path.join(account.home.path, "many"), os.path.join(account.home.path, "files")
+    os.mkdir(place)
+    os.mkdir(kept)
+    for i in range(300):
+        with open(os.path.join(kept, str(i)), "wb"):
+            os.symlink(os.path.join(kept, str(i)), os.path.join(place, "%08x.0" % i))
+    code, said = account.home.run(account.url(), account.home.mountpoint(), ["password_file=" + escape(account.home.password_file), "tls_ca=" + escape(place)])
+    assert code == 4 and re.search(r"the sandbox: [4-6]\d certificates of authorities", said), said
 
 
 # --- Kernels that lack a part ---

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -427,6 +428,72 @@ static void ca_directory(void **state)
 	rmdir(dir);
 }
 
+/* What was told, with a blank before and after each. */
+static void note_path(void *arg, const char *path)
+{
+	str_printf(arg, "%s ", path);
+}
+
+static void paths_told(const char *ca_file, struct str *ret)
+{
+	struct net_params params = {.host = "h.example", .port = 993, .ca_file = ca_file};
+	struct net_context *context = NULL;
+	struct source_error error;
+	assert_int_equal(net_context_create(&params, &context, &error), 0);
+	str_append_cstr(ret, " ");
+	net_context_trust_paths(context, note_path, ret);
+	net_context_destroy(context);
+}
+
+/* One that an administrator adds while mail is mounted is reached by a link that is not there yet. */
+static void places_of_later_authorities(void **state)
+{
+	(void)state;
+	_cleanup_str_ struct str told = STR_INIT;
+	_cleanup_str_ struct str own = STR_INIT;
+	char expected[200];
+	setenv("SSL_CERT_DIR", "/usr/share:/there/is/no/such/directory", 1);
+	paths_told(NULL, &told);
+	unsetenv("SSL_CERT_DIR");
+	assert_non_null(strstr(told.data, " /usr/share "));
+	assert_non_null(strstr(told.data, " /usr/share/ca-certificates "));
+	assert_non_null(strstr(told.data, " /usr/local/share/ca-certificates "));
+	assert_null(strstr(told.data, "/no/such"));
+	/* A directory of one's own has nothing of the system's, nor has a file. */
+	snprintf(expected, sizeof(expected), " %s ", fixture.dir);
+	paths_told(fixture.dir, &own);
+	assert_string_equal(own.data, expected);
+	str_reset(&own);
+	paths_told(fixture.ca_file, &own);
+	assert_string_equal(own.data, " ");
+}
+
+/* Links within a directory tell nothing new; one that leads out of it does. */
+static void links_to_neighbours(void **state)
+{
+	(void)state;
+	_cleanup_str_ struct str told = STR_INIT;
+	char dir[128], link[192], expected[400];
+	snprintf(dir, sizeof(dir), "%s/linked", fixture.dir);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	snprintf(link, sizeof(link), "%s/inside", dir);
+	pki_write(&fixture.ca, link);
+	for (int i = 0; i < 100; i++) {
+		snprintf(link, sizeof(link), "%s/%08x.0", dir, i);
+		assert_int_equal(symlink(i == 70 ? "../ca.pem" : "inside", link), 0);
+	}
+	paths_told(dir, &told);
+	snprintf(expected, sizeof(expected), " %s %s ", dir, fixture.ca_file);
+	assert_string_equal(told.data, expected);
+	for (int i = 0; i < 100; i++) {
+		snprintf(link, sizeof(link), "%s/%08x.0", dir, i);
+		unlink(link);
+	}
+	snprintf(link, sizeof(link), "%s/inside", dir);
+	unlink(link);
+	rmdir(dir);
+}
+
 static void bad_ca_file_is_said_at_once(void **state)
 {
 	(void)state;
@@ -469,6 +536,8 @@ int main(void)
 		cmocka_unit_test(fingerprint),
 		cmocka_unit_test(fingerprint_is_checked_on_resumption),
 		cmocka_unit_test(ca_directory),
+		cmocka_unit_test(places_of_later_authorities),
+		cmocka_unit_test(links_to_neighbours),
 		cmocka_unit_test(bad_ca_file_is_said_at_once),
 	};
 	return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
