@@ -232,6 +232,15 @@ static bool wants(struct sync_account *account, const struct source_session *ses
 	return is_wanted(account) && is_possible(account, session);
 }
 
+/* Half of the time that is left at most: so there is some for another connection, without it. */
+static int attempt_ms(const struct sync_account *account, int64_t deadline_ms)
+{
+	int64_t half_ms = (deadline_ms - clock_now_ms()) / 2;
+	if (half_ms < 1)
+		half_ms = 1;
+	return half_ms < account->link.sign_ms ? (int)half_ms : account->link.sign_ms;
+}
+
 int rate_connect(struct sync_account *account, int64_t deadline_ms, struct source_session **ret,
 	struct source_error *error)
 {
@@ -242,8 +251,8 @@ int rate_connect(struct sync_account *account, int64_t deadline_ms, struct sourc
 			return err;
 		ops->set_timeout(*ret, account->timeout_ms);
 		/* When it has failed twice it is not wanted any more. */
-		if (!wants(account, *ret) ||
-			compress_session(account, *ret, account->link.sign_ms, error) == 0)
+		if (!wants(account, *ret) || compress_session(account, *ret,
+						     attempt_ms(account, deadline_ms), error) == 0)
 			return 0;
 		ops->disconnect(*ret, false);
 		if (error->scope == SOURCE_SCOPE_CANCELLED)
