@@ -2,6 +2,7 @@
 """A socket that keeps all that it was sent, also what nobody has read: to show that something was never said to a server."""
 
 import socket
+import ssl
 
 
 class Ear(socket.socket):
@@ -30,3 +31,31 @@ class Ear(socket.socket):
         except OSError:
             pass  # nothing more, or the other side is gone
         super()._real_close(*args)
+
+
+class TlsEar(ssl.SSLSocket):
+    """Keeps what comes within TLS."""
+    inside = None
+
+    def recv(self, buflen=1024, flags=0):
+        data = super().recv(buflen, flags)
+        self._keep(data)
+        return data
+
+    def recv_into(self, buffer, nbytes=None, flags=0):
+        count = super().recv_into(buffer, nbytes, flags)
+        self._keep(memoryview(buffer)[:count])
+        return count
+
+    def _keep(self, data):
+        if self.inside is not None:
+            self.inside += data
+
+
+def secure(context, sock, inside):
+    """TLS on a connection, the server's side; what comes in it goes to inside."""
+    context.sslsocket_class = TlsEar
+    tls = context.wrap_socket(sock, server_side=True)
+    tls.inside = bytearray()
+    inside.append(tls.inside)
+    return tls

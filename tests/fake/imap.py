@@ -22,7 +22,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from fake.ear import Ear
+from fake.ear import Ear, secure
 
 CAPABILITY = "IMAP4rev1 NAMESPACE UIDPLUS SPECIAL-USE ENABLE ID UNSELECT"
 PUSH = CAPABILITY + " CONDSTORE QRESYNC ESEARCH IDLE NOTIFY"
@@ -181,7 +181,7 @@ class Session:
 
     def do_starttls(self, tag, _args):
         self.done(tag, "OK Begin TLS.")
-        self.sock = self.server.tls.wrap_socket(self.sock, server_side=True)
+        self.sock = secure(self.server.tls, self.sock, self.server.inside)
         self.file = self.sock.makefile("rb")
 
     def do_logout(self, tag, _args):
@@ -397,6 +397,7 @@ class Server:
         self.vanished = lambda session, uids, text: text
         self.commands, self.logins, self.sessions = [], [], []
         self.heard = []     # of each connection: all that came in clear
+        self.inside = []    # and within TLS
         self.implicit, self.tls = implicit, None
         if tls:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -418,7 +419,7 @@ class Server:
         sock = Ear(sock, self.heard)
         try:
             if self.implicit:
-                sock = self.tls.wrap_socket(sock, server_side=True)
+                sock = secure(self.tls, sock, self.inside)
             session = Session(self, sock)
             self.sessions.append(session)
             session.run()

@@ -20,7 +20,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from fake.ear import Ear
+from fake.ear import Ear, secure
 
 CAPABILITY = ("TOP", "UIDL", "USER", "SASL PLAIN", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER")
 GREETING = b"+OK Ready.\r\n"
@@ -205,7 +205,7 @@ class Session:
 
     def start_tls(self):
         self.flush()
-        self.sock = self.server.tls.wrap_socket(self.sock, server_side=True)
+        self.sock = secure(self.server.tls, self.sock, self.server.inside)
         self.secured = True
         self._rest = b""
         self._lines.clear()
@@ -338,6 +338,7 @@ class Server:
         self.patience_s = 0.02      # so long for a command that comes too early
         self.commands, self.logins, self.sessions = [], [], []
         self.heard = []             # of each connection: all that came in clear
+        self.inside = []            # and within TLS
         self.pipelined = []         # commands behind which more was sent than there was an answer for
         self.marked, self.deleted = [], []  # messages: DELE was answered +OK; gone
         self.answered, self.verbs = collections.Counter(), collections.Counter()
@@ -399,7 +400,7 @@ class Server:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.implicit:
-                session.sock = self.tls.wrap_socket(sock, server_side=True)
+                session.sock = secure(self.tls, sock, self.inside)
             session.run()
         except (OSError, ValueError, Ended, StopIteration):
             pass  # the other side went away, or a test cut the connection

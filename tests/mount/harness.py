@@ -117,11 +117,13 @@ class Mount:
         self.home, self.path, self.patience_s = home, home.mountpoint(name), patience_s
         self.log_path = os.path.join(home.path, "%s-%d.log" % (name, len(os.listdir(home.path))))
         command = list(wrapper) + home.command(source, self.path, options, ["-f"])
-        with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(command, env=home.env(**(env or {})), stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, preexec_fn=die_with_parent)
+        self.process = self._start(command, home.env(**(env or {})))
         running.add(self.process)
         self._wait_mounted()
+
+    def _start(self, command, env):
+        with open(self.log_path, "wb") as log:
+            return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
     @property
     def pid(self):

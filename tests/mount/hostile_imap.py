@@ -8,7 +8,7 @@ import time
 
 from fake.imap import CAPABILITY, Box, Message, Server
 from harness import SLOW
-from hostile import Case, Trial, read, right_or, sha256
+from hostile import Case, Late, Trial, read, right_or, sha256, unexpected
 
 IO = (errno.EIO, errno.ETIMEDOUT)
 LOST = IO + (errno.EHOSTUNREACH,)  # the connection went, and is not back yet
@@ -223,14 +223,16 @@ class ImapTrial(Trial):
         """All of a folder. errors: what may come of it instead. False: one of those did."""
         paths, error = self.timed(mount.by_uid, folder)
         if error:
-            assert error in errors, "%s: listing: %s" % (folder, errno.errorcode[error])
+            if error not in errors:
+                raise unexpected(error, "%s: listing" % folder)
             return False
         wanted = self.wanted(folder)
         assert sorted(paths) == sorted(wanted), "%s: %r" % (folder, sorted(paths))
         for uid, path in paths.items():
             data, error = self.timed(read, path)
             if error:
-                assert error in errors, "%s: %d: %s" % (folder, uid, errno.errorcode[error])
+                if error not in errors:
+                    raise unexpected(error, "%s: %d" % (folder, uid))
                 return False
             assert sha256(data) == wanted[uid], "%s: %d: %r" % (folder, uid, data[:200])
         return True
@@ -254,23 +256,27 @@ class ImapTrial(Trial):
         if self.case.at == "idle":
             end = time.monotonic() + 10 * SLOW
             while not any(session.idling and session.box is self.server.boxes["INBOX"] for session in self.server.sessions):
-                assert time.monotonic() < end, "nobody waits"
+                if time.monotonic() > end:
+                    raise Late("nobody waits")
                 time.sleep(0.02)
 
     def look(self):
         case, mount = self.case, self.mount
         if case.at == "read":
             data, error = self.timed(read, self.paths[VICTIM])
+            self.seen.append("read: " + errno.errorcode.get(error, "right"))
             case.seen.check(error, "reading")
             assert error or sha256(data) == self.wanted("INBOX")[VICTIM], "other bytes: %r" % data[:300]
         elif case.at == "parts":
             found, error = self.timed(os.listdir, self.parts(VICTIM))
+            self.seen.append("parts: " + errno.errorcode.get(error, "right"))
             case.seen.check(error, "parts")
             assert error or "headers.txt" in found, found
             data, error = self.timed(read, self.paths[VICTIM])
             assert sha256(data) == self.wanted("INBOX")[VICTIM], error
         else:
             paths, error = self.timed(mount.by_uid, "INBOX")
+            self.seen.append("list: " + errno.errorcode.get(error, "right"))
             case.seen.check(error, "listing")
             shown = sorted(set(paths or ()) - set(case.ghosts))
             assert error or shown == sorted(self.wanted("INBOX")), sorted(paths)
