@@ -59,8 +59,9 @@ def why_not_imap():
 
 
 def why_not():
-    """Why it can not run here; "": it can."""
+    """Why it can not run here; "": it can. Like jail.why_not(): where the servers were fetched it has to be there."""
     if BINARY is None or b"Mailutils" not in subprocess.run([BINARY, "--version"], capture_output=True, check=False).stdout:
+        assert jail.why_not(PACKAGES), "mailutils-pop3d is not installed, as contrib/check does it"
         return "GNU Mailutils' pop3d is not installed"
     if os.getuid() and grp.getgrnam("mail").gr_gid != os.getgid():
         return "GNU Mailutils' pop3d wants the group mail, which only root can give it"

@@ -15,6 +15,7 @@ import tarfile
 import pytest
 
 import harness
+import jail
 import sites
 from harness import Home, eventually
 from leaves import compare, of_message, of_server
@@ -298,3 +299,18 @@ def test_restart(kind, servers, home):
             except OSError:
                 return False
         eventually(all_there, 20)
+
+
+def test_a_missing_server_is_no_secret(tmp_path, monkeypatch):
+    """Skipped where it can not be had, and with the reason; what should be there and is not is a failure."""
+    monkeypatch.delenv("MAILFS_SERVERS", raising=False)
+    monkeypatch.setattr(jail, "FETCHED", str(tmp_path / "servers"))
+    assert "was not run" in jail.why_not("cyrus")
+    (tmp_path / "servers" / "cyrus").mkdir(parents=True)
+    with pytest.raises(AssertionError, match="neither cyrus nor a reason"):
+        jail.why_not("cyrus")
+    (tmp_path / "servers" / "cyrus" / "why-not").write_text("no such package\n")
+    assert jail.why_not("cyrus") == "no such package"
+    (tmp_path / "servers" / "cyrus" / "why-not").unlink()
+    (tmp_path / "servers" / "cyrus" / "complete").touch()
+    assert "contrib/servers" not in jail.why_not("cyrus")
