@@ -91,10 +91,9 @@ def disk(home, kind):
 
 
 @ROOT
+@pytest.mark.parametrize("kind", ["imaps"], indirect=True)
 def test_full_while_reading(kind, home, disk):
-    """Before anything is kept, then in the middle; with room again it keeps what it reads."""
-    if kind.scheme == "pop3s":
-        pytest.skip("what a maildrop does without room: test_pop3_cuts.py")
+    """Before anything is kept, then in the middle; with room again it keeps what it reads. What a maildrop does without room: test_pop3_cuts.py."""
     filler = os.path.join(disk, "filler")
     with kind.mount(home) as mount:
         with open(filler, "wb") as out:
