@@ -110,6 +110,14 @@ class Home:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+class NoMount(RuntimeError):
+    """mailfs has ended instead. code: its exit code, or less than 0: a signal, also where it took too long."""
+
+    def __init__(self, code, log):
+        super().__init__("no mount: " + log)
+        self.code = code
+
+
 class Mount:
     """mailfs in the foreground (-f) on a mount point; path is where it is."""
 
@@ -138,7 +146,7 @@ class Mount:
         while not is_mounted(self.path):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.kill()
-                raise RuntimeError("no mount: " + self.log())
+                raise NoMount(self.process.returncode, self.log())
             time.sleep(0.01)
 
     def sub(self, *names):
