@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "mailfs/mime.h"
+#include "mailfs/util/quirk.h"
 #include "session.h"
 
 #define COLUMNS                                                                                    \
@@ -391,8 +392,10 @@ static void test_body_good(void **state)
 			">* 1 FETCH (UID 5 BODY[1.2] {8}\r\n01234567)\r\nC2 OK\r\n", 0, "", 0},
 	};
 	(void)state;
+	quirk_forget();
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		expect_body(&cases[i]);
+	assert_int_equal(quirk_count(QUIRK_RANGES_UNKNOWN), 3);
 }
 
 static void test_body_bad(void **state)

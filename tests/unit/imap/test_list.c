@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "mailfs/util/clock.h"
+#include "mailfs/util/quirk.h"
 #include "session.h"
 
 /* --- LIST --- */
@@ -54,6 +55,7 @@ static void test_list_plain(void **state)
 static void test_list_extended(void **state)
 {
 	(void)state;
+	quirk_forget();
 	expect_list(
 		SCRIPT(GREETING(" LIST-EXTENDED SPECIAL-USE"),
 			"<C1 LIST \"\" \"*\" RETURN (SUBSCRIBED SPECIAL-USE)",
@@ -65,6 +67,7 @@ static void test_list_extended(void **state)
 			    ">C1 BAD what?\r\n", "<C2 LIST \"\" \"*\"",
 			    ">* LIST () \"/\" INBOX\r\nC2 OK\r\n"),
 		"INBOX|/|8|\n");
+	assert_int_equal(quirk_count(QUIRK_LIST_PARAMETERS), 1);
 }
 
 static void test_list_namespaces(void **state)

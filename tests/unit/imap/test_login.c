@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "mailfs/util/quirk.h"
 #include "script.h"
 
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -191,6 +192,7 @@ static void test_login(void **state)
 static void test_login_brings_capabilities(void **state)
 {
 	(void)state;
+	quirk_forget();
 	expect_success(NET_TLS_NONE,
 		SCRIPT(">* OK [CAPABILITY IMAP4rev1] hi\r\n", "<C1 LOGIN alice s3cret",
 			">C1 OK [CAPABILITY IMAP4rev1 ID] in\r\n",
@@ -199,6 +201,7 @@ static void test_login_brings_capabilities(void **state)
 	expect_success(NET_TLS_NONE,
 		SCRIPT(">* OK [CAPABILITY IMAP4rev1] hi\r\n", "<C1 LOGIN alice s3cret",
 			">* CAPABILITY IMAP4rev1\r\nC1 OK in\r\n"));
+	assert_int_equal(quirk_count(QUIRK_ID_REFUSED), 1);
 }
 
 static void test_login_quotes(void **state)

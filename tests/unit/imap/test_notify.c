@@ -125,6 +125,7 @@ static void test_notify_continues(void **state)
 static void test_notify_refused(void **state)
 {
 	(void)state;
+	quirk_forget();
 	expect_fail(0, NULL, SCRIPT(GREETING(" IDLE")), -EOPNOTSUPP, SOURCE_SCOPE_MAILBOX,
 		SOURCE_CAN_IDLE);
 	expect_fail(0, NULL,
@@ -150,6 +151,7 @@ static void test_notify_refused(void **state)
 	expect_fail(0, NULL, SCRIPT(NOTIFY, ">C1 OK\r\n"), -EIO, SOURCE_SCOPE_ACCOUNT, 0);
 	expect_fail(0, NULL, SCRIPT(NOTIFY, ">* BYE\r\n"), -EIO, SOURCE_SCOPE_ACCOUNT, 0);
 	expect_fail(1, NULL, SCRIPT(NOTIFY, "<C2 NOOP"), -ETIMEDOUT, SOURCE_SCOPE_ACCOUNT, 0);
+	assert_int_equal(quirk_count(QUIRK_NOTIFY_REFUSED), 5);
 }
 
 /* In the last answer: told, and the next watch asks again. */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "engine.h"
+#include "mailfs/util/quirk.h"
 
 static void assert_slice(struct imap_slice slice, const char *want)
 {
@@ -145,6 +146,7 @@ static void test_answers(void **state)
 			false},
 	};
 	(void)state;
+	quirk_forget();
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct imap_response response;
 		struct imap_answer answer;
@@ -161,6 +163,7 @@ static void test_answers(void **state)
 		assert_int_equal(error.scope, SOURCE_SCOPE_MAILBOX);
 		assert_memory_equal(error.text, "it: the server says: ", 21);
 	}
+	assert_int_equal(quirk_count(QUIRK_THROTTLED), 2);
 }
 
 static void test_long_words_are_cut(void **state)

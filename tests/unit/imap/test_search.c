@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "mailfs/util/quirk.h"
 #include "session.h"
 
 static int note_range(void *arg, uint32_t first, uint32_t last)
@@ -246,6 +247,7 @@ static void expect_status(const char *const *steps, int result, const char *want
 static void test_status(void **state)
 {
 	(void)state;
+	quirk_forget();
 	expect_status(
 		SCRIPT(GREETING(""),
 			STATUS("",
@@ -265,11 +267,13 @@ static void test_status(void **state)
 			STATUS("",
 				"* STATUS {4}\r\na \"b (UIDVALIDITY 7)\r\n* STATUS {4}\r\na \"b (MESSAGES 2)\r\nC1 OK\r\n")),
 		0, "7 0 2 0 -");
+	assert_int_equal(quirk_count(QUIRK_STATUS_NAME), 1);
 }
 
 static void test_status_fails(void **state)
 {
 	(void)state;
+	quirk_forget();
 	static const char *const answers[] = {"C1 OK\r\n", "* STATUS\r\nC1 OK\r\n",
 		"* STATUS (\r\nC1 OK\r\n", "* STATUS {4}\r\na \"b (UIDVALIDITY 0)\r\nC1 OK\r\n",
 		"* STATUS {4}\r\na \"b (MESSAGES)\r\nC1 OK\r\n",
@@ -291,6 +295,7 @@ static void test_status_fails(void **state)
 		"exist");
 	expect_status(SCRIPT(GREETING(""), STATUS("", "C1 NO [NOPERM] x\r\n")), -EACCES, "x");
 	expect_status(SCRIPT(GREETING(""), STATUS("", "C1 NO no idea\r\n")), -EIO, "idea");
+	assert_int_equal(quirk_count(QUIRK_MISSING_WITHOUT_CODE), 1);
 }
 
 static void test_status_refused(void **state)
@@ -298,6 +303,7 @@ static void test_status_refused(void **state)
 	struct peer peer;
 	struct source_state box;
 	(void)state;
+	quirk_forget();
 	session_begin(&peer,
 		SCRIPT(GREETING(" CONDSTORE OBJECTID"),
 			"<C1 STATUS \"x\" (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ MAILBOXID)",
@@ -312,6 +318,7 @@ static void test_status_refused(void **state)
 	}
 	assert_int_equal(peer.source->ops->abilities(peer.session), SOURCE_CAN_CONDSTORE);
 	peer_finish(&peer);
+	assert_int_equal(quirk_count(QUIRK_ABILITY_REFUSED), 1);
 }
 
 static void test_describe(void **state)

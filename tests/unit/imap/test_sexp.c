@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "mailfs/util/quirk.h"
 #include "sexp.h"
 
 /* Writes a tree back in one form: atoms as they are, strings as <text>, lists in parentheses, open ones with "…". */
@@ -236,6 +237,18 @@ static void test_numbers(void **state)
 	assert_false(imap_number_parse("", 0, 10, &number));
 	assert_false(imap_number_parse("-1", 2, 10, &number));
 	assert_false(imap_number_parse("1a", 2, 10, &number));
+	/* as a literal or in quotes, too */
+	static const char *const written[] = {"42", "\"42\"", "{2}\r\n42"};
+	quirk_forget();
+	for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++) {
+		struct imap_tree tree = {0};
+		assert_int_equal(imap_tree_parse(&tree, written[i], strlen(written[i])), 0);
+		assert_true(imap_node_number(imap_tree_top(&tree), 42, &number));
+		assert_int_equal(number, 42);
+		assert_false(imap_node_number(imap_tree_top(&tree), 41, &number));
+		imap_tree_finish(&tree);
+	}
+	assert_int_equal(quirk_count(QUIRK_NUMBER_QUOTED), 2);
 }
 
 int main(void)

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "mailfs/util/quirk.h"
 #include "script.h"
 
 /* One listing: its entries as "number=uidl:size", divided by "|"; "?" stands for a size that is not known. */
@@ -247,6 +248,7 @@ static void expect_without_uidl(const char *const *steps, const char *want, bool
 static void test_without_uidl(void **state)
 {
 	(void)state;
+	quirk_forget();
 	expect_without_uidl(SCRIPT(LOGIN(""), "<CAPA", ">+OK\r\n.\r\n", "<STAT", ">+OK 1 9\r\n",
 				    "<UIDL", ">-ERR what?\r\n", "<LIST", ">+OK\r\n1 9\r\n.\r\n"),
 		"1=:9", false);
@@ -260,6 +262,7 @@ static void test_without_uidl(void **state)
 		SCRIPT(LOGIN(""), "<CAPA", ">+OK\r\nUIDL\r\n.\r\n", "<STAT", ">+OK 0 0\r\n",
 			"<UIDL", ">-ERR no messages\r\n", "<LIST", ">-ERR no messages\r\n"),
 		"", true);
+	assert_int_equal(quirk_count(QUIRK_POP3_NO_UIDL), 1);
 }
 
 /* --- Failures --- */

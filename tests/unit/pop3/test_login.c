@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "mailfs/util/quirk.h"
 #include "script.h"
 
 #define PLAIN "AGFsaWNlAHMzY3JldA=="
@@ -156,11 +157,13 @@ static void test_stls_handshake_fails(void **state)
 static void test_without_capa(void **state)
 {
 	(void)state;
+	quirk_forget();
 	expect_success(
 		NET_TLS_NONE, SCRIPT(">+OK hi\r\n", "<CAPA", ">-ERR what?\r\n", "<USER alice",
 				      ">+OK\r\n", "<PASS s3cret", ">+OK\r\n"));
 	expect_success(NET_TLS_NONE, SCRIPT(">+OK hi " STAMP "\r\n", "<CAPA", ">-ERR what?\r\n",
 					     "<APOP alice " DIGEST, ">+OK\r\n"));
+	assert_int_equal(quirk_count(QUIRK_POP3_NO_CAPA), 2);
 }
 
 static void test_capa_hostile(void **state)

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 struct sample {
@@ -121,6 +122,32 @@ static void check(const struct sample *sample, size_t first, size_t step)
 	free(outcome.message);
 }
 
+/* Lines that end in LF alone, and an end behind what is no line: what the samples above say of them, said by its name. */
+static void test_quirks(void **state)
+{
+	static const struct {
+		const char *wire;
+		uint64_t expected;
+		unsigned bare_lines, last_line;
+	} cases[] = {
+		{"a\r\nb\r\n.\r\n", ANY, 0, 0},
+		{"a\nb\n.\n", ANY, 1, 0},
+		{"a\r\nb\n.\r\n", 5, 0, 1},
+		{"a\r\nb\n.\r\n", ANY, 0, 0},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct sample sample = {
+			cases[i].wire, strlen(cases[i].wire), "", 0, false, cases[i].expected, 0};
+		struct outcome outcome;
+		quirk_forget();
+		feed(&sample, sample.wire_len, 1, &outcome);
+		assert_int_equal(quirk_count(QUIRK_POP3_BARE_LINES), cases[i].bare_lines);
+		assert_int_equal(quirk_count(QUIRK_POP3_LAST_LINE), cases[i].last_line);
+		free(outcome.message);
+	}
+}
+
 static void test_every_cut(void **state)
 {
 	(void)state;
@@ -180,6 +207,7 @@ static void test_random_messages(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_quirks),
 		cmocka_unit_test(test_every_cut),
 		cmocka_unit_test(test_random_messages),
 	};

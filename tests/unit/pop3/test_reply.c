@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 static struct pop3_slice slice(const char *text)
@@ -28,6 +29,7 @@ static struct pop3_reply parse(const char *line)
 static void test_status(void **state)
 {
 	(void)state;
+	quirk_forget();
 	assert_int_equal(parse("+OK").status, POP3_OK);
 	assert_int_equal(parse("+OK 2 320").status, POP3_OK);
 	assert_int_equal(parse("+ok").status, POP3_OK);
@@ -40,6 +42,7 @@ static void test_status(void **state)
 	assert_string_equal(parse("-ERR [AUTH no").words, "[AUTH no");
 	/* a code of +OK is text */
 	assert_string_equal(parse("+OK [x] y").words, "[x] y");
+	assert_int_equal(quirk_count(QUIRK_POP3_EMPTY_CHALLENGE), 1);
 }
 
 static void test_not_a_status(void **state)

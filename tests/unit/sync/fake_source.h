@@ -134,6 +134,7 @@ struct fake_source {
 	bool hold_rows;           /* likewise, rows() … */
 	unsigned hold_rows_after; /* … after so many rows */
 	bool quota_known;
+	bool ghosts; /* STATUS of the selected mailbox succeeds though it was removed */
 
 	/* Of fake_bulk.c. */
 	bool hold_bulk; /* bulk() waits before it gives … */

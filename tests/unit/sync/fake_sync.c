@@ -185,6 +185,9 @@ int fake_status(struct source_session *session, const char *name, struct source_
 	if (err < 0)
 		return err;
 	struct fake_mailbox *mailbox = fake_mailbox_named(session->fake, name);
+	if (session->fake->ghosts && session->selected &&
+		strcmp(session->selected->name, name) == 0)
+		mailbox = session->selected;
 	session->fake->counts.statuses++;
 	if (!mailbox || mailbox->status_err)
 		return fake_leave(session,

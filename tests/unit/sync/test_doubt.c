@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "delta.h"
+#include "mailfs/util/quirk.h"
 
 /* --- Lies --- */
 
@@ -22,6 +23,7 @@ static void assert_settled(struct fixture *f, unsigned lies, bool expect_uids, b
 static void test_false_deletions(void **state)
 {
 	struct fixture *f = *state;
+	quirk_forget();
 	inbox_with(f, QRESYNC, 20);
 	listed(f);
 	/* The numbers contradict them; they are those of nothing having gone. */
@@ -32,6 +34,7 @@ static void test_false_deletions(void **state)
 	FAKE_SET(&f->fake, mailboxes[0].uidnext, 0);
 	assert_settled(f, FAKE_LIE_VANISHED | FAKE_LIE_UIDS, true, true);
 	assert_settled(f, FAKE_LIE_VANISHED | FAKE_LIE_UIDS_ALL, true, true);
+	assert_true(quirk_count(QUIRK_CHANGES_WRONG) > 0);
 }
 
 static void test_modseq_that_stands_still(void **state)
@@ -87,6 +90,7 @@ static void test_refused_commands(void **state)
 static void test_a_server_that_insists(void **state)
 {
 	struct fixture *f = *state;
+	quirk_forget();
 	struct fake_mailbox *inbox = inbox_with(f, 0, 10);
 	struct sync_folder *folder = listed(f);
 	fake_message_remove(&f->fake, inbox, 4);
@@ -105,6 +109,7 @@ static void test_a_server_that_insists(void **state)
 	FAKE_SET(&f->fake, mailboxes[0].exists, 0);
 	assert_int_equal(refresh(folder), 0);
 	assert_in_step(f);
+	assert_int_equal(quirk_count(QUIRK_COUNT_WRONG), 1);
 }
 
 /* Expunged between SELECT and the scan: it takes one more of both, and is no lie. */

@@ -206,6 +206,29 @@ static void test_numbers_that_go_back(void **state)
 	assert_int_equal(f->told->changes, 0);
 }
 
+/*
+ * QUIRK_SELECTED_GHOST: a mailbox that is gone and selected, of which the server says that it is there as long as it is open: another is selected before it is
+ * asked.
+ */
+static void test_gone_while_selected(void **state)
+{
+	struct fixture *f = *state;
+	struct reader reader;
+	f->fake.ghosts = true;
+	f->params.connections = 1;
+	inbox_with(f, 0, 1);
+	fake_mailbox_add(&f->fake, "A", 77);
+	fixture_start(f);
+	struct sync_folder *folder = fixture_folder(f, "A");
+	assert_int_equal(refresh(folder), 0);
+	FAKE_SET(&f->fake, mailboxes[1].removed, true);
+	reader_init(&reader, 20000);
+	int err = sync_account_survey(f->account, &reader.waiter);
+	assert_int_equal(err == -EINPROGRESS ? reader_wait(&reader) : err, 0);
+	reader_finish(&reader);
+	assert_true(sync_folder_is_gone(folder));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +244,7 @@ int main(void)
 		DELTA_TEST(test_really_empty_with_condstore),
 		DELTA_TEST(test_renumbered_and_empty),
 		DELTA_TEST(test_numbers_that_go_back),
+		DELTA_TEST(test_gone_while_selected),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

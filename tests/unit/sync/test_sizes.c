@@ -7,6 +7,7 @@
 #include "fixture.h"
 #include "mailfs/store.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/quirk.h"
 
 #define LEN 5000
 
@@ -77,6 +78,7 @@ static void test_once(void **state)
 static void test_twice(void **state)
 {
 	struct fixture *f = *state;
+	quirk_forget();
 	char *data = pattern(LEN);
 	struct sync_folder *folder = start(f, data, 4);
 	read_message(folder, 1, LEN + 1, data);
@@ -91,6 +93,7 @@ static void test_twice(void **state)
 	assert_true(sync_account_sizes_distrusted(f->account));
 	read_message(folder, 4, LEN + 4, data);
 	assert_int_equal(said, 1);
+	assert_int_equal(quirk_count(QUIRK_SIZES_WRONG), 2);
 }
 
 /* One in each of two mounts. */

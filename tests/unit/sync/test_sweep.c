@@ -4,6 +4,7 @@
  * server of the fixture at each DELE.
  */
 #include "drop_fixture.h"
+#include "mailfs/util/quirk.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -169,16 +170,19 @@ static void test_cut_quit_deletes(void **state)
 static void test_listed_again(void **state)
 {
 	struct fixture *f = *state;
+	quirk_forget();
 	letters_add(f, 1, 5);
 	set_after(f, 0);
 	assert_int_equal(fixture_look(f), 0);
 	for (size_t i = 0; i < 5; i++)
 		f->server.letters[i].gone = false;
+	assert_int_equal(quirk_count(QUIRK_POP3_UNDELETED), 0);
 	/* One is another now. */
 	f->server.letters[4].content = 77;
 	f->params.after = SYNC_AFTER_KEEP;
 	assert_int_equal(fixture_look(f), 0);
 	assert_int_equal(believed(f), 1);
+	assert_int_equal(quirk_count(QUIRK_POP3_UNDELETED), 1);
 	assert_int_equal(spool_count(f), 6);
 	fixture_end(f);
 	set_after(f, 0);

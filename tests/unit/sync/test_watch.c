@@ -6,6 +6,7 @@
 
 #include "fixture.h"
 #include "mailfs/store.h"
+#include "mailfs/util/quirk.h"
 #include "private.h"
 
 #define LEN 5000
@@ -355,6 +356,34 @@ static void test_poll(void **state)
 	assert_int_equal(connections(f), 1);
 }
 
+static void age(struct sync_folder *folder, int64_t minutes)
+{
+	pthread_mutex_lock(&folder->account->lock);
+	folder->checked_ms -= minutes * 60000;
+	folder->watched_ms -= minutes * 60000;
+	pthread_mutex_unlock(&folder->account->lock);
+}
+
+/* QUIRK_WATCH_SILENT: a watch is taken at its word for five minutes, whatever refresh= says; then the server is asked all the same. */
+static void test_watch_that_keeps_silent(void **state)
+{
+	struct fixture *f = *state;
+	f->params.refresh_ms = 1;
+	start(f, SOURCE_CAN_NOTIFY, 4);
+	struct sync_folder *inbox = fixture_inbox(f);
+	wait_for(is_watched(f, "INBOX") && jobs(f) == 0);
+	deliver_silently(f, 0);
+	unsigned before = selects(f);
+	assert_int_equal(refresh(inbox), 0);
+	age(inbox, 4);
+	assert_int_equal(refresh(inbox), 0);
+	assert_int_equal(selects(f), before);
+	assert_int_equal(told_shown(f->told), 3);
+	age(inbox, 2);
+	assert_int_equal(refresh(inbox), 0);
+	assert_int_equal(told_shown(f->told), 4);
+}
+
 static void test_no_push_at_all(void **state)
 {
 	struct fixture *f = *state;
@@ -388,6 +417,7 @@ static void test_notify_refused(void **state)
 static void test_idle_refused(void **state)
 {
 	struct fixture *f = *state;
+	quirk_forget();
 	f->params.refresh_ms = 50;
 	f->fake.notify_err = f->fake.idle_err = -EOPNOTSUPP;
 	start(f, SOURCE_CAN_NOTIFY | SOURCE_CAN_IDLE, 4);
@@ -397,6 +427,7 @@ static void test_idle_refused(void **state)
 	wait_for(told_has(f->told, 4, NULL));
 	/* Its connection is the workers' again. */
 	wait_for(connections(f) == 1);
+	assert_true(quirk_count(QUIRK_IDLE_REFUSED) > 0);
 }
 
 /* One folder that can not be watched says nothing of others. */
@@ -543,6 +574,7 @@ int main(void)
 		TEST(test_idle_moves),
 		TEST(test_idle_with_two),
 		TEST(test_poll),
+		TEST(test_watch_that_keeps_silent),
 		TEST(test_no_push_at_all),
 		TEST(test_notify_refused),
 		TEST(test_idle_refused),
