@@ -16,6 +16,25 @@ int answer_init(struct answer *answer)
 	return answer->root ? 0 : -ENOMEM;
 }
 
+static int append_piece(const char *data, size_t len, void *arg)
+{
+	struct str *out = arg;
+	str_append(out, data, len);
+	return str_error(out);
+}
+
+int answer_line(json_t *object, struct str *out)
+{
+	size_t before = out->len;
+	int r = object ? json_dump_callback(object, append_piece, out, JSON_COMPACT) : -1;
+	json_decref(object);
+	str_putc(out, '\n');
+	if (r == 0 && str_error(out) == 0)
+		return 0;
+	str_truncate(out, before);
+	return -ENOMEM;
+}
+
 void answer_put(struct answer *answer, json_t *object, const char *key, json_t *value)
 {
 	if (json_object_set_new_nocheck(object, key, value) < 0)

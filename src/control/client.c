@@ -51,18 +51,17 @@ void client_end(struct client *client)
 	client->deadline_ms = clock_now_ms() + LAST_WORDS_MS;
 }
 
+void client_bury(struct client *client)
+{
+	if (client->fd >= 0 && client->ending && !has_output(client))
+		client_finish(client);
+}
+
 /* --- Output --- */
 
 void client_send(struct client *client, json_t *object)
 {
-	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-	json_decref(object);
-	if (text) {
-		str_append_cstr(&client->out, text);
-		str_putc(&client->out, '\n');
-	}
-	free(text);
-	if (!text || str_error(&client->out) < 0)
+	if (answer_line(object, &client->out) < 0)
 		client_end(client);
 }
 

@@ -303,13 +303,16 @@ static char *take_path(json_t *json)
 
 void command_run(struct control *control, struct client *client, const char *line, size_t len)
 {
+	errno = 0;
 	json_t *json = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 	const char *name = json_string_value(json_object_get(json, "command"));
 	command_fn *fn = name ? find(name) : NULL;
 	_cleanup_free_ char *path = json ? take_path(json) : NULL;
 	struct request request = {.control = control, .client = client, .json = json, .path = path};
 
-	if (!name || !path)
+	if ((!json || !path) && errno == ENOMEM)
+		send_error(client, -ENOMEM, NULL);
+	else if (!name || !path)
 		send_error(client, -EINVAL,
 			"a request is an object with the strings command and path");
 	else if (!fn)

@@ -147,6 +147,8 @@ static void round_once(struct control *control)
 		return;
 	serve_all(control, fds);
 	news_deliver(control);
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		client_bury(&control->clients[i]);
 	loop_count_watchers(control);
 	if (door->revents)
 		accept_all(control);

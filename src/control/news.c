@@ -70,14 +70,7 @@ static json_t *describe(const struct tree_news *news, const struct sync_status *
 static char *dump_line(json_t *object)
 {
 	_cleanup_str_ struct str line = STR_INIT;
-	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-	json_decref(object);
-	if (!text)
-		return NULL;
-	str_append_cstr(&line, text);
-	str_putc(&line, '\n');
-	free(text);
-	return str_steal(&line);
+	return answer_line(object, &line) < 0 ? NULL : str_steal(&line);
 }
 
 static struct news *news_create(const struct tree_news *news, const struct sync_status *status)
@@ -96,11 +89,11 @@ static struct news *news_create(const struct tree_news *news, const struct sync_
 	return made;
 }
 
-/* made NULL: there was no memory for it, which is as bad as no room. */
+/* made NULL: there was no memory for it, which is as bad as no room: what comes behind it is not told before that is said. */
 static void queue(struct control *control, struct news *made)
 {
 	pthread_mutex_lock(&control->lock);
-	bool fits = made && control->queued < QUEUE_MAX_EVENTS;
+	bool fits = made && !control->flooded && control->queued < QUEUE_MAX_EVENTS;
 	if (fits) {
 		list_push(&control->queue, &made->node);
 		control->queued++;

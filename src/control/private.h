@@ -66,6 +66,8 @@ void client_tell(struct client *client, const char *line, size_t len);
 void client_overflow(struct client *client);
 /* Once it has taken what is in out it is closed; also if it does not take it for long. */
 void client_end(struct client *client);
+/* Closes it now, if that was all. After what was said to it outside of client_serve(). */
+void client_bury(struct client *client);
 
 /* --- What is asked for (command.c) --- */
 
@@ -79,6 +81,11 @@ struct answer {
 	bool failed; /* no memory, once */
 };
 int answer_init(struct answer *answer);
+/*
+ * Appends an object, which it takes over, as a line; NULL: there was no memory for it. -ENOMEM: nothing was appended. Into a str, which remembers what it had no
+ * memory for: json_dumps() leaves out the name of a member then, and says nothing.
+ */
+int answer_line(json_t *object, struct str *out);
 /* Take value; NULL, or an object of NULL, is remembered as a failure. */
 void answer_put(struct answer *answer, json_t *object, const char *key, json_t *value);
 void answer_append(struct answer *answer, json_t *array, json_t *value);

@@ -119,7 +119,7 @@ int tree_set_control(struct tree *tree, const char *path)
 		return fake.set_control_err;
 	free(fake.socket);
 	fake.socket = strdup(path);
-	return 0;
+	return fake.socket ? 0 : -ENOMEM;
 }
 
 static bool at_or_below(const char *path, const char *top)
