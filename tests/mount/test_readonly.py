@@ -218,6 +218,7 @@ def test_nothing_is_opened(account):
                 for path in mount.by_uid("INBOX").values():
                     assert read(path).startswith(b"From")
                 subprocess.run(["ls", "-l", mount.sub("INBOX")], check=True, capture_output=True)
+            eventually(lambda: opened(mount).get("RELEASE", 0) == opened(mount)["OPEN"] * (not options), 10)  # it comes after close()
             asked = opened(mount)
             subprocess.run(["ls", "-l", mount.sub("INBOX")], check=True, capture_output=True)
             again = opened(mount)
