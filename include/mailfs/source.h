@@ -75,7 +75,8 @@ struct source_mailbox {
 };
 
 /*
- * More messages than that in one mailbox are refused: each takes some 100 bytes of memory once it is listed, and a server can say any number.
+ * A mailbox of more messages than that is not listed: each takes some 100 bytes of memory once it is, and a server can say any number. What of it is known
+ * can be read.
  * A size over the second is taken for one that was not told, a modification sequence over the third for none (RFC 7162 §7: 63 bits).
  */
 #define SOURCE_MESSAGES_MAX 1000000
@@ -86,7 +87,7 @@ struct source_mailbox {
 struct source_state {
 	uint32_t uidvalidity; /* never 0 on success */
 	uint32_t uidnext;     /* 0: the server did not say */
-	uint32_t messages;    /* EXISTS; at most SOURCE_MESSAGES_MAX */
+	uint32_t messages;    /* EXISTS, any number */
 	uint64_t modseq;      /* HIGHESTMODSEQ; 0: no CONDSTORE here */
 	uint64_t mailbox_id;  /* hash64 of MAILBOXID (RFC 8474); 0: the server gives none */
 	bool resynced;        /* the server took source_resync: it has told all that changed */

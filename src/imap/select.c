@@ -192,8 +192,6 @@ static int check_state(const struct selecting *selecting, struct source_error *e
 		why = "the server gives it no identity (UIDVALIDITY)";
 	else if (!selecting->counted)
 		why = "the server does not say how many messages are in it (EXISTS)";
-	else if (selecting->state.messages > SOURCE_MESSAGES_MAX)
-		why = "the server says that there are more than 1,000,000 messages in it";
 	if (!why)
 		return 0;
 	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER, SOURCE_CAUSE_MAILBOX,

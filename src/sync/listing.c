@@ -311,9 +311,7 @@ static int list(struct listing *listing)
 	struct store_mailbox *known = &listing->known;
 	int64_t now_s = clock_wall_s();
 
-	listing_resync_init(listing);
-	int err = session_select(listing->worker, listing->folder, &listing->resync,
-		&listing->state, &listing->error);
+	int err = listing_select(listing, true, &listing->state);
 	if (err < 0)
 		return err;
 	begin(listing);

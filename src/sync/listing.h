@@ -77,8 +77,11 @@ int listing_flush(struct listing *listing, bool from_store);
 
 /* --- listing_find.c --- */
 
-/* For session_select(): asks for what has changed, where the session can and something is known. */
-void listing_resync_init(struct listing *listing);
+/*
+ * Selects the folder. resync: asks for what has changed, where the session can and something is known. -EIO also where there is more in it than is
+ * listed: what is stored stays as it is.
+ */
+int listing_select(struct listing *listing, bool resync, struct source_state *ret);
 /*
  * Finds out what has changed in the folder whose listing is stored whole, by the highest rung that can be believed. What can be believed of
  * none is an error, unless the server insists on it.

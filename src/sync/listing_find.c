@@ -73,9 +73,16 @@ static const struct source_resync *begin_resync(
 	return &listing->since;
 }
 
-void listing_resync_init(struct listing *listing)
+int listing_select(struct listing *listing, bool resync, struct source_state *ret)
 {
 	listing->resync.begin = begin_resync;
+	int err = session_select(listing->worker, listing->folder, resync ? &listing->resync : NULL,
+		ret, &listing->error);
+	if (err < 0 || ret->messages <= SOURCE_MESSAGES_MAX)
+		return err;
+	return session_fail(&listing->error, SOURCE_SCOPE_MAILBOX, -EIO,
+		"the server says that there are %u messages in it, and no more than %u are listed",
+		ret->messages, SOURCE_MESSAGES_MAX);
 }
 
 /* --- What is stored --- */
@@ -310,7 +317,7 @@ static int find_by_scan(
 static int select_again(struct listing *listing)
 {
 	struct source_state state;
-	int err = session_select(listing->worker, listing->folder, NULL, &state, &listing->error);
+	int err = listing_select(listing, false, &state);
 	if (err < 0)
 		return err;
 	if (state.uidvalidity != listing->known.uidvalidity)

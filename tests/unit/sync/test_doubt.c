@@ -37,6 +37,31 @@ static void test_false_deletions(void **state)
 	assert_true(quirk_count(QUIRK_CHANGES_WRONG) > 0);
 }
 
+/* More than can be listed is not listed, and what was listed before stays, and can be read: it is no folder that has broken. */
+static void test_too_many(void **state)
+{
+	struct fixture *f = *state;
+	inbox_with(f, QRESYNC, 20);
+	struct sync_folder *folder = listed(f);
+	struct sync_body *body;
+	struct fake_counts before = fake_counts(&f->fake);
+	for (unsigned qresync = 0; qresync < 2; qresync++) {
+		FAKE_SET(&f->fake, abilities, qresync ? QRESYNC : 0);
+		FAKE_SET(&f->fake, mailboxes[0].exists, SOURCE_MESSAGES_MAX + 1);
+		assert_int_equal(refresh(folder), -EIO);
+		assert_in_step(f);
+	}
+	struct fake_counts cost = since(f, &before);
+	assert_int_equal(cost.rows[FLAGS] + cost.uids + cost.changed, 0);
+	struct fake_message *message = fake_message(&f->fake.mailboxes[0], 3);
+	assert_int_equal(sync_body_open(folder, 3, "", NULL, message->len, &body), 0);
+	assert_read(body, message->data, 0, message->len);
+	sync_body_close(body);
+	FAKE_SET(&f->fake, mailboxes[0].exists, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+}
+
 static void test_modseq_that_stands_still(void **state)
 {
 	struct fixture *f = *state;
@@ -374,6 +399,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		DELTA_TEST(test_false_deletions),
+		DELTA_TEST(test_too_many),
 		DELTA_TEST(test_modseq_that_stands_still),
 		DELTA_TEST(test_modseq_that_goes_back),
 		DELTA_TEST(test_refused_commands),
