@@ -4,7 +4,8 @@
  *
  * A content that comes as a literal is handed on while it comes; whether it counts is known at the response's end, when all of
  * it was understood and its UID is the one that was believed. What comes in another form (a quoted string, a literal before the UID) is told
- * if it is small enough to be held, and else passed over: its message stays unanswered. Nothing that was not asked for is told.
+ * if it is small enough to be held, and else passed over: its message stays unanswered. It is not guessed whose it is, also where one only is lacking:
+ * readers are given what is handed on before its end. Nothing that was not asked for is told.
  */
 #include <errno.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 #include "mailfs/util/number.h"
+#include "mailfs/util/quirk.h"
 
 #define CHUNK_BYTES ((size_t)64 << 10)
 #define NOT_ASKED   SIZE_MAX
@@ -201,6 +203,17 @@ static uint32_t only_uid(const struct imap_tree *tree, const struct imap_fetch *
 	return fetch->uid;
 }
 
+static bool is_uid_behind(const struct imap_tree *tree, const struct imap_node *value)
+{
+	const struct imap_node *item = imap_node_next(tree, value), *next;
+	for (; item; item = next) {
+		imap_fetch_value(tree, item, &next);
+		if (imap_node_is(item, "UID"))
+			return true;
+	}
+	return false;
+}
+
 static bool is_body(const struct imap_node *item)
 {
 	return item->type == IMAP_NODE_ATOM && item->len >= 6 &&
@@ -227,21 +240,35 @@ static const struct imap_node *only_content(
 	return found;
 }
 
-/* A content that lies in the response. */
-static void tell_held(struct bulk *bulk, uint32_t uid, const struct imap_node *item)
+/* The bytes of a content that lies in the response. false: no memory. */
+static bool held_bytes(struct bulk *bulk, const struct imap_node *value, struct imap_slice *ret)
 {
 	struct str *text = &bulk->engine->scratch;
+	*ret = (struct imap_slice){value->data, value->len};
+	if (!value->escaped)
+		return true;
 	str_reset(text);
-	imap_node_append(imap_node_next(&bulk->engine->tree, item), text);
-	if (str_error(text) < 0 || uid == 0)
+	imap_node_append(value, text);
+	*ret = (struct imap_slice){str_cstr(text), text->len};
+	return str_error(text) == 0;
+}
+
+static void tell_held(struct bulk *bulk, uint32_t uid, const struct imap_node *item)
+{
+	const struct imap_tree *tree = &bulk->engine->tree;
+	const struct imap_node *value = imap_node_next(tree, item);
+	struct imap_slice text;
+	if (uid == 0 || !held_bytes(bulk, value, &text))
 		return;
-	struct place place = place_find(bulk, uid, item, text->len);
-	if (!place.set || tell_begin(bulk, place, text->len) < 0)
+	struct place place = place_find(bulk, uid, item, text.len);
+	if (!place.set || tell_begin(bulk, place, text.len) < 0)
 		return;
-	imap_engine_progress(bulk->engine, text->len);
-	for (size_t at = 0, n; at < text->len; at += n) {
-		n = text->len - at < CHUNK_BYTES ? text->len - at : CHUNK_BYTES;
-		tell_data(bulk, text->data + at, n);
+	if (value->type == IMAP_NODE_LITERAL && is_uid_behind(tree, value))
+		quirk_seen(QUIRK_UID_LAST);
+	imap_engine_progress(bulk->engine, text.len);
+	for (size_t at = 0, n; at < text.len; at += n) {
+		n = text.len - at < CHUNK_BYTES ? text.len - at : CHUNK_BYTES;
+		tell_data(bulk, text.data + at, n);
 	}
 	tell_end(bulk, true);
 }

@@ -82,8 +82,8 @@
 
 #define IMAP_LIMIT_BODY_LINE_BYTES (1 * IMAP_LIMIT_MIB)
 #define IMAP_LIMIT_BODY_SLACK      ((uint64_t)64 << 10)
-/* In a pipeline small literals are held until the response says whose they are. */
-#define IMAP_LIMIT_BULK_HELD_BYTES ((size_t)256 << 10)
+/* In a pipeline literals are held until the response says whose they are. The pieces that are asked for have 2 MiB at the most. */
+#define IMAP_LIMIT_BULK_HELD_BYTES ((size_t)2304 << 10)
 #define IMAP_LIMIT_BULK_SLACK      ((uint64_t)512 << 10)
 #define IMAP_LIMIT_BODY_LITERALS   64
 

@@ -16,6 +16,7 @@
 
 #include "bulker.h"
 #include "mailfs/util/clock.h"
+#include "mailfs/util/quirk.h"
 #include "session.h"
 
 #define COMMAND(tag, set)     "<C" #tag " UID FETCH " set " (UID BODY.PEEK[])"
@@ -346,8 +347,8 @@ static void test_large(void **state)
 	int r = run_with(&bulker, sets, 1,
 		SCRIPT(COMMAND(2, "5:6"), ">* 1 FETCH (UID 5 BODY[] {104857600}\r\n",
 			"*6553600 0123456789abcdef", ">)\r\n* 1 FETCH (UID 4 BODY[] {16777216}\r\n",
-			"*1048576 0123456789abcdef", ">)\r\n* 1 FETCH (BODY[] {1048576}\r\n",
-			"*65536 0123456789abcdef", "> UID 6)\r\n* 1 FETCH (UID 6 X {1048576}\r\n",
+			"*1048576 0123456789abcdef", ">)\r\n* 1 FETCH (BODY[] {3145728}\r\n",
+			"*196608 0123456789abcdef", "> UID 6)\r\n* 1 FETCH (UID 6 X {1048576}\r\n",
 			"*65536 0123456789abcdef",
 			"> BODY[] {16}\r\n0123456789abcdef)\r\nC2 OK\r\n"),
 		&error);
@@ -375,6 +376,28 @@ static void test_larger(void **state)
 		fail_msg("bulk: %s", error.text);
 	assert_int_equal(bulker.told_bytes, 285212672);
 	assert_string_equal(str_cstr(&bulker.log), "=0;");
+	str_finish(&bulker.log);
+}
+
+/* A server that writes the UID last is believed as any other, up to what is asked for at once. */
+static void test_uid_last(void **state)
+{
+	(void)state;
+	struct bulker bulker = {.quiet = true};
+	struct source_error error;
+	const struct source_bulk_set sets[] = {
+		{.uids = UIDS(5), .count = 1, .offset = 7, .length = 2 << 20},
+		{.uids = UIDS(6), .count = 1, .limit_bytes = 1 << 20}};
+	quirk_forget();
+	int r = run_with(&bulker, sets, 2,
+		SCRIPT(PART(2, "5", "7.2097152"), COMMAND(3, "6"),
+			">* 1 FETCH (BODY[]<7> {2097152}\r\n", "*131072 0123456789abcdef",
+			"> FLAGS () UID 5)\r\nC2 OK\r\n* 2 FETCH (UID 6 BODY[] {1}\r\na)\r\nC3 OK\r\n"),
+		&error);
+	assert_int_equal(r, 0);
+	assert_int_equal(bulker.messages, 2);
+	assert_string_equal(str_cstr(&bulker.log), "=0;=0;");
+	assert_int_equal(quirk_count(QUIRK_UID_LAST), 1);
 	str_finish(&bulker.log);
 }
 
@@ -585,6 +608,7 @@ int main(void)
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_larger),
+		cmocka_unit_test(test_uid_last),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_invalid_sets),
