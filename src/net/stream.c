@@ -203,7 +203,7 @@ static ssize_t transport_wait_read(struct net_stream *stream, void *buf, size_t 
 			return r;
 		if (stream->broken)
 			return stream->broken;
-		short events;
+		short events = 0;
 		ssize_t n = transport_read(stream, buf, cap, &events);
 		if (n > 0)
 			return n;
@@ -342,7 +342,7 @@ static ssize_t write_some(struct net_stream *stream, const void *data, size_t le
 	int r = net_stream_check(stream);
 	if (r < 0)
 		return r;
-	short events;
+	short events = 0;
 	ssize_t n = wire_write(stream, data, len, &events);
 	return n == -EAGAIN ? wait_to_write(stream, events) : n;
 }
