@@ -233,7 +233,11 @@ struct source_ops {
 	void (*disconnect)(struct source_session *session, bool polite);
 	/* Makes the call that runs, and every later one but disconnect(), fail with SOURCE_SCOPE_CANCELLED. Any thread. Blocks: never. */
 	void (*cancel)(struct source_session *session);
-	/* The longest a following call may take, from its own start. Blocks: never. */
+	/*
+	 * The longest a following call may take, from its own start. list(), select(), rows(), changed(), uids(), structures() and bulk() go on beyond it for as
+	 * long as the server sends enough (IMAP: 1 KiB or a row a second), for a day at the most; one that is sent too little ends as much
+	 * later at the most, or 10 s if that is less. Blocks: never.
+	 */
 	void (*set_timeout)(struct source_session *session, int timeout_ms);
 
 	/*

@@ -6,8 +6,10 @@
  * Memory: a session holds one response at a time, its tree (10 MiB at the most), and what the call that runs makes of it. So what may be held of a response,
  * times the connections (4 by default, 16 at most), is what an account can be made to take.
  *
- * Time: a command has one deadline. It moves on only in an exchange that is long by right, and only for as long as enough comes (RATE); what comes in all is limited
- * by responses and bytes. These are far beyond what is honest, because senders decide how long some of it is: whoever waits for a file has a deadline of his own.
+ * Time: a command has one deadline. It moves on only in an exchange that is long by right (a listing, a search, a message that is streamed), and only for as long as
+ * enough comes (RATE), for a day at the most; what comes in all is limited by responses and bytes. These are far beyond what is honest, because senders decide how long
+ * some of it is, and because a slow line is no attack: a rate, not an end, tells who is working from who is holding us up. Whoever waits for a file or a listing
+ * has a deadline of his own, whatever comes.
  */
 #ifndef MAILFS_IMAP_LIMITS_H
 #define MAILFS_IMAP_LIMITS_H

@@ -85,6 +85,17 @@ def trickle(data):
     return script
 
 
+def flow(start, chunk):
+    """A script: two kilobytes a second, which is enough for a download to go on, until the attack is over."""
+    def script(session, tag):
+        session.send(start)
+        while session.server.on:
+            session.send(chunk)
+            time.sleep(len(chunk) / 2048)
+        session.cut()
+    return script
+
+
 def both(*attacks):
     def arm(server):
         for attack in attacks:

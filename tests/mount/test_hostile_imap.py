@@ -6,8 +6,9 @@ import errno
 import pytest
 
 import hostile
+from fake.imap import Box, Message
 from hostile import RIGHT, fails, right_or
-from hostile_imap import IO, ImapTrial, answer, at_list, at_read, before, between, body, first, flood, listing, row, say, swap, trickle
+from hostile_imap import IO, ImapTrial, answer, at_list, at_read, before, between, body, first, flood, flow, listing, message, messages, row, say, swap, trickle
 
 EIO = errno.EIO
 ROW = b'* 2 FETCH (UID 2 FLAGS () INTERNALDATE "14-Nov-2023 22:13:20 +0000" RFC822.SIZE 64 '
@@ -145,6 +146,9 @@ BODIES = {
     "answered twice": (b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n%%t OK Done.\r\n" % literal(SECOND), right_or(EIO)),
 }
 
+# The second message has 3 MiB.
+LARGE = {"boxes": lambda: {"INBOX": Box([message(1), Message(2, SECOND + b"large\r\n" * 450_000), message(3)]), "Work": Box(messages(2, 5))}}
+
 CUTS = {
     "in a literal": b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\nFrom: Al", "in a line": b"* 2 FETCH (UID 2 BO",
     "behind the size": b"* 2 FETCH (UID 2 BODY[]<0> {68}",
@@ -193,12 +197,15 @@ CASES += [
     at_list("list: ALERT without end", listing(flood(b"", b"* OK [ALERT] Look!\r\n" * 20_000)), fails(*IO)),
     at_list("list: literals without end", listing(flood(b"", b"* 2 FETCH (UID 2 X %s)\r\n" % literal(b"x" * 1_000_000))), fails(*IO)),
     at_list("list: a byte a second", listing(trickle(rows(1, 2, 3) + b"%t OK Done.\r\n")), fails(*IO)),
+    at_list("list: 2 KiB a second", listing(flow(rows(1), b"* OK Still at it.\r\n" * 10)), fails(*IO)),
     at_list("list: silence", listing(say(b"")), fails(*IO)),
     at_read("read: a line without end", body(flood(b"* 2 FETCH (UID 2 FLAGS (", b"x" * (1 << 20))), fails(*IO)),
     at_read("read: a literal of zeros without end", body(flood(b"* 2 FETCH (UID 2 BODY[]<0> {4000000000}\r\n", b"\0" * (1 << 20))), fails(*IO)),
     at_read("read: rows without end", body(flood(b"", rows(1) * 2000)), fails(*IO)),
     at_read("read: other bodies without end", body(flood(b"", b"* 1 FETCH (UID 1 BODY[]<0> %s)\r\n" % literal(b"x" * 100_000))), fails(*IO)),
     at_read("read: a byte a second", body(trickle(b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\n" + SECOND)), fails(*IO)),
+    at_read("read: 2 KiB a second", body(flow(b"* 2 FETCH (UID 2 BODY[]<0> {60000}\r\n", b"x" * 200)), fails(*IO)),
+    at_read("read: 2 KiB a second of a large message", body(flow(b"* 2 FETCH (UID 2 BODY[]<0> {100000}\r\n", b"x" * 200)), fails(*IO), world=LARGE),
     at_read("read: silence", body(say(b"")), fails(*IO)),
     at_read("read: BYE", body(say(b"* BYE Enough.\r\n", cut=True)), right_or(*IO)),
     at_read("read: tagged twice", body(say(b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n%%t OK Done.\r\n%%t OK Done.\r\n" % literal(SECOND))), right_or(*IO)),
