@@ -260,7 +260,7 @@ struct script *script_start(const char *const *steps)
 	assert_non_null(script);
 	script->steps = steps;
 	for (const char *const *step = steps; *step; step++)
-		if (**step == '^')
+		if (**step == '^' && !script->cert.cert)
 			script->cert = pki_create(&(struct pki_spec){.name = "server"});
 	script->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(script->listener >= 0);
