@@ -26,8 +26,9 @@ int parts_cache_init(struct parts_cache *cache)
 {
 	list_init(&cache->used);
 	cache->count = cache->leaf_count = 0;
+	cache->loading = false;
 	int r = -pthread_mutex_init(&cache->lock, NULL);
-	return r < 0 ? r : -pthread_mutex_init(&cache->loading, NULL);
+	return r < 0 ? r : -pthread_cond_init(&cache->loaded, NULL);
 }
 
 static void parts_destroy(struct parts *parts)
@@ -51,7 +52,7 @@ void parts_cache_finish(struct parts_cache *cache)
 	while ((node = list_pop(&cache->used)))
 		parts_destroy(container_of(node, struct parts, node));
 	pthread_mutex_destroy(&cache->lock);
-	pthread_mutex_destroy(&cache->loading);
+	pthread_cond_destroy(&cache->loaded);
 }
 
 void parts_unref(struct tree *tree, struct parts *parts)
@@ -247,8 +248,6 @@ static int load_structure(struct tree *tree, const struct folder *folder, struct
 		r = descend(parts, structure);
 	mime_leaves_detach(&parts->leaves);
 	mime_part_destroy(structure);
-	if (parts->leaves.count > LEAVES_LARGE)
-		give_memory_back();
 	return r;
 }
 
@@ -271,13 +270,37 @@ static int parts_load(struct tree *tree, const struct folder *folder, uint32_t n
 	return 0;
 }
 
+/* No lock is held across the disk: whose turn it is, is a state. */
+static void turn_begin(struct parts_cache *cache)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&cache->lock);
+	while (cache->loading)
+		pthread_cond_wait(&cache->loaded, &cache->lock);
+	cache->loading = true;
+}
+
+static void turn_end(struct parts_cache *cache)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&cache->lock);
+	cache->loading = false;
+	pthread_cond_signal(&cache->loaded);
+}
+
 /* Of several who want the same, one reads it. */
 static int parts_load_once(struct tree *tree, const struct folder *folder, uint32_t number,
 	uint32_t uid, const char *section, struct parts **ret)
 {
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&tree->parts.loading);
-	*ret = cache_find(&tree->parts, number, uid, section);
-	return *ret ? 0 : parts_load(tree, folder, number, uid, section, ret);
+	turn_begin(&tree->parts);
+	struct parts *parts = cache_find(&tree->parts, number, uid, section);
+	bool found = parts;
+	int r = found ? 0 : parts_load(tree, folder, number, uid, section, &parts);
+	turn_end(&tree->parts);
+	/* That takes a while, and concerns nobody else. */
+	if (r == 0 && !found && parts->leaves.count > LEAVES_LARGE)
+		give_memory_back();
+	if (r == 0)
+		*ret = parts;
+	return r;
 }
 
 int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_t uid,

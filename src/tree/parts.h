@@ -7,6 +7,7 @@
 #define MAILFS_TREE_PARTS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "mailfs/mime.h"
@@ -33,7 +34,8 @@ struct parts_cache {
 	pthread_mutex_t lock;
 	struct list_node used; /* oldest first */
 	size_t count, leaf_count;
-	pthread_mutex_t loading; /* one structure is in memory at a time; taken before lock */
+	bool loading; /* one structure is in memory at a time */
+	pthread_cond_t loaded;
 };
 
 int parts_cache_init(struct parts_cache *cache);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fake.h"
 
@@ -390,6 +391,41 @@ static void test_parts_of_an_attached_message(void **state)
 }
 
 /* More messages than are kept, each used after it was dropped. */
+static bool trimming; /* the next one is looked at */
+
+/* What gives memory back takes its time: another structure is read meanwhile. */
+int __wrap_malloc_trim(size_t pad);
+int __wrap_malloc_trim(size_t pad)
+{
+	struct tree_entry entry;
+	(void)pad;
+	if (trimming) {
+		trimming = false;
+		assert_int_equal(look_up(message + 1, "no-such-part", &entry), -ENOENT);
+	}
+	return 0;
+}
+
+static void test_memory_is_given_back(void **state)
+{
+	struct mime_part *root = part("multipart", "mixed", "", 0);
+	struct tree_entry entry;
+	(void)state;
+	begin();
+	for (int i = 0; i < 3000; i++)
+		mime_part_add_child(root, part("text", "plain", "7bit", 10));
+	str_reset(&fake.structure);
+	assert_int_equal(mime_part_serialize(root, &fake.structure), 0);
+	mime_part_destroy(root);
+	/* A lock that is held there is waited for in vain. */
+	alarm(20);
+	trimming = true;
+	assert_int_equal(look_up(message, "no-such-part", &entry), -ENOENT);
+	alarm(0);
+	assert_false(trimming);
+	fake_finish();
+}
+
 static void test_many_messages(void **state)
 {
 	struct tree_dir *dirs[100];
@@ -426,6 +462,7 @@ int main(void)
 		cmocka_unit_test(test_a_large_part_has_a_bound),
 		cmocka_unit_test(test_parts_of_an_attached_message),
 		cmocka_unit_test(test_many_messages),
+		cmocka_unit_test(test_memory_is_given_back),
 	};
 	return cmocka_run_group_tests_name("tree/parts", tests, NULL, NULL);
 }
