@@ -201,16 +201,27 @@ static int list_from(struct listing *listing, uint32_t first, size_t before)
 		before + listing->seen.count >= listing->state.messages);
 }
 
+/* What it was before is dropped once the listing is whole: not for one that has nothing, or little of that many, by SELECT's word alone. */
+static int confirm_renumbered(struct listing *listing)
+{
+	uint64_t count, unseen, now = listing->state.messages;
+	if (!listing->known.former)
+		return 0;
+	int err =
+		store_folder_count(listing->account->store, listing->known.former, &count, &unseen);
+	if (err < 0)
+		return err;
+	bool loss = now == 0 || (now < count && ladder_is_loss(count, count - now));
+	return loss ? listing_confirm_few(listing) : 0;
+}
+
 /* The listing was cut off, or nothing of it is there: what is stored is compared, then the rest is listed. */
 static int list_rest(struct listing *listing)
 {
 	_cleanup_(diff_finish) struct diff diff = {0};
 	uint32_t highest;
 	size_t stored;
-	int err = 0;
-	/* What it was before is dropped once the listing is whole. */
-	if (listing->known.former && listing->state.messages == 0)
-		err = listing_confirm_empty(listing);
+	int err = confirm_renumbered(listing);
 	if (err == 0)
 		err = listing_find_part(listing, &diff, &highest, &stored);
 	if (err == 0)

@@ -103,8 +103,8 @@ int listing_doubt_refusal(const struct listing *listing, int err);
 int listing_confirm_loss(struct listing *listing, struct diff *diff, bool searched, bool last);
 /* The error for it. */
 int listing_loss_doubted(struct listing *listing, size_t gone);
-/* Whether there is really nothing in the folder: 0, or an error. */
-int listing_confirm_empty(struct listing *listing);
+/* Whether there is really nothing in the folder, or as little as SELECT said: 0, or an error. */
+int listing_confirm_few(struct listing *listing);
 
 /* --- carry.c --- */
 

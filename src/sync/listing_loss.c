@@ -111,14 +111,17 @@ int listing_loss_doubted(struct listing *listing, size_t gone)
 		gone);
 }
 
-int listing_confirm_empty(struct listing *listing)
+int listing_confirm_few(struct listing *listing)
 {
 	struct diff none = {0};
+	uint64_t said = listing->state.messages;
 	int err = listing_confirm_loss(listing, &none, false, true);
-	if (err == 0 && uid_ranges_total(&listing->exist) > 0)
+	uint64_t there = uid_ranges_total(&listing->exist);
+	if (err == 0 && there > said && ladder_is_loss(there, there - said))
 		err = LADDER_DOUBT;
 	return err == LADDER_DOUBT
 	               ? session_fail(&listing->error, SOURCE_SCOPE_MAILBOX, -EIO,
-				 "the server says that there are no messages, and lists some")
+				 "the server says that there are %llu messages, and lists more",
+				 (unsigned long long)said)
 	               : err;
 }

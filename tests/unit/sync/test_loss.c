@@ -187,6 +187,29 @@ static void test_renumbered_and_empty(void **state)
 	assert_true(known.complete);
 }
 
+/* A new UIDVALIDITY and hardly any messages. */
+static void test_renumbered_and_few(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = inbox_with(f, 0, 400);
+	struct sync_folder *folder = listed(f);
+	struct store_mailbox known;
+	uint64_t count, unseen;
+	fake_renumber(&f->fake, inbox, 78, 1001);
+	expunge(f, 399);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_last, 1399);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 1001);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(refresh(folder), -EIO);
+		assert_int_equal(store_mailbox_get(f->store, "INBOX", &known), 0);
+		assert_int_equal(store_folder_count(f->store, known.former, &count, &unseen), 0);
+		assert_int_equal(count, 400);
+	}
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+}
+
 /* UIDNEXT and modification sequences that go back hide nothing and drop nothing. */
 static void test_numbers_that_go_back(void **state)
 {
@@ -243,6 +266,7 @@ int main(void)
 		DELTA_TEST(test_really_empty_with_qresync),
 		DELTA_TEST(test_really_empty_with_condstore),
 		DELTA_TEST(test_renumbered_and_empty),
+		DELTA_TEST(test_renumbered_and_few),
 		DELTA_TEST(test_numbers_that_go_back),
 		DELTA_TEST(test_gone_while_selected),
 	};
