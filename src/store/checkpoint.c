@@ -97,7 +97,9 @@ static int open_handle(struct checkpoint *checkpoint, const struct checkpoint_pa
 	if (params->spill && params->spill->alone)
 		return SQLITE_OK;
 	int rc = sqlite3_open_v2(params->path, &checkpoint->handle,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, params->vfs);
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX |
+			SQLITE_OPEN_EXRESCODE,
+		params->vfs);
 	/* Reads the header: a connection that has not yet seen the log would check nothing in. */
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(checkpoint->handle,

@@ -185,7 +185,9 @@ static int open_handle(struct db *db, const char *path, struct str *why)
 {
 	errno = 0;
 	int rc = sqlite3_open_v2(path, &db->handle,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs_name(db));
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX |
+			SQLITE_OPEN_EXRESCODE,
+		vfs_name(db));
 	if (rc != SQLITE_OK)
 		return fail_open(db, rc, why);
 	sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);

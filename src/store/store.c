@@ -77,43 +77,65 @@ static int make_directories(const char *directory, struct str *why)
 }
 
 /*
- * What is in it must be the user's own: whoever else can make names there could have other files written, or other mail shown. NULL: it is; else why
- * not.
+ * What is in it must be the user's own: whoever else can make names there could have other files written, or other mail shown. Only root takes a
+ * cache that is another's, as a directory that was handed into a container is: nothing is lost with it, and links are not followed. False: not this, why not.
  */
-static const char *not_own(int fd)
+static bool is_own(int fd, enum store_kind kind, struct str *why)
 {
 	struct stat st;
-	if (fstat(fd, &st) < 0)
-		return strerror(errno);
-	if (st.st_uid != geteuid())
-		return "it belongs to another user";
-	return st.st_mode & S_IWOTH ? "everybody may write there (chmod 700 helps)" : NULL;
+	if (fstat(fd, &st) < 0) {
+		str_append_cstr(why, strerror(errno));
+		return false;
+	}
+	bool foreign = st.st_uid != geteuid() && (geteuid() != 0 || kind != STORE_CACHE);
+	if (foreign)
+		str_printf(why,
+			"it belongs to another user (uid %lu): mount as that user, or give it to yours (chown -R), or name another one",
+			(unsigned long)st.st_uid);
+	else if (st.st_mode & S_IWOTH)
+		str_append_cstr(why,
+			"everybody may write there: chmod 700 helps, or, where the file system has no modes (vfat, cifs), its mount "
+			"options uid= and umask=077, or name another one");
+	return !foreign && !(st.st_mode & S_IWOTH);
+}
+
+static int fail_use(const char *directory, const char *trouble, struct str *why)
+{
+	str_printf(why, "can not use the store's directory %s: %s", directory, trouble);
+	return -EIO;
 }
 
 /* Links may lead to it, but it must be none itself. */
-static int open_own(const char *directory, int *ret_fd, struct str *why)
+static int open_own(const char *directory, enum store_kind kind, int *ret_fd, struct str *why)
 {
 	struct stat st;
+	_cleanup_str_ struct str trouble = STR_INIT;
 	_cleanup_close_ int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	int err = fd < 0 ? errno : 0;
-	const char *trouble = fd >= 0 ? not_own(fd) : NULL;
 	if (fd < 0 && lstat(directory, &st) == 0 && S_ISLNK(st.st_mode))
-		trouble = "it is a symbolic link";
-	if (!trouble && err)
+		return fail_use(directory, "it is a symbolic link", why);
+	if (fd < 0)
 		return fail(why, "can not open the store's directory", directory, err);
-	if (!trouble) {
-		*ret_fd = steal_fd(&fd);
-		return 0;
-	}
-	str_printf(why, "can not use the store's directory %s: %s", directory, trouble);
-	return -EIO;
+	if (!is_own(fd, kind, &trouble))
+		return fail_use(directory, str_cstr(&trouble), why);
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+static void tell_foreign(const struct store *store)
+{
+	struct stat st;
+	if (fstat(store->dir_fd, &st) == 0 && st.st_uid != geteuid())
+		log_warning(
+			"%s belongs to another user (uid %lu), who can read and change what is kept there",
+			store->directory, (unsigned long)st.st_uid);
 }
 
 static int open_directory(struct store *store, const char *directory, struct str *why)
 {
 	int rc = make_directories(directory, why);
 	if (rc == 0)
-		rc = open_own(directory, &store->dir_fd, why);
+		rc = open_own(directory, store->kind, &store->dir_fd, why);
 	if (rc < 0)
 		return rc;
 	store->directory = realpath(directory, NULL);
@@ -122,6 +144,7 @@ static int open_directory(struct store *store, const char *directory, struct str
 	if (strlen(store->directory) > DIRECTORY_MAX)
 		return fail(
 			why, "can not use the store's directory", store->directory, ENAMETOOLONG);
+	tell_foreign(store);
 	return 0;
 }
 
@@ -363,7 +386,7 @@ int store_directory_make(const char *directory, enum store_kind kind, char **ret
 	_cleanup_close_ int fd = -1;
 	int rc = make_directories(directory, why);
 	if (rc == 0)
-		rc = open_own(directory, &fd, why);
+		rc = open_own(directory, kind, &fd, why);
 	if (rc < 0)
 		return rc;
 	_cleanup_free_ char *path = realpath(directory, NULL);

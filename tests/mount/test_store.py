@@ -296,13 +296,17 @@ def test_a_symlink_in_its_place(kind, home, level):
 
 @ROOT
 def test_somebody_elses(kind, home):
-    """A directory that another user owns is one that he may change."""
+    """A directory that another user owns is one that he may change: root, who is warned, puts up with that for a cache."""
     nobody = pwd.getpwnam("nobody")
     with kind.mount(home) as mount:
         assert kind.read_all(mount) == len(MESSAGES)
     for folder, folders, names in os.walk(kind.store(home)):
         for name in [folder] + [os.path.join(folder, name) for name in folders + names]:
             os.chown(name, nobody.pw_uid, nobody.pw_gid)
+    if kind.scheme == "imaps":
+        with kind.mount(home) as mount:
+            assert kind.read_all(mount) == len(MESSAGES) and "belongs to another user" in mount.log(), mount.log()
+        return
     with pytest.raises(RuntimeError) as error:
         kind.mount(home)
     assert str(error.value).startswith("no mount: mailfs: ") and "belongs to another user" in str(error.value), error.value

@@ -136,8 +136,17 @@ static void test_directory_of_ones_own(void **state)
 	assert_int_equal(chmod(fixture->directory, 0700), 0);
 	if (getuid() == 0) {
 		assert_int_equal(chown(fixture->directory, 65534, 65534), 0);
-		fixture_expect_refused(fixture, -EIO,
-			(const char *const[]){fixture->directory, "another user", NULL});
+		_cleanup_str_ struct str why = STR_INIT;
+		struct store *store = NULL;
+		/* Root takes a cache of another's, and no spool. */
+		fixture_reopen(fixture);
+		fixture_close(fixture);
+		assert_int_equal(store_open(fixture->directory, STORE_SPOOL, &store, &why), -EIO);
+		assert_non_null(strstr(str_cstr(&why), "another user (uid 65534)"));
+		assert_int_equal(chmod(fixture->directory, 0777), 0);
+		fixture_expect_refused(
+			fixture, -EIO, (const char *const[]){"everybody", "umask", NULL});
+		assert_int_equal(chmod(fixture->directory, 0700), 0);
 		assert_int_equal(chown(fixture->directory, 0, 0), 0);
 	}
 	/* A link in its place; one above it is the user's affair. */
