@@ -14,6 +14,8 @@
 #include "mailfs/util/quirk.h"
 
 #define WATCHED_MS (5 * 60 * 1000)
+/* Others may read each that a folder had: so many are kept, of a server that never gives the same twice. */
+#define ATTRIBUTES_MAX 16
 
 static void attributes_destroy(struct folder_attributes *attributes)
 {
@@ -48,8 +50,9 @@ static int name_folder(struct sync_folder *folder, const struct source_mailbox *
 	folder->name = strdup(mailbox->name);
 	if (!folder->name)
 		return -ENOMEM;
-	folder->attributes = attributes_create(mailbox, folder->name);
-	return folder->attributes ? 0 : -ENOMEM;
+	folder->said = attributes_create(mailbox, folder->name);
+	folder->attributes = folder->said;
+	return folder->said ? 0 : -ENOMEM;
 }
 
 int folder_create(struct sync_account *account, const struct source_mailbox *mailbox,
@@ -76,7 +79,7 @@ int folder_create(struct sync_account *account, const struct source_mailbox *mai
 
 void folder_destroy(struct sync_folder *folder)
 {
-	attributes_destroy(folder->attributes);
+	attributes_destroy(folder->said);
 	uid_ranges_finish(&folder->ghosts);
 	free(folder->name);
 	free(folder);
@@ -92,16 +95,39 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+static bool same_mailbox(const struct source_mailbox *a, const struct source_mailbox *b)
+{
+	return a->flags == b->flags && a->delimiter == b->delimiter &&
+	       same_text(a->special_use, b->special_use);
+}
+
+/* The attributes that are these, from before or made; *ret NULL: there were too many before. */
+static int attributes_find(struct sync_folder *folder, const struct source_mailbox *mailbox,
+	struct folder_attributes **ret)
+{
+	unsigned count = 0;
+	struct folder_attributes *found = folder->said;
+	for (; found && !same_mailbox(&found->mailbox, mailbox); found = found->former)
+		count++;
+	*ret = found;
+	if (found || count >= ATTRIBUTES_MAX)
+		return 0;
+	*ret = attributes_create(mailbox, folder->name);
+	if (!*ret)
+		return -ENOMEM;
+	(*ret)->former = folder->said;
+	folder->said = *ret;
+	return 0;
+}
+
 int folder_describe(struct sync_folder *folder, const struct source_mailbox *mailbox)
 {
-	const struct source_mailbox *before = sync_folder_mailbox(folder);
-	if (before->flags == mailbox->flags && before->delimiter == mailbox->delimiter &&
-		same_text(before->special_use, mailbox->special_use))
+	struct folder_attributes *attributes;
+	if (same_mailbox(sync_folder_mailbox(folder), mailbox))
 		return false;
-	struct folder_attributes *attributes = attributes_create(mailbox, folder->name);
-	if (!attributes)
-		return -ENOMEM;
-	attributes->former = atomic_load(&folder->attributes);
+	int err = attributes_find(folder, mailbox, &attributes);
+	if (err < 0 || !attributes)
+		return err;
 	atomic_store(&folder->attributes, attributes);
 	return true;
 }

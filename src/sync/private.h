@@ -180,7 +180,7 @@ void reaper_join(struct sync_account *account);
 struct folder_attributes {
 	struct source_mailbox mailbox;
 	char *special_use;                /* what mailbox points to */
-	struct folder_attributes *former; /* what it said before */
+	struct folder_attributes *former; /* another that it has said */
 };
 
 /* What of a folder is pinned and not here yet, and the run that fetches it (pin.c). */
@@ -203,6 +203,7 @@ struct sync_folder {
 	struct sync_account *account;
 	/* As LIST gave it last; never freed before the folder: others read it without a lock. */
 	_Atomic(struct folder_attributes *) attributes;
+	struct folder_attributes *said; /* job (survey): all that LIST gave, of which that is one */
 	char *name;
 	uint32_t directory_number;
 	_Atomic(void *) data;
@@ -346,7 +347,10 @@ void folder_bury(struct sync_folder *folder);
  * thread at a time.
  */
 int folder_revive(struct sync_folder *folder, const struct sync_folder *fresh);
-/* Takes over what LIST says now; true: that is something else than before. -ENOMEM. No lock; one thread at a time. */
+/*
+ * Takes over what LIST says now; true: that is something else than before. What is new after a number of changes is not taken over: each is kept.
+ * -ENOMEM. No lock; one thread at a time.
+ */
 int folder_describe(struct sync_folder *folder, const struct source_mailbox *mailbox);
 /* Whether it was announced in this mount, if only in part. Lock held. */
 bool folder_is_shown(const struct sync_folder *folder);

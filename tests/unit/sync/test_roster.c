@@ -431,6 +431,34 @@ static void test_attributes(void **state)
 	assert_true(has_said("~A ~A "));
 }
 
+/* The same ones in turn are always followed; always other ones are not. */
+static void test_attributes_that_flicker(void **state)
+{
+	struct fixture *f = *state;
+	static char uses[40][16];
+	add(f, "INBOX", 1, 3, pattern(LEN));
+	struct fake_mailbox *a = add(f, "A", 1, 3, pattern(LEN));
+	start(f);
+	const struct sync_folder *folder = fixture_folder(f, "A");
+	for (unsigned i = 0; i < 40; i++) {
+		CHANGE(f, a->special_use = i % 2 ? "\\Sent" : "\\Junk");
+		assert_int_equal(survey(f), 0);
+		assert_string_equal(sync_folder_mailbox(folder)->special_use, a->special_use);
+	}
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(uses[i], sizeof(uses[i]), "\\Use%u", i);
+		CHANGE(f, a->special_use = uses[i]);
+		assert_int_equal(survey(f), 0);
+	}
+	unsigned kept = 0;
+	for (const struct folder_attributes *at = folder->said; at; at = at->former)
+		kept++;
+	assert_int_equal(kept, 16);
+	CHANGE(f, a->special_use = NULL);
+	assert_int_equal(survey(f), 0);
+	assert_null(sync_folder_mailbox(folder)->special_use);
+}
+
 /* A folder that holds no messages goes as soon as it is not listed: there is nothing to lose. */
 static void test_noselect_gone(void **state)
 {
@@ -516,6 +544,7 @@ int main(void)
 		TEST(test_renamed_before_online),
 		TEST(test_renamed_while_listed),
 		TEST(test_attributes),
+		TEST(test_attributes_that_flicker),
 		TEST(test_noselect_gone),
 		TEST(test_told_by_the_watch),
 		TEST(test_not_too_often),
