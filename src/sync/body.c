@@ -86,15 +86,15 @@ static struct sync_body *body_create(struct sync_folder *folder, uint32_t uid, c
 	return body;
 }
 
-/* Lock held. */
+/* Not one of a folder that went and came back: that one can not be read any more. Lock held. */
 static struct sync_body *find(struct list_node *list, const struct sync_body *key)
 {
 	struct list_node *pos, *tmp;
 	list_for_each(pos, tmp, list)
 	{
 		struct sync_body *body = container_of(pos, struct sync_body, link);
-		if (body->number == key->number && body->uid == key->uid &&
-			strcmp(body->section, key->section) == 0)
+		if (body->folder == key->folder && body->number == key->number &&
+			body->uid == key->uid && strcmp(body->section, key->section) == 0)
 			return body;
 	}
 	return NULL;

@@ -374,10 +374,13 @@ static bool has_bodies(const struct sync_folder *folder)
 {
 	struct sync_account *account = folder->account;
 	struct list_node *pos, *tmp;
-	for (size_t i = 0; i < SYNC_BODY_BUCKETS; i++)
-		list_for_each(
-			pos, tmp, &account->bodies[i]) if (container_of(pos, struct sync_body, link)
-								   ->folder == folder) return true;
+	for (size_t i = 0; i < SYNC_BODY_BUCKETS; i++) {
+		list_for_each(pos, tmp, &account->bodies[i])
+		{
+			if (container_of(pos, struct sync_body, link)->folder == folder)
+				return true;
+		}
+	}
 	return false;
 }
 

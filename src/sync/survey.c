@@ -122,12 +122,14 @@ static int compare_to_name(const void *name, const void *folder)
 	return strcmp(name, (*(struct sync_folder *const *)folder)->name);
 }
 
-/* One of that name that went; NULL: there was none. */
-static struct sync_folder *find_gone(const struct survey *survey, const char *name)
+/* Those of that name that went, the first of them; NULL: there was none. */
+static struct sync_folder **find_gone(const struct survey *survey, const char *name)
 {
 	struct sync_folder **found = bsearch(name, survey->gone, survey->gone_count,
 		sizeof(struct sync_folder *), compare_to_name);
-	return found ? *found : NULL;
+	while (found && found > survey->gone && strcmp(found[-1]->name, name) == 0)
+		found--;
+	return found;
 }
 
 /* --- The difference --- */
@@ -300,6 +302,21 @@ static int append_folder(struct sync_account *account, struct sync_folder *folde
 	return 0;
 }
 
+/* As one of those that it was. -EBUSY: it can not be. */
+static int revive(
+	const struct survey *survey, const struct arrival *arrival, struct sync_folder **ret)
+{
+	const struct sync_folder *fresh = arrival->folder;
+	struct sync_folder **at = arrival->earlier, **end = survey->gone + survey->gone_count;
+	int err = -EBUSY;
+	for (; at && err == -EBUSY && at < end && strcmp((*at)->name, fresh->name) == 0; at++) {
+		err = folder_revive(*at, fresh);
+		if (err == 0)
+			*ret = *at;
+	}
+	return err;
+}
+
 /*
  * The arrival becomes the account's: as the folder that it was earlier, which else would stay beside it for good, or, where somebody still has to do
  * with that one, as another, which counts as one more.
@@ -308,19 +325,16 @@ static int adopt(struct survey *survey, struct arrival *arrival, struct sync_fol
 {
 	struct sync_folder *folder = arrival->folder;
 	int err = roster_load_folder(folder);
-	if (err == 0 && arrival->earlier) {
-		err = folder_revive(arrival->earlier, folder);
-		if (err == 0)
-			*ret = arrival->earlier;
-		if (err != -EBUSY)
-			return err;
-		arrival->places = 1;
-		err = 0;
-	}
-	if (err == 0)
-		err = append_folder(survey->account, folder);
 	if (err < 0)
 		return err;
+	err = revive(survey, arrival, ret);
+	if (err != -EBUSY)
+		return err;
+	err = append_folder(survey->account, folder);
+	if (err < 0)
+		return err;
+	if (arrival->earlier)
+		arrival->places = 1;
 	arrival->folder = NULL;
 	*ret = folder;
 	return 0;

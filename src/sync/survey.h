@@ -11,7 +11,8 @@
 /* A folder that LIST names and nobody knew. */
 struct arrival {
 	struct sync_folder *folder;
-	struct sync_folder *earlier; /* was there under that name, and went; NULL: none was */
+	struct sync_folder **
+		earlier; /* was there under that name, and went, the first of several; NULL: none was */
 	size_t places; /* directories that it needs beyond those that there were, about */
 	struct source_state state; /* STATUS */
 	bool looked, there;        /* that was asked; and answered */

@@ -78,6 +78,7 @@ static void test_open_while_gone(void **state)
 	struct sync_body *body;
 	add(f, "INBOX", 1, 3, data);
 	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	f->params.connections = 1;
 	start(f);
 	struct sync_folder *folder = fixture_folder(f, "A");
 	assert_int_equal(refresh(folder), 0);
@@ -89,9 +90,19 @@ static void test_open_while_gone(void **state)
 	assert_true(has_said("-A +A "));
 	assert_ptr_not_equal(living(f, "A"), folder);
 	assert_int_equal(body_read(body, buf, sizeof(buf), 0), -ENOENT);
-	sync_body_close(body);
 	assert_int_equal(refresh(living(f, "A")), 0);
 	assert_int_equal(read_uid(living(f, "A"), 1), 10);
+	/* That one is as good as ever, and comes back. */
+	struct sync_folder *second = living(f, "A");
+	assert_int_equal(refresh(fixture_folder(f, "INBOX")), 0);
+	for (int i = 0; i < 3; i++) {
+		CHANGE(f, a->removed = true);
+		assert_int_equal(survey(f), 0);
+		CHANGE(f, a->removed = false);
+		assert_int_equal(survey(f), 0);
+		assert_ptr_equal(living(f, "A"), second);
+	}
+	sync_body_close(body);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, roster_setup, fixture_teardown)
