@@ -208,7 +208,8 @@ int sync_folder_status(struct sync_folder *folder, struct sync_folder_status *re
 
 /*
  * Makes the list of folders current: 0 when the server tells of its changes, or it was asked for less than refresh_ms ago, or can not be asked now; else
- * -EINPROGRESS, and result 0 once it is; those that came and went were told to the events then.
+ * -EINPROGRESS, and result 0 once it is; those that came and went were told to the events then. Result -EIO: the server has listed more names by now
+ * than an account may have in its life.
  */
 int sync_account_survey(struct sync_account *account, struct sync_waiter *waiter);
 /* The quota as last heard. Blocks: never. */
