@@ -145,6 +145,6 @@ int shelter_enter(struct session *session, struct str *why)
 		return r;
 	}
 	if (missing.len > 0)
-		log_warning("the sandbox has holes, because this kernel lacks: %s", missing.data);
+		log_warning("the sandbox has holes, because this system lacks: %s", missing.data);
 	return 0;
 }

@@ -145,6 +145,14 @@ static int add_rules(
 	return r < 0 ? r : add_sanitizers(ruleset, attr);
 }
 
+void landlock_parts(long abi, struct sandbox_parts *ret)
+{
+	ret->files = abi >= 2;
+	ret->truncate = abi >= 3;
+	ret->ports = abi >= 4;
+	ret->scopes = abi >= 6;
+}
+
 int landlock_enter(const struct sandbox_mount *params, struct sandbox_parts *ret)
 {
 	long abi = syscall(CALL_CREATE_RULESET, NULL, 0, CREATE_RULESET_VERSION);
@@ -159,9 +167,6 @@ int landlock_enter(const struct sandbox_mount *params, struct sandbox_parts *ret
 		return r;
 	if (syscall(CALL_RESTRICT_SELF, ruleset, 0) < 0)
 		return -errno;
-	ret->files = true;
-	ret->truncate = abi >= 3;
-	ret->ports = abi >= 4;
-	ret->scopes = abi >= 6;
+	landlock_parts(abi, ret);
 	return 0;
 }

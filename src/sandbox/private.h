@@ -18,6 +18,19 @@
 #endif
 
 /*
+ * System calls are filtered on 64-bit machines only. On 32-bit ones the same has many names (fstat64, _llseek, the *_time64, socketcall, whose
+ * arguments no filter sees), which were never tried, and a filter without one that the C library needs takes the mount with it. The line about
+ * missing parts says so.
+ */
+#define SANDBOX_FILTERS_CALLS (sizeof(long) == 8)
+
+/* Which parts a kernel with this version of Landlock has; 0: it has none. calls is left alone. */
+void landlock_parts(long abi, struct sandbox_parts *ret);
+
+/* Appends their names, with commas between. */
+void sandbox_tell_missing(const struct sandbox_parts *parts, struct str *missing);
+
+/*
  * Landlock. params NULL: nothing can be opened but directories as places (O_PATH), and names made and removed anywhere. Fills in what holds.
  * 0, also where the kernel has no Landlock, or a negative errno.
  */

@@ -73,9 +73,11 @@ static void append_missing(struct str *missing, bool is_there, const char *name)
 	str_append_cstr(missing, name);
 }
 
-static void tell_missing(const struct sandbox_parts *parts, struct str *missing)
+void sandbox_tell_missing(const struct sandbox_parts *parts, struct str *missing)
 {
-	append_missing(missing, parts->calls, "seccomp (system calls)");
+	append_missing(missing, parts->calls,
+		SANDBOX_FILTERS_CALLS ? "seccomp (system calls)"
+				      : "seccomp (system calls; only on 64-bit machines)");
 	append_missing(missing, parts->files, "Landlock (files)");
 	if (!parts->files)
 		return;
@@ -95,7 +97,7 @@ int sandbox_enter_mount(
 		r = landlock_enter(params, &parts);
 	if (r == 0)
 		r = calls_enter_mount(params, &parts);
-	tell_missing(&parts, missing);
+	sandbox_tell_missing(&parts, missing);
 	if (ret_parts)
 		*ret_parts = parts;
 	return r;
