@@ -36,13 +36,17 @@ void sandbox_hide_memory(void)
 }
 
 /*
- * root keeps what concerns the permissions of files, for its store may be another user's; which files those are, Landlock says. All else goes:
- * mounting, raw sockets, routes, other processes. Whoever is not root has none anyway.
+ * What a mount by root keeps of its capabilities: to pass and to read what is another user's, as the directories above a store, and the
+ * authorities of tls_ca=. Its store is root's own (another user's is refused), and all that it changes lies there, so it needs none for writing.
  */
-static int drop_capabilities(void)
+#define CAPABILITIES_MOUNT (1U << CAP_DAC_READ_SEARCH)
+
+/* The herald: names are made and removed in directories of the mount, which may be another user's (uid=) and closed to root. */
+#define CAPABILITIES_HERALD (1U << CAP_DAC_OVERRIDE)
+
+/* All others go: mounting, raw sockets, routes, other processes, owners and modes. Whoever is not root has none anyway. */
+static int drop_capabilities(uint32_t kept)
 {
-	const uint32_t kept = 1U << CAP_DAC_OVERRIDE | 1U << CAP_DAC_READ_SEARCH |
-	                      1U << CAP_FOWNER | 1U << CAP_CHOWN | 1U << CAP_FSETID;
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2];
 
@@ -56,12 +60,12 @@ static int drop_capabilities(void)
 	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 
-static int begin(void)
+static int begin(uint32_t capabilities)
 {
 	sandbox_hide_memory();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	return drop_capabilities();
+	return drop_capabilities(capabilities);
 }
 
 static void append_missing(struct str *missing, bool is_there, const char *name)
@@ -92,7 +96,7 @@ int sandbox_enter_mount(
 {
 	struct sandbox_parts parts = {0};
 
-	int r = begin();
+	int r = begin(CAPABILITIES_MOUNT);
 	if (r == 0)
 		r = landlock_enter(params, &parts);
 	if (r == 0)
@@ -107,7 +111,7 @@ int sandbox_enter_herald(struct sandbox_parts *ret_parts)
 {
 	struct sandbox_parts parts = {0};
 
-	int r = begin();
+	int r = begin(CAPABILITIES_HERALD);
 	if (r == 0)
 		r = landlock_enter(NULL, &parts);
 	if (r == 0)

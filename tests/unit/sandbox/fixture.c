@@ -15,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define FAILED 250
+#define FAILED   250
+#define SOMEBODY 65534
 
 struct scene scene;
 
@@ -93,6 +94,12 @@ void scene_begin(void)
 	make(scene.outside, sizeof(scene.outside), "outside");
 	mkdir(at(scene.store, "a"), 0700);
 	mkdir(at(scene.store, "b"), 0700);
+	mkdir(at(scene.shown, "closed"), 0700);
+	close(open(at(scene.shown, "closed/file"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	close(open(at(scene.store, "foreign"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	if (geteuid() == 0 && (chown(at(scene.shown, "closed"), SOMEBODY, SOMEBODY) < 0 ||
+				      chown(at(scene.store, "foreign"), SOMEBODY, SOMEBODY) < 0))
+		perror("chown");
 	scene.listener[0] = listen_tcp(&scene.port);
 	scene.listener[1] = listen_tcp(&scene.other);
 	scene.abstract = listen_abstract();

@@ -11,9 +11,10 @@
 typedef int attempt_fn(void);
 
 struct scene {
-	char root[64];    /* everything lies below */
-	char store[80];   /* SANDBOX_CHANGE */
-	char shown[80];   /* SANDBOX_READ */
+	char root[64]; /* everything lies below */
+	char store
+		[80]; /* SANDBOX_CHANGE; in it `foreign', another user's if root makes the scene */
+	char shown[80];   /* SANDBOX_READ; in it `closed', likewise, with a file */
 	char sockets[80]; /* SANDBOX_REMOVE */
 	char outside[80]; /* nothing is allowed here */
 	int port, other;  /* of two listeners on loopback; port is the one that is allowed */

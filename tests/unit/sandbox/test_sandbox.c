@@ -384,6 +384,37 @@ static int gets_privileges(void)
 	return errno;
 }
 
+/* --- What root gives up --- */
+
+static int closed_is_read(void)
+{
+	return try_open(at(scene.shown, "closed/file"), O_RDONLY);
+}
+
+static int foreign_is_read(void)
+{
+	return try_open(at(scene.store, "foreign"), O_RDONLY);
+}
+
+static int foreign_is_written(void)
+{
+	return try_open(at(scene.store, "foreign"), O_WRONLY);
+}
+
+static int foreign_mode_is_changed(void)
+{
+	int fd = open(at(scene.store, "foreign"), O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? errno : told(fchmod(fd, 0666));
+}
+
+static int own_is_given_away(void)
+{
+	int fd = open(at(scene.store, "file"), O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? errno : told(fchown(fd, 65534, (gid_t)-1));
+	/* As it was, for those that come after. */
+	return r == 0 ? told(fchown(fd, geteuid(), (gid_t)-1)) : r;
+}
+
 /* --- Memory --- */
 
 static int runs_memory(void)
@@ -612,6 +643,20 @@ static void test_processes(void **state)
 	assert_int_equal(in_none(sets_limit), 0);
 }
 
+/* It reads what another user has closed, and neither writes nor changes it. */
+static void test_root(void **state)
+{
+	static const struct attempt read[] = {ATTEMPT(closed_is_read), ATTEMPT(foreign_is_read)};
+	static const struct attempt changed[] = {ATTEMPT(foreign_is_written),
+		ATTEMPT(foreign_mode_is_changed), ATTEMPT(own_is_given_away)};
+	(void)state;
+	if (geteuid() != 0)
+		return;
+	ASSERT(allowed, read);
+	ASSERT(refused, changed);
+	ASSERT(possible, changed);
+}
+
 static void test_memory(void **state)
 {
 	static const struct attempt attempts[] = {ATTEMPT(runs_memory), ATTEMPT(makes_memory_run)};
@@ -644,6 +689,7 @@ int main(void)
 		cmocka_unit_test(test_socket_is_removed),
 		cmocka_unit_test(test_network),
 		cmocka_unit_test(test_processes),
+		cmocka_unit_test(test_root),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_memory_is_hidden),
 	};

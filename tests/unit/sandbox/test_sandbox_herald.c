@@ -33,6 +33,18 @@ static int makes_names(void)
 	return r;
 }
 
+/* root's herald, where the mount belongs to another user (uid=). */
+static int makes_names_of_others(void)
+{
+	return told(mknod(at(scene.shown, "closed/made"), S_IFREG | 0400, 0));
+}
+
+static int changes_owners(void)
+{
+	int fd = open(at(scene.shown, "closed/file"), O_PATH | O_CLOEXEC);
+	return told(fchownat(fd, "", 0, 0, AT_EMPTY_PATH));
+}
+
 static int reads(void)
 {
 	return told(open("/etc/passwd", O_RDONLY | O_CLOEXEC));
@@ -79,6 +91,7 @@ static void test_names(void **state)
 {
 	(void)state;
 	assert_int_equal(in_herald(makes_names), 0);
+	assert_int_equal(in_herald(makes_names_of_others), 0);
 }
 
 static void test_nothing_else(void **state)
@@ -90,7 +103,7 @@ static void test_nothing_else(void **state)
 	} cases[] = {{"reads", reads, true}, {"writes", writes, true}, {"lists", lists, true},
 		{"links", links, false}, {"connects", connects, false},
 		{"starts a program", starts_program, false}, {"kills", kills, false},
-		{"renames", renames, false}};
+		{"renames", renames, false}, {"changes owners", changes_owners, false}};
 	struct sandbox_parts parts = parts_here();
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
