@@ -121,6 +121,12 @@ static int establish(struct net_stream *stream, struct source_error *error)
 	if (r < 0)
 		return r;
 	r = connect_any(stream, &answer);
+	/* No server says so, but Landlock does, to a library that connects elsewhere in our name; rarely a firewall of this machine. */
+	if (r == -EACCES || r == -EPERM)
+		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+			SOURCE_CAUSE_CONNECT, -EIO,
+			"%s: this machine does not allow the connection; behind torsocks or proxychains it needs -o sandbox=off",
+			stream->context->label);
 	if (r < 0)
 		return net_fail(stream, r, error);
 	if (stream->context->params.tls == NET_TLS_IMPLICIT)

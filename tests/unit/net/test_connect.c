@@ -57,6 +57,19 @@ int __wrap_getaddrinfo(
 	return EAI_NONAME;
 }
 
+static atomic_int connect_errno; /* 0: what the kernel says */
+
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len);
+int __real_connect(int fd, const struct sockaddr *address, socklen_t len);
+
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+	if (connect_errno == 0)
+		return __real_connect(fd, address, len);
+	errno = connect_errno;
+	return -1;
+}
+
 static struct net_context *context_for(const char *host, uint16_t port)
 {
 	struct net_params params = {.host = host, .port = port, .tls = NET_TLS_NONE};
@@ -99,6 +112,23 @@ static void refused(void **state)
 	assert_int_equal(error.err, -EIO);
 	str_printf(&expected, "127.0.0.1:%u: connection refused", port);
 	assert_string_equal(error.text, expected.data);
+}
+
+/* By the sandbox, as torsocks sees it, or by a firewall: it is not the server. */
+static void not_allowed(void **state)
+{
+	static const int errnos[] = {EACCES, EPERM};
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct source_error error;
+		connect_errno = errnos[i];
+		int r = connect_fails("one.example", 993, 5000, &error);
+		connect_errno = 0;
+		assert_int_equal(r, -EIO);
+		assert_int_equal(error.cause, SOURCE_CAUSE_CONNECT);
+		assert_string_equal(error.text,
+			"one.example:993: this machine does not allow the connection; behind torsocks or proxychains it needs -o sandbox=off");
+	}
 }
 
 static void unknown_host(void **state)
@@ -336,6 +366,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refused),
+		cmocka_unit_test(not_allowed),
 		cmocka_unit_test(unknown_host),
 		cmocka_unit_test(resolver_is_gone),
 		cmocka_unit_test(hung_resolver_meets_the_deadline),
