@@ -41,8 +41,6 @@
 #include "fixture.h"
 #include "private.h"
 
-#define SANITIZED SANDBOX_SANITIZED
-
 static struct sandbox_parts parts;
 
 static int try_open(const char *path, int flags)
@@ -599,7 +597,7 @@ static void test_files(void **state)
 		return;
 	ASSERT(refused, refused);
 	/* Reports of sanitizers name functions and lines. */
-	if (!SANITIZED)
+	if (!SANDBOX_SANITIZED)
 		ASSERT(refused, read);
 	ASSERT(possible, read);
 	const struct attempt removed = ATTEMPT(outside_is_removed);
@@ -636,7 +634,7 @@ static void test_processes(void **state)
 	(void)state;
 	if (parts.calls)
 		ASSERT(refused, always);
-	if (parts.calls && !SANITIZED)
+	if (parts.calls && !SANDBOX_SANITIZED)
 		ASSERT(refused, plainly);
 	assert_int_equal(in_none(forks), 0);
 	assert_int_equal(in_none(ends_bystander), 0);
