@@ -17,6 +17,7 @@
 #include "exit.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/process.h"
 
 /* Ends this process the way the child ended. */
 static _Noreturn void follow(int status)
@@ -87,11 +88,7 @@ void daemon_ready(struct daemon *daemon)
 	if (chdir("/") < 0)
 		log_warning("can not change to /");
 	log_to_syslog();
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int fd = 0; null >= 0 && fd <= 2; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
+	process_silence();
 	ssize_t ignored = write(daemon->ready_fd, "", 1);
 	(void)ignored;
 	close(steal_fd(&daemon->ready_fd));

@@ -5,23 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "helper_order.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
+#include "mailfs/util/process.h"
 
 #define UNMOUNT_MS 10000
 #define MARGIN_MS  5000
 #define DETACH_MS  2000
-#define REAP_TRIES 200
-#define REAP_MS    10
 
 struct helper {
 	pid_t pid;
@@ -30,23 +27,9 @@ struct helper {
 
 /* --- Life --- */
 
-static int fork_helper(struct helper *helper, const struct helper_jobs *jobs)
+static void run(void *arg, int fd, pid_t starter)
 {
-	int ends[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return -errno;
-	pid_t starter = getpid();
-	helper->pid = fork();
-	if (helper->pid == 0)
-		helper_main(ends[1], starter, jobs);
-	int r = helper->pid < 0 ? -errno : 0;
-	close(ends[1]);
-	/* Where the first three are closed, they will be the log's or nobody's. */
-	helper->fd = r < 0 ? -1 : fcntl(ends[0], F_DUPFD_CLOEXEC, 3);
-	if (r == 0 && helper->fd < 0)
-		r = -errno;
-	close(ends[0]);
-	return r;
+	helper_main(fd, starter, arg);
 }
 
 int helper_start(const struct helper_jobs *jobs, struct helper **ret)
@@ -54,26 +37,20 @@ int helper_start(const struct helper_jobs *jobs, struct helper **ret)
 	_cleanup_free_ struct helper *helper = calloc(1, sizeof(*helper));
 	if (!helper)
 		return -ENOMEM;
-	signal(SIGCHLD, SIG_DFL);
-	int r = fork_helper(helper, jobs);
+	int r = process_start(run, (void *)jobs, &helper->pid, &helper->fd);
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(helper);
 	return 0;
 }
 
-/* It ends when the socket does. One that is stopped is left to init. */
+/* It ends when the socket does. */
 void helper_stop(struct helper *helper)
 {
 	if (!helper)
 		return;
 	close(helper->fd);
-	for (int i = 0; i < REAP_TRIES; i++) {
-		pid_t r = waitpid(helper->pid, NULL, WNOHANG);
-		if (r == helper->pid || (r < 0 && errno != EINTR))
-			break;
-		usleep(REAP_MS * 1000);
-	}
+	process_reap(helper->pid);
 	free(helper);
 }
 

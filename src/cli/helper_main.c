@@ -6,7 +6,6 @@
  * The helper ends with its socket. A command gets the signals as a program is used to.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -16,7 +15,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -24,8 +22,8 @@
 #include "helper_order.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
+#include "mailfs/util/process.h"
 
-#define SOCKET   3
 #define JOBS_MAX 64
 
 /* A child at work. */
@@ -46,20 +44,6 @@ struct state {
 
 /* --- Settling --- */
 
-/* Keeps the socket and the standard files: no pipe of daemon.c, nothing that shows when the starter has ended. */
-static void let_go(int fd)
-{
-	while (fd < SOCKET && fd >= 0)
-		fd = fcntl(fd, F_DUPFD, SOCKET);
-	if (fd != SOCKET)
-		dup2(fd, SOCKET);
-	fcntl(SOCKET, F_SETFD, FD_CLOEXEC);
-	if (syscall(SYS_close_range, SOCKET + 1, ~0U, 0) == 0)
-		return;
-	for (int i = SOCKET + 1; i < sysconf(_SC_OPEN_MAX); i++)
-		close(i);
-}
-
 static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
 
 static void set_signals(struct state *state)
@@ -73,16 +57,6 @@ static void set_signals(struct state *state)
 	state->children_fd = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (state->children_fd < 0)
 		_exit(1);
-}
-
-/* Lets go of what the caller gave. */
-static void silence(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int fd = 0; null >= 0 && fd <= 2; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
 }
 
 /* --- Children --- */
@@ -115,7 +89,7 @@ static _Noreturn void run_mount(const struct state *state)
 	int fd = state->jobs->mount(state->jobs->arg, &why);
 	answer.err = fd < 0 ? fd : 0;
 	snprintf(answer.why, sizeof(answer.why), "%s", str_cstr(&why));
-	helper_send(SOCKET, &answer, sizeof(answer), &fd, fd < 0 ? 0 : 1, 0);
+	helper_send(PROCESS_SOCKET, &answer, sizeof(answer), &fd, fd < 0 ? 0 : 1, 0);
 	_exit(0);
 }
 
@@ -128,7 +102,7 @@ static _Noreturn void run_child(const struct state *state, uint32_t kind, const 
 		run_mount(state);
 	case HELPER_RESOLVE:
 		begin_child(false);
-		silence(); /* it may go on when mailfs has let go of the caller's pipe */
+		process_silence(); /* it may go on when mailfs has let go of the caller's pipe */
 		state->jobs->resolve(state->jobs->arg, fds[0]);
 		_exit(0);
 	case HELPER_UNMOUNT:
@@ -171,7 +145,7 @@ static void refuse(const struct helper_order *order, int err)
 	if (order->kind != HELPER_MOUNT)
 		return;
 	snprintf(answer.why, sizeof(answer.why), "no process can be started: %s", strerror(err));
-	helper_send(SOCKET, &answer, sizeof(answer), NULL, 0, MSG_DONTWAIT);
+	helper_send(PROCESS_SOCKET, &answer, sizeof(answer), NULL, 0, MSG_DONTWAIT);
 }
 
 /* The last descriptor is where the end is told; but who resolves writes the answer itself. */
@@ -258,7 +232,7 @@ static void detach(struct state *state)
 	setsid();
 	if (chdir("/") < 0)
 		_exit(1);
-	silence();
+	process_silence();
 	snprintf(name, sizeof(name), "mailfs[%ld]", (long)state->starter);
 	openlog(name, 0, LOG_DAEMON);
 	state->detached = true;
@@ -276,7 +250,7 @@ static void obey(struct state *state)
 	struct helper_order order = {0};
 	int fds[HELPER_FDS_MAX] = {-1, -1};
 	size_t count = 0;
-	ssize_t n = helper_receive(SOCKET, &order, sizeof(order) - 1, fds, &count);
+	ssize_t n = helper_receive(PROCESS_SOCKET, &order, sizeof(order) - 1, fds, &count);
 	if (n == 0 || (n < 0 && n != -EAGAIN))
 		end(state);
 	if (n >= (ssize_t)HELPER_ORDER_MIN && order.kind == HELPER_DETACH)
@@ -294,12 +268,12 @@ _Noreturn void helper_main(int fd, pid_t starter, const struct helper_jobs *jobs
 	static struct state state;
 	state.jobs = jobs;
 	state.starter = starter;
-	let_go(fd);
+	process_keep(fd);
 	set_signals(&state);
 	prctl(PR_SET_NAME, "mailfs-helper");
 	prctl(PR_SET_PDEATHSIG, 0);
 	for (;;) {
-		struct pollfd fds[] = {{.fd = SOCKET, .events = POLLIN},
+		struct pollfd fds[] = {{.fd = PROCESS_SOCKET, .events = POLLIN},
 			{.fd = state.children_fd, .events = POLLIN}};
 		int64_t next_ms = end_late(&state);
 		if (poll(fds, 2, clock_left_ms(next_ms)) < 0 && errno != EINTR)

@@ -82,35 +82,24 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
-
-#define REAP_TRIES 200
-#define REAP_MS    10
+#include "mailfs/util/process.h"
 
 /* --- Life --- */
 
-static int fork_herald(struct fs_herald *herald, const char *mountpoint, bool sandbox)
+struct start {
+	const char *mountpoint;
+	bool sandbox;
+};
+
+static void run(void *arg, int fd, pid_t starter)
 {
-	int ends[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return -errno;
-	pid_t starter = getpid();
-	herald->pid = fork();
-	if (herald->pid == 0)
-		herald_main(ends[1], starter, mountpoint, sandbox);
-	int r = herald->pid < 0 ? -errno : 0;
-	close(ends[1]);
-	/* Where the first three are closed, they will be the log's or nobody's. */
-	herald->fd = r < 0 ? -1 : fcntl(ends[0], F_DUPFD_CLOEXEC, 3);
-	if (r == 0 && herald->fd < 0)
-		r = -errno;
-	close(ends[0]);
-	return r;
+	const struct start *start = arg;
+	herald_main(fd, starter, start->mountpoint, start->sandbox);
 }
 
 int fs_herald_start(const char *mountpoint, bool sandbox, struct fs_herald **ret)
@@ -118,12 +107,8 @@ int fs_herald_start(const char *mountpoint, bool sandbox, struct fs_herald **ret
 	_cleanup_free_ struct fs_herald *herald = calloc(1, sizeof(*herald));
 	if (!herald)
 		return -ENOMEM;
-	/*
-	 * Whoever started us may have had it ignored: then the pid would not stay the herald's
-	 * after its end.
-	 */
-	signal(SIGCHLD, SIG_DFL);
-	int r = fork_herald(herald, mountpoint, sandbox);
+	struct start start = {mountpoint, sandbox};
+	int r = process_start(run, &start, &herald->pid, &herald->fd);
 	if (r < 0)
 		return r;
 	pthread_mutex_init(&herald->lock, NULL);
@@ -136,24 +121,13 @@ pid_t fs_herald_pid(const struct fs_herald *herald)
 	return herald ? herald->pid : 0;
 }
 
-/* A killed process may still wait for a disk of others': then its end is left to init. */
-static void reap(pid_t pid)
-{
-	for (int i = 0; i < REAP_TRIES; i++) {
-		pid_t r = waitpid(pid, NULL, WNOHANG);
-		if (r == pid || (r < 0 && errno != EINTR))
-			return;
-		usleep(REAP_MS * 1000);
-	}
-}
-
 void fs_herald_stop(struct fs_herald *herald)
 {
 	if (!herald)
 		return;
 	herald_kill(herald);
 	close(herald->fd);
-	reap(herald->pid);
+	process_reap(herald->pid);
 	pthread_mutex_destroy(&herald->lock);
 	free(herald);
 }

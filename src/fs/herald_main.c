@@ -25,30 +25,12 @@
 
 #include "mailfs/sandbox.h"
 #include "mailfs/util/cleanup.h"
-
-#define SOCKET 3
-
-/*
- * Keeps the socket alone: no pipe of the starter's shell, no terminal, nothing that shows when the
- * starter has ended.
- */
-static void let_go(int fd)
-{
-	fd = fcntl(fd, F_DUPFD, SOCKET); /* out of the way of the first three */
-	int null = open("/dev/null", O_RDWR);
-	for (int i = 0; i <= 2 && null >= 0; i++)
-		dup2(null, i);
-	if (fd != SOCKET)
-		dup2(fd, SOCKET);
-	if (syscall(SYS_close_range, SOCKET + 1, ~0U, 0) == 0)
-		return;
-	for (int i = SOCKET + 1; i < sysconf(_SC_OPEN_MAX); i++)
-		close(i);
-}
+#include "mailfs/util/process.h"
 
 static void settle(int fd, pid_t starter)
 {
-	let_go(fd);
+	process_keep(fd);
+	process_silence();
 	setsid(); /* Ctrl-C is not for it */
 	if (chdir("/") < 0)
 		_exit(1);
@@ -125,14 +107,14 @@ _Noreturn void herald_main(int fd, pid_t starter, const char *mountpoint, bool s
 	if (sandbox && sandbox_enter_herald(NULL) < 0)
 		_exit(1);
 	for (;;) {
-		ssize_t n = recv(SOCKET, buf, sizeof(buf) - 1, 0);
+		ssize_t n = recv(PROCESS_SOCKET, buf, sizeof(buf) - 1, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			_exit(0);
 		buf[n] = 0;
 		int32_t answer = obey(mountpoint, buf, (size_t)n);
-		if (send(SOCKET, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
+		if (send(PROCESS_SOCKET, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
 			_exit(0);
 	}
 }
