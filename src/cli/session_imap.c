@@ -7,6 +7,7 @@
 #include "mailfs/imap.h"
 #include "mailfs/sync.h"
 #include "protocol.h"
+#include "token_source.h"
 
 static char *store_base(const struct options *options)
 {
@@ -34,7 +35,10 @@ static int create_source(struct session *session)
 		.token = session->password.token,
 	};
 
-	return imap_source_create(&params, &session->source);
+	if (!params.token)
+		return imap_source_create(&params, &session->source);
+	return token_source_create(&params, session->settings->options.token_command,
+		session->helper, &session->source);
 }
 
 static int create_account(struct session *session)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "mailfs/util/cleanup.h"
-#include "password.h"
+#include "token_source.h"
 
 struct token_maildrop {
 	struct maildrop maildrop;
@@ -42,19 +42,15 @@ static int renew(struct token_maildrop *drop, struct secret *token)
 
 static int ask(struct token_maildrop *drop, int64_t deadline_ms, struct source_error *error)
 {
-	_cleanup_str_ struct str why = STR_INIT;
 	struct secret *token = NULL;
 
-	int r = drop->helper ? password_from_helper(
-				       drop->helper, drop->command, deadline_ms, &token, &why)
-	                     : password_from_command(
-				       "token_command", drop->command, deadline_ms, &token, &why);
-	if (r == 0)
-		r = renew(drop, token);
-	return r == 0 ? 0
-	              : source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
-				SOURCE_CAUSE_LOGIN, -EACCES, "%s",
-				why.len > 0 ? why.data : "no memory");
+	int r = token_ask(drop->helper, drop->command, deadline_ms, &token, error);
+	if (r < 0)
+		return r;
+	return renew(drop, token) == 0
+	               ? 0
+	               : source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+				 SOURCE_CAUSE_OTHER, -ENOMEM, "out of memory");
 }
 
 static int token_connect(struct maildrop *maildrop, int64_t deadline_ms,

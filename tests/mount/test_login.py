@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Where the password comes from, and how it is shown to the server."""
 
+import base64
 import os
 import pty
 import select
@@ -10,8 +11,9 @@ import time
 import pytest
 
 from dovecot import HOST, PASSWORD, Dovecot, Settings
-from fake.imap import Box, Server
-from harness import Mount, escape, is_mounted
+from fake.imap import CAPABILITY, Box, Message, Server
+from harness import Mount, escape, eventually, is_mounted
+from proxy import Proxy
 
 
 def trust(account):
@@ -83,6 +85,44 @@ def test_no_way_to_log_in(home):
                               ["tls=none", "password_file=" + home.password_file])
         assert code == 5 and len(text.splitlines()) == 1
         assert fake.logins == []
+
+
+@pytest.mark.parametrize("sandbox", ["on", "off"])
+def test_token_is_asked_for_again(home, sandbox):
+    """It has expired by the time that a connection is made anew."""
+    place, good, shown = home.write("token", "first"), ["first"], []
+    mail = [Message(uid, b"Subject: %d\r\n\r\n" % uid + b"x\r\n" * 100) for uid in range(1, 4)]
+
+    def log_in(session, tag, args):
+        shown.append(base64.b64decode(args.split()[1]).split(b"auth=Bearer ")[1].split(b"\x01")[0].decode())
+        session.send(b"%s %s\r\n" % (tag.encode(), b"OK in" if shown[-1] == good[-1] else b"NO [AUTHENTICATIONFAILED] Expired."))
+        return True
+
+    with Server({"INBOX": Box(mail)}, capability=CAPABILITY + " AUTH=XOAUTH2 SASL-IR") as fake:
+        fake.on["AUTHENTICATE"] = log_in
+        proxy = Proxy(fake.port)
+        try:
+            options = ["tls=none", "sandbox=" + sandbox, "token_command=" + escape("cat '%s'" % place)]
+            with Mount(home, "imap://me@127.0.0.1:%d" % proxy.port, options) as mount:
+                path, *_ = mount.by_uid("INBOX").values()
+                before = len(shown)
+                assert set(shown) == {"first"}
+                good.append("second")
+                home.write("token", "second")
+                proxy.refuse()
+                proxy.recover()
+                eventually(lambda: reads(path), 20)
+        finally:
+            proxy.close()
+    assert shown[before] == "first" and shown[-1] == "second"
+
+
+def reads(path):
+    try:
+        with open(path, "rb") as file:
+            return len(file.read()) > 0
+    except OSError:
+        return False
 
 
 def read_until(fd, wanted, seconds=20):

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls of a session go to it directly, for it knows nothing of its source. Only connect() is ours: it goes to an IMAP source that knows one token; when
+ * there is a new token, there is a new one of those. The old one ends when nobody connects with it any more.
+ *
+ * Several threads connect at once. Who finds the token old claims to ask for the next one, and the others take the old one meanwhile; no lock is
+ * held while a command runs.
+ */
+#include "token_source.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
+#include "mailfs/util/log.h"
+#include "password.h"
+
+/* Short beside the life of a token, long beside a burst of connections. */
+#define FRESH_MS (5 * 60 * 1000)
+
+struct token {
+	unsigned refs;
+	bool worked;           /* somebody has logged in with it */
+	struct secret *secret; /* NULL: the caller's, of params */
+	struct source *imap;
+};
+
+struct token_source {
+	struct source source;
+	struct source_ops ops; /* imap's, but for connect and destroy */
+	struct imap_params params;
+	const char *command;
+	struct helper *helper;
+	pthread_mutex_t lock;  /* guards what follows, and what changes of tokens */
+	struct token *current; /* a reference */
+	int64_t asked_ms;
+};
+
+int token_ask(struct helper *helper, const char *command, int64_t deadline_ms, struct secret **ret,
+	struct source_error *error)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	int r = helper ? password_from_helper(helper, command, deadline_ms, ret, &why)
+	               : password_from_command("token_command", command, deadline_ms, ret, &why);
+	return r == 0 ? 0
+	              : source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+				SOURCE_CAUSE_LOGIN, -EACCES, "%s",
+				why.len > 0 ? why.data : "no memory");
+}
+
+/* --- Tokens --- */
+
+static void token_free(struct token *token)
+{
+	if (token->imap)
+		token->imap->ops->destroy(token->imap);
+	secret_destroy(token->secret);
+	free(token);
+}
+
+/* With one reference. secret is taken over, on failure too; NULL: that of params. */
+static int token_create(struct token_source *source, struct secret *secret, struct token **ret)
+{
+	struct imap_params params = source->params;
+	struct token *token = calloc(1, sizeof(*token));
+	if (!token) {
+		secret_destroy(secret);
+		return -ENOMEM;
+	}
+	*token = (struct token){.refs = 1, .secret = secret};
+	if (secret)
+		params.password = secret;
+	int r = imap_source_create(&params, &token->imap);
+	if (r < 0) {
+		token_free(token);
+		return r;
+	}
+	*ret = token;
+	return 0;
+}
+
+static void token_unref(struct token_source *source, struct token *token)
+{
+	unsigned left;
+	{
+		_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
+		left = --token->refs;
+	}
+	if (left == 0)
+		token_free(token);
+}
+
+/* A reference. *ret_old: it is the caller's to ask for the next one. */
+static struct token *take(struct token_source *source, bool *ret_old)
+{
+	int64_t now_ms = clock_now_ms();
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
+	*ret_old = now_ms - source->asked_ms >= FRESH_MS;
+	if (*ret_old)
+		source->asked_ms = now_ms;
+	source->current->refs++;
+	return source->current;
+}
+
+/* *token, and its reference, become the newest: that which the command prints, or another thread has got meanwhile. */
+static int renew(struct token_source *source, struct token **token, int64_t deadline_ms,
+	struct source_error *error)
+{
+	bool old;
+	struct secret *secret = NULL;
+	struct token *next = take(source, &old);
+	bool is_newer = next != *token;
+	token_unref(source, is_newer ? *token : next);
+	if (is_newer) {
+		*token = next;
+		return 0;
+	}
+	int r = token_ask(source->helper, source->command, deadline_ms, &secret, error);
+	if (r < 0)
+		return r;
+	if (token_create(source, secret, &next) < 0)
+		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+			SOURCE_CAUSE_OTHER, -ENOMEM, "out of memory");
+	struct token *was;
+	{
+		_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
+		was = source->current;
+		source->current = next;
+		source->asked_ms = clock_now_ms();
+		next->refs++;
+	}
+	token_unref(source, was);
+	token_unref(source, *token);
+	*token = next;
+	return 0;
+}
+
+/* --- Connecting --- */
+
+/* An expired token; one that has never been good is no better when it is printed again, and logins that fail lock accounts. */
+static bool has_expired(
+	struct token_source *source, const struct token *token, const struct source_error *error)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
+	return token->worked && error->cause == SOURCE_CAUSE_LOGIN &&
+	       error->retry == SOURCE_RETRY_NEVER;
+}
+
+static int connect_with(struct token_source *source, struct token *token, int64_t deadline_ms,
+	struct source_session **ret, struct source_error *error)
+{
+	int r = token->imap->ops->connect(token->imap, deadline_ms, ret, error);
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
+	token->worked = token->worked || r == 0;
+	return r;
+}
+
+static int token_connect(struct source *base, int64_t deadline_ms, struct source_session **ret,
+	struct source_error *error)
+{
+	struct token_source *source = (struct token_source *)base;
+	struct source_error spare = {0};
+	bool old;
+	if (!error)
+		error = &spare;
+	struct token *token = take(source, &old);
+	/* It may be good for longer than that. */
+	if (old && renew(source, &token, deadline_ms, error) < 0)
+		log_info("%s: the last token is tried", error->text);
+	int r = connect_with(source, token, deadline_ms, ret, error);
+	if (r < 0 && has_expired(source, token, error)) {
+		r = renew(source, &token, deadline_ms, error);
+		if (r == 0)
+			r = connect_with(source, token, deadline_ms, ret, error);
+	}
+	token_unref(source, token);
+	return r;
+}
+
+/* --- Life --- */
+
+static void token_destroy(struct source *base)
+{
+	struct token_source *source = (struct token_source *)base;
+	token_free(source->current);
+	pthread_mutex_destroy(&source->lock);
+	free(source);
+}
+
+int token_source_create(const struct imap_params *params, const char *command,
+	struct helper *helper, struct source **ret)
+{
+	_cleanup_free_ struct token_source *source = calloc(1, sizeof(*source));
+	if (!source)
+		return -ENOMEM;
+	source->params = *params;
+	source->command = command;
+	source->helper = helper;
+	source->asked_ms = clock_now_ms();
+	int r = token_create(source, NULL, &source->current);
+	if (r < 0)
+		return r;
+	source->ops = *source->current->imap->ops;
+	source->ops.connect = token_connect;
+	source->ops.destroy = token_destroy;
+	source->source.ops = &source->ops;
+	pthread_mutex_init(&source->lock, NULL);
+	*ret = &steal_ptr(source)->source;
+	return 0;
+}

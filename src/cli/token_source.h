@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* An IMAP source that has a new access token when it needs one: connections are made anew for longer than a token lives. */
+#ifndef CLI_TOKEN_SOURCE_H
+#define CLI_TOKEN_SOURCE_H
+
+#include "helper.h"
+#include "mailfs/imap.h"
+
+/*
+ * As imap_source_create(), params->password being a token that was printed just now. Before a connection the command is run again if the last token is
+ * older than five minutes, and after a login that was refused if the token had been good before. helper runs it; NULL: this process.
+ * command, helper, and what params points to, outlive the source. -ENOMEM. Blocks: never.
+ */
+int token_source_create(const struct imap_params *params, const char *command,
+	struct helper *helper, struct source **ret);
+
+/* Runs the command for a token, within the deadline. -EACCES with error, -ENOMEM. Blocks: the command. */
+int token_ask(struct helper *helper, const char *command, int64_t deadline_ms, struct secret **ret,
+	struct source_error *error);
+
+#endif

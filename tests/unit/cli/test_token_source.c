@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* When a token is asked for again, and which one a connection is made with. The IMAP source below it is made up, and so is the time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mailfs/util/clock.h"
+#include "token_source.h"
+
+#define MINUTE_MS (INT64_C(60) * 1000)
+
+static int64_t later_ms;
+static char good[32];  /* the token that the server takes */
+static char tried[64]; /* those that it was shown */
+static atomic_int sources;
+static atomic_int asleep; /* who waits in connect(), which does not end before asleep is 0 again */
+static atomic_bool sleepy;
+
+int64_t __real_clock_now_ms(void);
+int64_t __wrap_clock_now_ms(void);
+
+int64_t __wrap_clock_now_ms(void)
+{
+	return __real_clock_now_ms() + later_ms;
+}
+
+/* --- The source below --- */
+
+struct fake {
+	struct source source;
+	const struct secret *password;
+};
+
+static int fake_connect(struct source *source, int64_t deadline_ms, struct source_session **ret,
+	struct source_error *error)
+{
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	const char *token = secret_text(((struct fake *)source)->password);
+	(void)deadline_ms;
+	if (sleepy) {
+		asleep++;
+		while (sleepy)
+			usleep(1000);
+	} else {
+		pthread_mutex_lock(&one);
+		snprintf(tried + strlen(tried), sizeof(tried) - strlen(tried), "%s ", token);
+		pthread_mutex_unlock(&one);
+	}
+	*error = (struct source_error){0};
+	if (strcmp(good, "down") == 0)
+		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+			SOURCE_CAUSE_CONNECT, -EIO, "down");
+	if (strcmp(token, good) != 0)
+		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_NEVER,
+			SOURCE_CAUSE_LOGIN, -EACCES, "refused");
+	*ret = (struct source_session *)source;
+	return 0;
+}
+
+static void fake_destroy(struct source *source)
+{
+	sources--;
+	free(source);
+}
+
+int imap_source_create(const struct imap_params *params, struct source **ret)
+{
+	static const struct source_ops ops = {.connect = fake_connect, .destroy = fake_destroy};
+	struct fake *fake = calloc(1, sizeof(*fake));
+	*fake = (struct fake){.source = {&ops}, .password = params->password};
+	sources++;
+	*ret = &fake->source;
+	return 0;
+}
+
+/* --- What the command prints --- */
+
+static char path[] = "/tmp/mailfs-token-XXXXXX";
+static char command[64];
+static struct secret *first;
+static struct source *source;
+
+/* NULL: it fails. */
+static void prints(const char *token)
+{
+	unlink(path);
+	if (!token)
+		return;
+	FILE *file = fopen(path, "we");
+	fputs(token, file);
+	fclose(file);
+}
+
+static int set_up(void **state)
+{
+	struct imap_params params = {.user = "me", .token = true};
+	(void)state;
+	tried[0] = 0;
+	later_ms = 0;
+	snprintf(good, sizeof(good), "t1");
+	prints("t2");
+	snprintf(command, sizeof(command), "cat %s 2>/dev/null", path);
+	first = secret_create("t1", 2);
+	params.password = first;
+	return token_source_create(&params, command, NULL, &source);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	source->ops->destroy(source);
+	secret_destroy(first);
+	unlink(path);
+	return sources != 0;
+}
+
+static int connects(struct source_error *error)
+{
+	struct source_session *session = NULL;
+	int r = source->ops->connect(source, clock_now_ms() + MINUTE_MS, &session, error);
+	assert_int_equal(r == 0, session != NULL);
+	return r;
+}
+
+static void takes(const char *token)
+{
+	snprintf(good, sizeof(good), "%s", token);
+}
+
+static void test_fresh(void **state)
+{
+	struct source_error error;
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(connects(&error), 0);
+	later_ms = 4 * MINUTE_MS;
+	assert_int_equal(connects(NULL), 0);
+	assert_string_equal(tried, "t1 t1 t1 t1 ");
+}
+
+static void test_old(void **state)
+{
+	struct source_error error;
+	(void)state;
+	assert_int_equal(connects(&error), 0);
+	later_ms = 6 * MINUTE_MS;
+	takes("t2");
+	assert_int_equal(connects(&error), 0);
+	prints("t3");
+	later_ms = 10 * MINUTE_MS;
+	assert_int_equal(connects(&error), 0);
+	later_ms = 12 * MINUTE_MS;
+	takes("t3");
+	assert_int_equal(connects(&error), 0);
+	assert_string_equal(tried, "t1 t2 t2 t3 ");
+	assert_int_equal(sources, 1);
+}
+
+/* Old, and there is no newer one: it may live for longer. */
+static void test_command_fails(void **state)
+{
+	struct source_error error;
+	(void)state;
+	prints(NULL);
+	later_ms = 6 * MINUTE_MS;
+	assert_int_equal(connects(&error), 0);
+	/* Not by each connection. */
+	prints("t2");
+	assert_int_equal(connects(&error), 0);
+	assert_string_equal(tried, "t1 t1 ");
+	/* When it is refused, what there is to say is why there is no other. */
+	prints(NULL);
+	takes("t2");
+	assert_int_equal(connects(&error), -EACCES);
+	assert_non_null(strstr(error.text, "token_command `cat "));
+	assert_int_equal(error.retry, SOURCE_RETRY_LATER);
+	prints("t2");
+	assert_int_equal(connects(&error), 0);
+}
+
+static void test_expired(void **state)
+{
+	struct source_error error;
+	(void)state;
+	assert_int_equal(connects(&error), 0);
+	takes("t2");
+	assert_int_equal(connects(&error), 0);
+	assert_int_equal(connects(&error), 0);
+	assert_string_equal(tried, "t1 t1 t2 t2 ");
+	/* Once for a connection. */
+	takes("none");
+	prints("t3");
+	assert_int_equal(connects(&error), -EACCES);
+	assert_string_equal(error.text, "refused");
+	assert_int_equal(error.retry, SOURCE_RETRY_NEVER);
+	assert_string_equal(tried, "t1 t1 t2 t2 t2 t3 ");
+}
+
+/* One that has never been good is shown once; nor does what is no refusal cost a token. */
+static void test_never_good(void **state)
+{
+	struct source_error error;
+	(void)state;
+	takes("t2");
+	assert_int_equal(connects(&error), -EACCES);
+	assert_string_equal(tried, "t1 ");
+	takes("t1");
+	assert_int_equal(connects(&error), 0);
+	takes("down");
+	assert_int_equal(connects(&error), -EIO);
+	assert_string_equal(tried, "t1 t1 t1 ");
+}
+
+static void *connects_slowly(void *arg)
+{
+	struct source_error error;
+	struct source_session *session;
+	*(int *)arg = source->ops->connect(source, clock_now_ms() + MINUTE_MS, &session, &error);
+	return NULL;
+}
+
+/* While some connect with the old token, others get a newer one: the old one stays as long as it is used. */
+static void test_side_by_side(void **state)
+{
+	pthread_t threads[4];
+	int results[4];
+	struct source_error error;
+	(void)state;
+	assert_int_equal(connects(&error), 0);
+	sleepy = true;
+	asleep = 0;
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, connects_slowly, &results[i]);
+	while (asleep < 4)
+		usleep(1000);
+	takes("t2");
+	sleepy = false;
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(results[i], 0);
+	assert_int_equal(sources, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_fresh, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_old, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_command_fails, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_expired, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_never_good, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_side_by_side, set_up, tear_down),
+	};
+	close(mkstemp(path));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
