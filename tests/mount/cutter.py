@@ -14,6 +14,7 @@ from proxy import _abort
 
 TO_CLIENT, TO_SERVER = 0, 1
 ENDINGS = ("fin", "rst")
+HEAD = 4096     # bytes of each direction that are kept
 RATE = 40       # bytes a second of a line that trickles
 DELAY_S = 0.3   # of one that delays
 # What may happen to a connection when a command comes by.
@@ -31,7 +32,8 @@ FAULTS = {
 
 class Line:
     """
-    port: where it listens. passed: bytes in each direction (TO_CLIENT, TO_SERVER) since arm(). cuts: how often it was cut since then.
+    port: where it listens. passed: bytes in each direction (TO_CLIENT, TO_SERVER) since arm(), heads: the first of them. cuts: how often it was cut
+    since then.
     """
 
     def __init__(self, cutter, target):
@@ -50,7 +52,7 @@ class Line:
         with self.cutter.lock:
             for link in list(self.links):
                 link.end()
-            self.passed, self.cuts = [0, 0], 0
+            self.passed, self.heads, self.cuts = [0, 0], [b"", b""], 0
             self.way, self.after, self.left, self.ending, self.times = way, after, after, ending, times
             self.word, self.fault, self.again, self.faults = None, None, False, 0
 
@@ -77,9 +79,12 @@ class Line:
             return length
         return min(length, self.left)
 
-    def note(self, way, length):
-        """So many have passed. True: now it is cut."""
+    def note(self, way, data):
+        """These have passed. True: now it is cut."""
+        length = len(data)
         self.passed[way] += length
+        if len(self.heads[way]) < HEAD:
+            self.heads[way] += data
         if self.left is None or way != self.way:
             return False
         self.left -= length
@@ -173,7 +178,7 @@ class Link:
             self.end()
             return
         self.waiting[way] = self.waiting[way][count:]
-        if self.line.note(way, count):
+        if self.line.note(way, data[:count]):
             self.line.cut(self)
         elif self.over[way] and not self.waiting[way] and not (self.fault and self.fault.startswith("half-close")):
             self.end()

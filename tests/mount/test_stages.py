@@ -36,12 +36,14 @@ SLOW_ONES = ("trickle", "delay")
 
 
 class Longest:
-    took, what = 0.0, ""
+    """took: without what the machine made others wait; raw: as it was, of the same or another operation."""
+    took, raw, what = 0.0, 0.0, ""
 
     @classmethod
-    def note(cls, took, what):
-        if took > cls.took:
-            cls.took, cls.what = took, what
+    def note(cls, took, lag, what):
+        cls.raw = max(cls.raw, took)
+        if took - lag > cls.took:
+            cls.took, cls.what = took - lag, what
 
 
 LAG = Lag()
@@ -84,7 +86,7 @@ def timed(what, path, work):
     finally:
         # The kernel, mailfs and the proxy wait for the machine, too.
         took, lag = time.monotonic() - before, 2 * (LAG.total - lag)
-        Longest.note(took - lag, "%s %s, without %.2f s of waiting for the machine" % (what, path, lag))
+        Longest.note(took, lag, "%s %s" % (what, path))
         assert took - lag < (TIMEOUT + 1) * SLOW, (what, path, took, lag)
 
 
@@ -176,10 +178,12 @@ def in_use(server, cutter, looks, case):
 
 
 @pytest.mark.limit(120)
-def test_in_use(server, cutter, looks):
+def test_in_use(server, cutter, looks, record_property):
     cases = some([(word, fault, again) for again in (False, True) for word in STAGES for fault in FAULTS], 6)
     side_by_side(cases, lambda case: in_use(server, cutter, looks, case), AT_ONCE)
-    print("\n%d faults in use: the longest operation took %.2f s of %d: %s" % (len(cases), Longest.took, TIMEOUT, Longest.what))
+    line = "%d faults in use: the longest operation took %.2f s of %d (raw: %.2f s): %s" % (len(cases), Longest.took, TIMEOUT + 1, Longest.raw, Longest.what)
+    print("\n" + line)
+    record_property("figures", line)
 
 
 def left(server, cutter, looks, case):
