@@ -12,15 +12,16 @@ Hostile servers: a table of cases, and what must hold in each of them, whatever 
   - nothing is written outside the store
 
 Cases run side by side, in threads, each with a server, a home directory and a mount point of its own. What a busy machine has made late is tried
-again; what is wrong is not. With MAILFS_TEST_HOSTILE=short one case of each kind runs (the words before the colon, and what is expected): under a
-sanitizer there is no time for more. A program gets them with
+again; what is wrong is not. With MAILFS_TEST_HOSTILE=short one case of each kind runs (the words before the colon, where it strikes, whether it
+succeeds), each day another one: under a sanitizer there is no time for more. A program gets them with
 
     CASES = [...]
     suite = hostile.suite(CASES)
-    @pytest.mark.parametrize("name", [case.name for case in CASES])
+    @pytest.mark.parametrize("name", hostile.names(CASES))
     def test_case(suite, name): suite(name)
 """
 
+import collections
 import concurrent.futures
 import errno
 import hashlib
@@ -44,6 +45,7 @@ PATIENT_S = 5       # of another: a busy machine must not look like a silent ser
 LIMIT_KIB = 128 * 1024
 CASE_S = 40         # then a case counts as hung
 RECOVERY_S = 15     # so long the mount may need to be itself again
+SHORT = os.environ.get("MAILFS_TEST_HOSTILE") == "short"
 SIDE_BY_SIDE = 32   # most of them wait
 STARTING = 6        # processes that start at once, and so do not
 USAGE, MOUNT, NETWORK, TLS, LOGIN, FOLDER, STORE, OTHER = range(1, 9)
@@ -466,14 +468,19 @@ def play_once(trial_class, case, figures):
         figures.outcomes[case.name] = trial.outcome()
 
 
-def selected(cases):
-    """All; or one of each kind: by what stands before the colon, where it strikes, and what is seen."""
-    if os.environ.get("MAILFS_TEST_HOSTILE") != "short":
-        return cases
-    kinds = {}
+def kind_of(case):
+    """What stands before the last colon, where it strikes, and whether it succeeds."""
+    return case.name.rpartition(": ")[0], case.at, case.seen.right
+
+
+def names(cases):
+    """Of those that run: all; or one of each kind, each day another one."""
+    if not SHORT:
+        return [case.name for case in cases]
+    kinds = collections.defaultdict(list)
     for case in cases:
-        kinds.setdefault((case.name.rpartition(": ")[0], case.at, case.seen.right, case.seen.errors), case)
-    return list(kinds.values())
+        kinds[kind_of(case)].append(case.name)
+    return [kind[int(time.time()) // 86400 % len(kind)] for kind in kinds.values()]
 
 
 def suite(trial_class, cases):

@@ -239,6 +239,6 @@ CASES += [at_read("between: " + name, between(script), right_or(*IO)) for name, 
 suite = hostile.suite(ImapTrial, CASES)
 
 
-@pytest.mark.parametrize("name", [case.name for case in CASES])
+@pytest.mark.parametrize("name", hostile.names(CASES))
 def test_case(suite, name):
     suite(name)

@@ -283,6 +283,6 @@ CASES += [
 suite = hostile.suite(FolderTrial, CASES)
 
 
-@pytest.mark.parametrize("name", [case.name for case in CASES])
+@pytest.mark.parametrize("name", hostile.names(CASES))
 def test_case(suite, name):
     suite(name)

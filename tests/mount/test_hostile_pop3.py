@@ -386,6 +386,6 @@ CASES += [
 suite = hostile.suite(Pop3Trial, CASES)
 
 
-@pytest.mark.parametrize("name", [case.name for case in CASES])
+@pytest.mark.parametrize("name", hostile.names(CASES))
 def test_case(suite, name):
     suite(name)

@@ -526,7 +526,7 @@ def suite(papers, run_cases):  # pylint: disable=unused-argument
     return run_cases
 
 
-@pytest.mark.parametrize("name", [case.name for case in CASES])
+@pytest.mark.parametrize("name", hostile.names(CASES))
 def test_case(suite, name):
     suite(name)
 
@@ -540,10 +540,11 @@ DISTINCT = {kind: ["%s: %s" % (kind, name) for name in [
             for kind, more in ((IMAP, ("NO", "PREAUTH")), (POP3, ()))}
 
 
-@pytest.mark.parametrize("kind", [IMAP, POP3])
-def test_each_has_a_line_of_its_own(suite, kind):
-    """Who reads it knows what was wrong."""
-    texts = {name: suite.texts.get(name) for name in DISTINCT[kind]}
-    assert None not in texts.values(), "not all cases were run: %s" % texts
-    plain_texts = {re.sub(r":\d+: |[0-9a-f]{64}|CN=[^:]*: ", "", text) for text in texts.values()}
-    assert len(plain_texts) == len(texts), texts
+if not hostile.SHORT:  # then not all that it compares are run
+    @pytest.mark.parametrize("kind", [IMAP, POP3])
+    def test_each_has_a_line_of_its_own(suite, kind):
+        """Who reads it knows what was wrong."""
+        texts = {name: suite.texts.get(name) for name in DISTINCT[kind]}
+        assert None not in texts.values(), "not all cases were run: %s" % texts
+        plain_texts = {re.sub(r":\d+: |[0-9a-f]{64}|CN=[^:]*: ", "", text) for text in texts.values()}
+        assert len(plain_texts) == len(texts), texts
