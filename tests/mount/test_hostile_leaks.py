@@ -2,15 +2,18 @@
 """The tests' own eyes: that a password that was sent is found, and a login is not taken for one; that memory and time of what ends by itself are seen."""
 
 import base64
+import errno
 import os
 import socket
 import ssl
 import sys
+import types
 
 import pytest
 
+import hostile
 from fake.imap import Server
-from hostile import SECRET
+from hostile import NETWORK, RIGHT, SECRET, exits
 from launcher import Launcher
 from leaks import holds_secret, outside_a_login
 from pki import Authority
@@ -96,3 +99,39 @@ def test_servers_hear_all(tmp_path):
             tls.sendall(b"c NOOP\r\nd " + S + b"\r\n")
             tls.recv(100)
         assert [outside_a_login(data, S) is not None for data in (server.heard[0], server.inside[0])] == [True, True]
+
+
+class Stub(hostile.Trial):
+    """Goes wrong in one way, always."""
+    runs, error = 0, None
+
+    def start(self):
+        return Server({})
+
+    def run(self):
+        type(self).runs += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("busy", [True, False])
+@pytest.mark.parametrize("error, again", [(hostile.Late("late"), True), (OSError(errno.ETIMEDOUT, "late"), True), (OSError(errno.EIO, "wrong"), False),
+                                          (AssertionError("wrong"), False), (KeyError("broken"), False)])
+def test_only_what_is_late_is_tried_again(monkeypatch, error, again, busy):
+    monkeypatch.setattr(hostile, "is_busy", lambda: busy)
+    monkeypatch.setattr(Stub, "error", error)
+    monkeypatch.setattr(Stub, "runs", 0)
+    case = hostile.Case("one", "mount", lambda server: None, RIGHT)
+    assert hostile.play(Stub, case, hostile.Figures(None))
+    assert Stub.runs == (3 if again and busy else 1)
+
+
+@pytest.mark.parametrize("code, text, words, late", [(3, "mailfs: x: connection timed out\n", ("closed",), True), (3, "mailfs: x: broken\n", ("closed",), False),
+                                                     (8, "mailfs: x: broken\n", (), False)])
+def test_another_line_is_wrong(code, text, words, late):
+    """But where it says that time was over."""
+    trial = Stub(hostile.Case("one", "mount", lambda server: None, exits(NETWORK, *words)), hostile.Figures(None))
+    trial.mount = types.SimpleNamespace(code=code, text=text)
+    with pytest.raises(AssertionError) as raised:
+        trial.refused(trial.case.seen)
+    assert isinstance(raised.value, hostile.Late) == late
+    trial.home.remove()

@@ -7,6 +7,7 @@ limits and says in truncated.txt what is not; over IMAP, where the server takes 
 import concurrent.futures
 import errno
 import os
+import re
 import stat
 import time
 
@@ -19,7 +20,7 @@ from hostile_mails import DEEP, FIELDS, LONG, MANY, UNKNOWN, hostile, mixed, tex
 from maildir import Mail
 
 REST = "Nothing of the message itself is missing: it is whole, as\n"
-FORBIDDEN = ["/", "\\", "\0", "\n", "\r", "\x1b", "\u202e", "\u200b", "\u2066", " "]
+FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f/\\ \u202e\u200b\u2066]")
 
 
 def read(*path):
@@ -29,9 +30,8 @@ def read(*path):
 
 def check_name(name):
     """What a sender wrote has become a name that can be typed, and does not lie."""
-    assert name.encode("utf-8", "strict").decode() == name and len(name.encode()) <= 240
-    assert not any(char in name for char in FORBIDDEN) and name[0].isdigit(), name
-    assert all(ord(char) >= 0x20 and not 0x7F <= ord(char) < 0xA0 for char in name)
+    assert len(name.encode("utf-8", "strict")) <= 240
+    assert not FORBIDDEN.search(name) and name[0].isdigit(), name
 
 
 def check_truncated(directory, name, words):
@@ -61,6 +61,15 @@ def check_values(path):
         value = os.getxattr(path, attribute)
         assert len(value) <= 65536
         value.decode("utf-8", "strict")
+
+
+def served(account, uid):
+    """A message as the server has it."""
+    client = account.login()
+    client.select("INBOX", readonly=True)
+    data = client.uid("FETCH", str(uid), "(BODY.PEEK[])")[1][0][1]
+    client.logout()
+    return data
 
 
 def by_content(mount, folder, wanted):
@@ -120,8 +129,7 @@ def texts():
 def test_imap(account, texts):
     wanted = {case: message.data for case, message in hostile().items()}
     account.server.deliver(account.name, "INBOX", [Mail(data, crlf=True) for data in wanted.values()])
-    served = account.server.bodies(account.name)
-    wanted = dict(zip(wanted, (served[uid] for uid in sorted(served))))
+    wanted["bare bytes"] = served(account, 1 + list(wanted).index("bare bytes"))  # the others are served as they are
     with account.mount() as mount:
         folder = mount.sub("INBOX")
         assert len(os.listdir(folder)) == len(wanted)
