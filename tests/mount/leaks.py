@@ -18,6 +18,11 @@ def _pieces(secret):
     return {secret[at:at + PIECE] for at in range(len(secret) - PIECE + 1)}
 
 
+def _bare(data):
+    """Without what may be put in between."""
+    return re.sub(rb"[\s\"\\\0]", b"", data)
+
+
 def _decoded(data):
     """What base64 there may be in it says, from each of the places where a group can begin."""
     for run in _RUN.findall(data):
@@ -30,8 +35,8 @@ def _decoded(data):
 def holds_secret(data, secret):
     """Any piece of it, as it is or in base64; also where lines, quotes and backslashes are in between."""
     data = bytes(data)
-    pieces = _pieces(secret)
-    for text in (data, re.sub(rb"[\r\n]", b"", data), re.sub(rb"[\s\"\\\0]", b"", data)):
+    pieces = _pieces(secret) | _pieces(_bare(secret))
+    for text in (data, re.sub(rb"[\r\n]", b"", data), _bare(data)):
         if any(piece in text for piece in pieces) or any(piece in part for part in _decoded(text) for piece in pieces):
             return True
     return False

@@ -68,6 +68,12 @@ def test_leaks_are_found(name):
     assert outside_a_login(LEAKS[name], S) is not None
 
 
+def test_a_password_that_must_be_quoted():
+    secret, quoted = b'pass"word\\1', b'"pass\\"word\\\\1"'
+    assert outside_a_login(b"C1 LOGIN me %s\r\nC2 NOOP\r\n" % quoted, secret) is None
+    assert outside_a_login(b"C1 SELECT %s\r\nC2 NOOP\r\n" % quoted, secret) is not None
+
+
 def test_what_ends_by_itself_is_measured():
     """Also what its child took."""
     alone = "bytearray(90 << 20)"

@@ -5,6 +5,7 @@ limits and says in truncated.txt what is not; over IMAP, where the server takes 
 """
 
 import concurrent.futures
+import contextlib
 import errno
 import os
 import re
@@ -14,9 +15,11 @@ import time
 import pytest
 
 import fake.imap
+from dovecot import PASSWORD
 from drops import frugal
 from harness import SLOW, Mount
 from hostile_mails import DEEP, FIELDS, LONG, MANY, UNKNOWN, hostile, mixed, text
+from leaks import outside_a_login
 from maildir import Mail
 
 REST = "Nothing of the message itself is missing: it is whole, as\n"
@@ -230,8 +233,15 @@ def check_others(mount, messages, but):
     frugal(mount)
 
 
+@contextlib.contextmanager
 def mount_fake(home, server, *options):
-    return Mount(home, "imap://me@127.0.0.1:%d" % server.port, ["password_file=" + home.password_file, "tls=none", *options])
+    """Afterwards the password was sent in logins, and nowhere else."""
+    with Mount(home, "imap://me@127.0.0.1:%d" % server.port, ["password_file=" + home.password_file, "tls=none", *options]) as mount:
+        yield mount
+    assert server.heard and server.logins
+    for data in server.heard:
+        leak = outside_a_login(data, PASSWORD.encode())
+        assert leak is None, leak
 
 
 STRUCTURES = {
