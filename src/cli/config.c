@@ -180,6 +180,8 @@ static int parse(struct reading *reading)
 	int line = ini_parse_stream(next_line, reading, take_key, reading);
 	if (reading->err == 0 && ferror(reading->file))
 		return fail(reading, -EIO, strerror(EIO)), -EIO;
+	if (reading->err == 0 && line == -2) /* inih had no memory */
+		return -ENOMEM;
 	if (reading->err == 0 && line != 0) {
 		reading->line = line > 0 ? (unsigned)line : reading->line;
 		fail(reading, -EINVAL, "neither [ACCOUNT] nor OPTION = VALUE");

@@ -52,6 +52,8 @@ static int find_address(const char *source, struct options *options, char **ret,
 		return *ret ? 0 : -ENOMEM;
 	}
 	_cleanup_free_ char *path = home_xdg_path("XDG_CONFIG_HOME", ".config", "mailfs/config");
+	if (!path && home_directory())
+		return -ENOMEM;
 	if (!path) {
 		str_append_cstr(why,
 			"no home directory, and so no config file: neither HOME nor the user database tells it");
