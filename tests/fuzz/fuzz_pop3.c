@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A whole session of the POP3 maildrop against a server that says anything. The first line of the input names the calls to be made, one
- * letter each; the rest is all that the server ever says. What a call tells is held against maildrop.h.
- */
+/* A whole session of the POP3 maildrop against a server that says anything (session.h). What a call tells is held against maildrop.h. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mailfs/pop3.h"
 #include "mailfs/util/clock.h"
-#include "wire.h"
+#include "session.h"
 
-#define CALLS_MAX   16
 #define ENTRIES_MAX 64 /* of a listing that are asked for */
 
 static const char login[] = "+OK hi\r\n\x1e+OK\r\nUSER\r\nUIDL\r\nTOP\r\nPIPELINING\r\n.\r\n\x1e"
@@ -137,13 +133,12 @@ static int call_remove(struct client *c)
 static int call_quit(struct client *c)
 {
 	int r = c->ops->quit(c->session, &c->error);
-	return r < 0 ? r : 1;
+	if (r < 0)
+		session_check_error(&c->error, r);
+	return 1;
 }
 
-static const struct {
-	char letter;
-	int (*fn)(struct client *client); /* 1: the session is over */
-} calls[] = {
+static const struct session_call calls[] = {
 	{'L', call_list},
 	{'R', call_retrieve},
 	{'H', call_headers},
@@ -154,71 +149,29 @@ static const struct {
 
 /* --- The session --- */
 
-static bool check_error(const struct client *client, int r)
-{
-	const struct source_error *error = &client->error;
-	FUZZ_CHECK(r < 0 && error->err == r && strlen(error->text) < sizeof(error->text));
-	fuzz_check_text(error->text, strlen(error->text));
-	return error->scope == SOURCE_SCOPE_MAILBOX || error->scope == SOURCE_SCOPE_MESSAGE;
-}
-
-static bool call(struct client *client, char letter)
-{
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		if (calls[i].letter != letter)
-			continue;
-		client->error = (struct source_error){0};
-		int r = calls[i].fn(client);
-		return r == 0 || (r < 0 && letter != 'Q' && check_error(client, r));
-	}
-	return true;
-}
-
 static void run_calls(struct client *client, const char *names)
 {
-	bool alive = true;
-	for (unsigned i = 0; alive && names[i] && i < CALLS_MAX; i++)
-		alive = call(client, names[i]);
-	if (alive)
+	if (session_run(calls, sizeof(calls) / sizeof(calls[0]), names, client, &client->error))
 		client->ops->leave(client->session);
 	client->ops->disconnect(client->session);
 	maildrop_listing_finish(&client->listing);
 }
 
-/* Modes: g: the greeting and the login are the input's; t: likewise, and STARTTLS is demanded; o: with a token. */
-static void run(const char *names, struct fuzz_input in)
+void session_target(const char *names, struct fuzz_input in)
 {
-	static struct secret *password;
-	bool starttls = strchr(names, 't'), greeting = starttls || strchr(names, 'g');
-	if (!password)
-		password = secret_create("s3cret", 6);
-	const struct pop3_params params = {
-		.net = wire_context(starttls ? NET_TLS_STARTTLS : NET_TLS_NONE),
+	const struct pop3_params params = {.net = session_open(names, login, in, true),
 		.user = "alice",
-		.password = password,
+		.password = session_password(),
 		.token = strchr(names, 'o')};
 	struct maildrop *maildrop;
 	struct client client = {.session = NULL};
-	wire_open(greeting ? "" : login, in, true);
 	FUZZ_CHECK(pop3_maildrop_create(&params, &maildrop) == 0);
 	client.ops = maildrop->ops;
 	int r = client.ops->connect(maildrop, CLOCK_NEVER, &client.session, &client.error);
 	if (r < 0)
-		check_error(&client, r);
+		session_check_error(&client.error, r);
 	else
 		run_calls(&client, names);
-	/* There is no handshake that this server could do. */
-	if (starttls)
-		FUZZ_CHECK(r < 0 && !wire_has_sent("s3cret") && !wire_has_sent("USER") &&
-			   !wire_has_sent("AUTH") && !wire_has_sent("APOP"));
+	session_check_kept(names, r == 0);
 	client.ops->destroy(maildrop);
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-	struct fuzz_input in = {data, size};
-	char *names = fuzz_copy(fuzz_until(&in, '\n'));
-	run(names, in);
-	free(names);
-	return 0;
 }

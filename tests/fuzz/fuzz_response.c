@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A whole session of the IMAP source against a server that says anything. The first line of the input names the calls to be made, one
- * letter each (see calls[]); the rest is all that the server ever says. What a call tells is held against source.h.
+ * A whole session of the IMAP source against a server that says anything (session.h). What a call tells is held against source.h.
+ *
+ * Two modes more: m: a poor server; p: in packets.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,9 +12,7 @@
 #include "mailfs/imap.h"
 #include "mailfs/util/clock.h"
 #include "part.h"
-#include "wire.h"
-
-#define CALLS_MAX 16
+#include "session.h"
 
 /* So far, unless the input is to say it itself. */
 static const char login[] =
@@ -164,6 +163,12 @@ static int call_bulk(struct client *c)
 
 /* --- The other calls --- */
 
+static void want_all(struct client *c)
+{
+	c->first = 1;
+	c->last = UINT32_MAX;
+}
+
 static int call_list(struct client *c)
 {
 	return c->ops->list(c->session, on_mailbox, c, &c->error);
@@ -211,8 +216,10 @@ static int call_some_rows(struct client *c)
 	unsigned skipped;
 	c->first = 3;
 	c->last = 9;
-	return c->ops->rows(c->session, c->first, c->last, SOURCE_COLUMNS_FLAGS, on_row, c,
+	int r = c->ops->rows(c->session, c->first, c->last, SOURCE_COLUMNS_FLAGS, on_row, c,
 		&skipped, &c->error);
+	want_all(c);
+	return r;
 }
 
 static int call_changed(struct client *c)
@@ -230,7 +237,9 @@ static int call_some_uids(struct client *c)
 {
 	c->first = 3;
 	c->last = 9;
-	return c->ops->uids(c->session, c->first, c->last, on_range, c, &c->error);
+	int r = c->ops->uids(c->session, c->first, c->last, on_range, c, &c->error);
+	want_all(c);
+	return r;
 }
 
 static int call_structures(struct client *c)
@@ -281,10 +290,7 @@ static int call_compress(struct client *c)
 	return c->ops->compress(c->session, &c->error);
 }
 
-static const struct {
-	char letter;
-	int (*fn)(struct client *client);
-} calls[] = {
+static const struct session_call calls[] = {
 	{'L', call_list},
 	{'Q', call_quota},
 	{'S', call_select},
@@ -314,70 +320,28 @@ static void check_describe(const struct client *client)
 		FUZZ_CHECK(text.data[i] == '\n' || (text.data[i] >= 0x20 && text.data[i] <= 0x7e));
 }
 
-/* false: the session is dead. */
-static bool check_error(const struct client *client, int r)
+void session_target(const char *names, struct fuzz_input in)
 {
-	const struct source_error *error = &client->error;
-	FUZZ_CHECK(r < 0 && error->err == r && strlen(error->text) < sizeof(error->text));
-	fuzz_check_text(error->text, strlen(error->text));
-	return error->scope == SOURCE_SCOPE_MAILBOX || error->scope == SOURCE_SCOPE_MESSAGE;
-}
-
-static bool call(struct client *client, char letter)
-{
-	client->first = 1;
-	client->last = UINT32_MAX;
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		if (calls[i].letter != letter)
-			continue;
-		client->error = (struct source_error){0};
-		int r = calls[i].fn(client);
-		FUZZ_CHECK(r <= 0);
-		return r == 0 || check_error(client, r);
-	}
-	return true;
-}
-
-/* Modes: m: a poor server; g: the greeting and the login are the input's; t: likewise, and STARTTLS is demanded; p: in packets. */
-static void run(const char *names, struct fuzz_input in)
-{
-	static struct secret *password;
-	bool starttls = strchr(names, 't'), greeting = starttls || strchr(names, 'g');
-	if (!password)
-		password = secret_create("s3cret", 6);
+	const char *first = strchr(names, 'm') ? poor_login : login;
 	const struct imap_params params = {
-		.net = wire_context(starttls ? NET_TLS_STARTTLS : NET_TLS_NONE),
+		.net = session_open(names, first, in, strchr(names, 'p')),
 		.user = "alice",
-		.password = password,
+		.password = session_password(),
 		.token = strchr(names, 'o')};
 	struct source *source;
 	struct client client = {.session = NULL};
-	const char *first = strchr(names, 'm') ? poor_login : login;
-	wire_open(greeting ? "" : first, in, strchr(names, 'p'));
 	FUZZ_CHECK(imap_source_create(&params, &source) == 0);
 	client.ops = source->ops;
+	want_all(&client);
 	int r = source->ops->connect(source, CLOCK_NEVER, &client.session, &client.error);
 	if (r < 0)
-		check_error(&client, r);
-	bool alive = r == 0;
-	for (unsigned i = 0; alive && names[i] && i < CALLS_MAX; i++)
-		alive = call(&client, names[i]);
+		session_check_error(&client.error, r);
+	bool alive = r == 0 && session_run(calls, sizeof(calls) / sizeof(calls[0]), names, &client,
+				       &client.error);
+	session_check_kept(names, client.session);
 	if (client.session) {
 		check_describe(&client);
 		source->ops->disconnect(client.session, alive);
 	}
-	/* There is no handshake that this server could do. */
-	if (starttls)
-		FUZZ_CHECK(!client.session && !wire_has_sent("s3cret") &&
-			   !wire_has_sent("AUTHENTICATE") && !wire_has_sent("LOGIN"));
 	source->ops->destroy(source);
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-	struct fuzz_input in = {data, size};
-	char *names = fuzz_copy(fuzz_until(&in, '\n'));
-	run(names, in);
-	free(names);
-	return 0;
 }
