@@ -17,14 +17,13 @@
 
 #include "whole.h"
 
-static struct whole whole;
 static unsigned runs; /* each is a connection */
 
 static void fresh_source(void)
 {
-	struct imap_params params = {.net = whole.net, .user = "alice", .password = whole.password};
-	whole.source->ops->destroy(whole.source);
-	assert_int_equal(imap_source_create(&params, &whole.source), 0);
+	struct imap_params params = {.net = world.net, .user = "alice", .password = world.password};
+	world.source->ops->destroy(world.source);
+	assert_int_equal(imap_source_create(&params, &world.source), 0);
 }
 
 /* The steps that succeeded. polite: with LOGOUT at the end. */
@@ -34,7 +33,7 @@ static int run(bool polite, struct source_error *ret_error)
 	int step;
 	runs++;
 	for (step = 0; step < WHOLE_STEPS; step++) {
-		int r = whole_step(&whole, &session, (enum whole_step)step);
+		int r = whole_step(&world, &session, (enum whole_step)step);
 		if (r == 0)
 			continue;
 		assert_int_equal(r, -EIO);
@@ -42,7 +41,7 @@ static int run(bool polite, struct source_error *ret_error)
 		break;
 	}
 	assert_true(step < WHOLE_STEPS || session.named);
-	whole_end(&whole, &session, polite);
+	whole_end(&world, &session, polite);
 	return step;
 }
 
@@ -68,7 +67,7 @@ static size_t passing(atomic_size_t *passed, bool polite)
 	struct source_error error;
 	fresh_source();
 	assert_int_equal(run(polite, &error), WHOLE_STEPS);
-	while (atomic_load(&whole.served) < runs)
+	while (atomic_load(&world.served) < runs)
 		usleep(1000);
 	return atomic_load(passed);
 }
@@ -86,27 +85,13 @@ static void cut_each(const char *name, atomic_size_t *max, atomic_size_t *passed
 static void test_to_client(void **state)
 {
 	(void)state;
-	cut_each("to the client", &whole.to_client_max, &whole.to_client);
+	cut_each("to the client", &world.to_client_max, &world.to_client);
 }
 
 static void test_to_server(void **state)
 {
 	(void)state;
-	cut_each("to the server", &whole.to_server_max, &whole.to_server);
-}
-
-static int set_up(void **state)
-{
-	(void)state;
-	whole_start(&whole);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	whole_stop(&whole);
-	return 0;
+	cut_each("to the server", &world.to_server_max, &world.to_server);
 }
 
 int main(void)
@@ -115,5 +100,5 @@ int main(void)
 		cmocka_unit_test(test_to_client),
 		cmocka_unit_test(test_to_server),
 	};
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, whole_set_up, whole_tear_down);
 }

@@ -17,15 +17,13 @@
 #include "private.h"
 #include "whole.h"
 
-static struct whole whole;
-
 /* From a step on to the end, all must succeed. */
 static void go_on(struct whole_session *session, int step)
 {
 	if (step > WHOLE_SELECT)
-		assert_int_equal(whole_step(&whole, session, WHOLE_SELECT), 0);
+		assert_int_equal(whole_step(&world, session, WHOLE_SELECT), 0);
 	for (; step < WHOLE_STEPS; step++)
-		if (whole_step(&whole, session, (enum whole_step)step) < 0)
+		if (whole_step(&world, session, (enum whole_step)step) < 0)
 			fail_msg("step %d after memory was short: %s", step, session->error.text);
 }
 
@@ -36,16 +34,16 @@ static int try_session(void *arg, unsigned long nth, bool forever)
 	(void)arg;
 	oom_arm(nth, forever);
 	for (step = 0; step < WHOLE_STEPS && r == 0; step++)
-		r = whole_step(&whole, &session, (enum whole_step)step);
+		r = whole_step(&world, &session, (enum whole_step)step);
 	if (r == 0)
-		whole_end(&whole, &session, true);
+		whole_end(&world, &session, true);
 	oom_disarm();
 	if (r < 0 && r != -ENOMEM)
 		fail_msg("step %d, allocation %lu%s: %s", step - 1, nth, forever ? " and on" : "",
 			session.error.text);
 	if (r < 0 && session.session && session.error.scope != SOURCE_SCOPE_ACCOUNT)
 		go_on(&session, step - 1);
-	whole_end(&whole, &session, false);
+	whole_end(&world, &session, false);
 	return r;
 }
 
@@ -73,25 +71,11 @@ static void test_name(void **state)
 	oom_each("mailbox name", try_name, (char[]){"Entw&APw-rfe"});
 }
 
-static int set_up(void **state)
-{
-	(void)state;
-	whole_start(&whole);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	whole_stop(&whole);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_name),
 		cmocka_unit_test(test_session),
 	};
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, whole_set_up, whole_tear_down);
 }

@@ -159,37 +159,47 @@ static void *serve_all(void *arg)
 	return NULL;
 }
 
-void whole_start(struct whole *whole)
+struct whole world;
+
+static void listen_anywhere(void)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(address);
-	struct source_error error;
-	*whole = (struct whole){.fd = -1, .to_client_max = WHOLE_ALL, .to_server_max = WHOLE_ALL};
-	whole->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(whole->listener, (struct sockaddr *)&address, len), 0);
-	assert_int_equal(listen(whole->listener, 8), 0);
-	assert_int_equal(getsockname(whole->listener, (struct sockaddr *)&address, &len), 0);
-	whole->port = ntohs(address.sin_port);
-	assert_int_equal(pthread_create(&whole->thread, NULL, serve_all, whole), 0);
-	struct net_params net = {.host = "127.0.0.1", .port = whole->port, .tls = NET_TLS_NONE};
-	assert_int_equal(net_context_create(&net, &whole->net, &error), 0);
-	whole->password = secret_create("s3cret", 6);
-	struct imap_params params = {
-		.net = whole->net, .user = "alice", .password = whole->password};
-	assert_int_equal(imap_source_create(&params, &whole->source), 0);
+	world.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(world.listener, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(listen(world.listener, 8), 0);
+	assert_int_equal(getsockname(world.listener, (struct sockaddr *)&address, &len), 0);
+	world.port = ntohs(address.sin_port);
 }
 
-void whole_stop(struct whole *whole)
+int whole_set_up(void **state)
 {
-	atomic_store(&whole->stopping, true);
-	shutdown(whole->listener, SHUT_RDWR);
-	shutdown(atomic_load(&whole->fd), SHUT_RDWR);
-	pthread_join(whole->thread, NULL);
-	close(whole->listener);
-	whole->source->ops->destroy(whole->source);
-	secret_destroy(whole->password);
-	net_context_destroy(whole->net);
+	struct source_error error;
+	(void)state;
+	world = (struct whole){.fd = -1, .to_client_max = WHOLE_ALL, .to_server_max = WHOLE_ALL};
+	listen_anywhere();
+	assert_int_equal(pthread_create(&world.thread, NULL, serve_all, &world), 0);
+	struct net_params net = {.host = "127.0.0.1", .port = world.port, .tls = NET_TLS_NONE};
+	assert_int_equal(net_context_create(&net, &world.net, &error), 0);
+	world.password = secret_create("s3cret", 6);
+	struct imap_params params = {.net = world.net, .user = "alice", .password = world.password};
+	assert_int_equal(imap_source_create(&params, &world.source), 0);
+	return 0;
+}
+
+int whole_tear_down(void **state)
+{
+	(void)state;
+	atomic_store(&world.stopping, true);
+	shutdown(world.listener, SHUT_RDWR);
+	shutdown(atomic_load(&world.fd), SHUT_RDWR);
+	pthread_join(world.thread, NULL);
+	close(world.listener);
+	world.source->ops->destroy(world.source);
+	secret_destroy(world.password);
+	net_context_destroy(world.net);
+	return 0;
 }
 
 /* --- What the client is told --- */

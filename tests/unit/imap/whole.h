@@ -29,8 +29,10 @@ struct whole {
 
 #define WHOLE_ALL SIZE_MAX
 
-void whole_start(struct whole *whole);
-void whole_stop(struct whole *whole);
+extern struct whole world;
+/* For cmocka: a group's set-up and tear-down. */
+int whole_set_up(void **state);
+int whole_tear_down(void **state);
 
 /* The steps of a session; each is checked where it succeeds. */
 enum whole_step {
