@@ -78,21 +78,20 @@ static int ask(const struct ctl_args *args, const char *command, json_t **ret)
 static int print(const struct str *text)
 {
 	fwrite(str_cstr(text), 1, text->len, stdout);
-	return fflush(stdout) == 0 ? CTL_EXIT_OK : CTL_EXIT_FAILED;
+	return fflush(stdout) == 0 && str_error(text) == 0 ? CTL_EXIT_OK : CTL_EXIT_FAILED;
 }
 
-/* What was answered, but for the word that it was; on a terminal nothing but ASCII, for names can hold what a terminal acts upon. */
+/*
+ * What was answered, but for the word that it was; on a terminal nothing but ASCII, for names can hold what a terminal acts upon. Not by json_dumps(), which
+ * leaves out names for which it has no memory.
+ */
 static int print_json(json_t *answer, bool terminal)
 {
 	size_t flags = JSON_INDENT(2) | (terminal ? JSON_ENSURE_ASCII : 0);
-	_cleanup_str_ struct str out = STR_INIT;
 
 	json_object_del(answer, "ok");
-	_cleanup_free_ char *text = json_dumps(answer, flags);
-	if (!text)
-		return CTL_EXIT_FAILED;
-	str_printf(&out, "%s\n", text);
-	return print(&out);
+	bool printed = json_dumpf(answer, stdout, flags) == 0 && putchar('\n') != EOF;
+	return printed && fflush(stdout) == 0 ? CTL_EXIT_OK : CTL_EXIT_FAILED;
 }
 
 static int status(const struct ctl_args *args)

@@ -19,13 +19,11 @@
 static int print(const struct ctl_args *args, const json_t *event, bool terminal)
 {
 	_cleanup_str_ struct str line = STR_INIT;
+	/* On a terminal nothing but ASCII, for names can hold what a terminal acts upon. */
+	size_t flags = terminal ? JSON_COMPACT | JSON_ENSURE_ASCII : JSON_COMPACT;
 	if (args->json) {
-		/* On a terminal nothing but ASCII, for names can hold what a terminal acts upon. */
-		char *text = json_dumps(
-			event, terminal ? JSON_COMPACT | JSON_ENSURE_ASCII : JSON_COMPACT);
-		str_append_cstr(&line, text ? text : "");
+		json_dumpf(event, stdout, flags);
 		str_putc(&line, '\n');
-		free(text);
 	} else {
 		ctl_text_event(event, terminal, &line);
 	}
