@@ -18,6 +18,7 @@
 #include "fixture.h"
 #include "mailfs/util/clock.h"
 #include "oom.h"
+#include "scram.h"
 
 /* OpenSSL's memory can be refused, too, while this is so. */
 static atomic_bool reluctant;
@@ -379,11 +380,69 @@ static void test_sasl(void **state)
 		oom_each(sasl_token_mechanisms[i], try_sasl, (void *)sasl_token_mechanisms[i]);
 }
 
+/* RFC 7677, §3. */
+struct proof {
+	const char *server_final;
+	bool right;
+};
+
+static int prove(const struct proof *proof, const struct secret *password)
+{
+	static const char server_first[] = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+					   "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+	struct str first = STR_INIT, final = STR_INIT;
+	struct sasl_scram scram;
+	int r = sasl_scram_init(&scram, "SHA256", "rOprNGfwEbeRWgbNEkqO");
+	if (r < 0)
+		return r;
+	r = sasl_scram_first(&scram, "user", &first);
+	if (r == 0)
+		r = sasl_scram_final(
+			&scram, password, server_first, sizeof(server_first) - 1, &final);
+	if (r == 0)
+		r = sasl_scram_verify(&scram, proof->server_final, strlen(proof->server_final));
+	sasl_scram_finish(&scram);
+	str_finish(&first);
+	str_finish(&final);
+	return r;
+}
+
+static int try_proof(void *arg, unsigned long nth, bool forever)
+{
+	const struct proof *proof = arg;
+	struct secret *password = secret_create("pencil", 6);
+	assert_non_null(password);
+	oom_arm(nth, forever);
+	int r = prove(proof, password);
+	bool hit = oom_disarm();
+	secret_destroy(password);
+	if (!proof->right)
+		assert_true(r < 0);
+	else if (!hit)
+		assert_int_equal(r, 0);
+	return hit && r < 0 ? -ENOMEM : 0;
+}
+
+/* A server that does not know the password is not taken for one that does because there was no memory to compute. */
+static void test_proof(void **state)
+{
+	static struct proof right = {"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", true},
+			    wrong = {"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5=", false};
+	(void)state;
+	oom_each("a proof", try_proof, &right);
+	oom_each("a wrong proof", try_proof, &wrong);
+	atomic_store(&reluctant, true);
+	oom_some("a proof, OpenSSL", try_proof, &right, 40);
+	oom_some("a wrong proof, OpenSSL", try_proof, &wrong, 40);
+	atomic_store(&reluctant, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_contexts),
 		cmocka_unit_test(test_sasl),
+		cmocka_unit_test(test_proof),
 		cmocka_unit_test(test_each),
 		cmocka_unit_test(test_handshake),
 		cmocka_unit_test(test_stranger),
