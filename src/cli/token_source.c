@@ -156,6 +156,13 @@ static int connect_with(struct token_source *source, struct token *token, int64_
 	return r;
 }
 
+/* Of the time that is left, so that a command that hangs leaves some for the old token. */
+static int64_t half_of(int64_t deadline_ms)
+{
+	int left_ms = clock_left_ms(deadline_ms);
+	return left_ms < 0 ? CLOCK_NEVER : deadline_ms - left_ms / 2;
+}
+
 static int token_connect(struct source *base, int64_t deadline_ms, struct source_session **ret,
 	struct source_error *error)
 {
@@ -166,7 +173,7 @@ static int token_connect(struct source *base, int64_t deadline_ms, struct source
 		error = &spare;
 	struct token *token = take(source, &old);
 	/* It may be good for longer than that. */
-	if (old && renew(source, &token, deadline_ms, error) < 0)
+	if (old && renew(source, &token, half_of(deadline_ms), error) < 0)
 		log_info("%s: the last token is tried", error->text);
 	int r = connect_with(source, token, deadline_ms, ret, error);
 	if (r < 0 && has_expired(source, token, error)) {

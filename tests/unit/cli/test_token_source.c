@@ -100,9 +100,14 @@ static void prints(const char *token)
 	fclose(file);
 }
 
+static int create(void)
+{
+	struct imap_params params = {.user = "me", .token = true, .password = first};
+	return token_source_create(&params, command, NULL, &source);
+}
+
 static int set_up(void **state)
 {
-	struct imap_params params = {.user = "me", .token = true};
 	(void)state;
 	tried[0] = 0;
 	later_ms = 0;
@@ -110,8 +115,7 @@ static int set_up(void **state)
 	prints("t2");
 	snprintf(command, sizeof(command), "cat %s 2>/dev/null", path);
 	first = secret_create("t1", 2);
-	params.password = first;
-	return token_source_create(&params, command, NULL, &source);
+	return create();
 }
 
 static int tear_down(void **state)
@@ -187,6 +191,22 @@ static void test_command_fails(void **state)
 	assert_int_equal(connects(&error), 0);
 }
 
+static void test_command_hangs(void **state)
+{
+	struct source_session *session = NULL;
+	struct source_error error;
+	(void)state;
+	source->ops->destroy(source);
+	snprintf(command, sizeof(command), "exec sleep 30");
+	later_ms = -6 * MINUTE_MS;
+	assert_int_equal(create(), 0);
+	later_ms = 0;
+	int64_t deadline_ms = clock_now_ms() + 2000;
+	assert_int_equal(source->ops->connect(source, deadline_ms, &session, &error), 0);
+	assert_true(clock_now_ms() < deadline_ms);
+	assert_string_equal(tried, "t1 ");
+}
+
 static void test_expired(void **state)
 {
 	struct source_error error;
@@ -257,6 +277,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fresh, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_old, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_command_fails, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_command_hangs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_expired, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_never_good, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_side_by_side, set_up, tear_down),
