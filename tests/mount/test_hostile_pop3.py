@@ -14,6 +14,7 @@ from hostile import LOGIN, NETWORK, OTHER, RIGHT, Case, Late, Trial, exits, moun
 
 FLOOD_S = 10
 PAUSES_S = (0.5, 1, 2)
+LOGIN_S = 0.2   # what comes before the command that waits
 EARLY = {"secret": False}
 NOT_POP3 = exits(OTHER, "the greeting is not one of POP3")
 NO_WAY = exits(LOGIN, "offers no way to log in")
@@ -269,7 +270,7 @@ class Pop3Trial(Trial):
     def mount_deadline_s(self):
         """Each connection has its own, and there is a pause before all but the first: those that bring something, and four (sync/look.c)."""
         tries = min(len(self.server.sessions), len(PAUSES_S) + 1 + len(self.content))
-        return tries * self.case.timeout_s + sum(PAUSES_S[:tries - 1])
+        return tries * (self.case.timeout_s + LOGIN_S) + sum(PAUSES_S[:tries - 1])
 
     def first_look(self):
         """What is there is right; what is not there, was spoken of."""
