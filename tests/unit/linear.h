@@ -20,7 +20,7 @@ struct linear_case {
 void linear_build(const struct linear_case *c, size_t len, struct str *out);
 /*
  * Fails the test if the work takes more than its length explains: at a size that can be measured, and at least at this one (at most 1 MiB); 0: the former
- * alone.
+ * alone. With a sanitizer, too, the former alone.
  */
 void linear_assert(const struct linear_case *c, size_t least);
 /* To be called by main(): the allocator shall cost the same, whatever the size. */
