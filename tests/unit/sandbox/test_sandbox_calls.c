@@ -51,7 +51,7 @@ static const struct call calls[] = {
 	CALL(rt_tgsigqueueinfo), CALL(setpriority), CALL(sched_setscheduler), CALL(migrate_pages),
 	WITH(kill, -1, 0), WITH(kill, 1, 0), WITH(kill, 0, 0),
 	/* other programs */
-	CALL(execve), CALL(execveat), CALL(clone), CALL(clone3), CALL(unshare), CALL(setns),
+	CALL(execve), CALL(execveat), {"clone", SYS_clone, ANY, true}, CALL(clone3), CALL(unshare), CALL(setns),
 	/* the kernel's larger doors */
 	CALL(bpf), CALL(perf_event_open), CALL(io_uring_setup), CALL(io_uring_enter),
 	CALL(io_uring_register), CALL(add_key), CALL(request_key), CALL(keyctl), CALL(seccomp),
