@@ -31,7 +31,8 @@ struct sandbox_path {
 struct sandbox_mount {
 	const struct sandbox_path *paths;
 	size_t path_count;
-	uint16_t port;  /* the one TCP port that can be connected to */
+	uint16_t port; /* the one TCP port that can be connected to */
+	bool foreign; /* what is changed may be another user's: root keeps what it needs for that */
 	pid_t killable; /* a process that may be killed, beside threads of this one; 0: none */
 };
 

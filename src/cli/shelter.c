@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "helper.h"
@@ -118,12 +119,21 @@ static void add_trusted(void *arg, const char *path)
 	add_path(arg, path, SANDBOX_READ);
 }
 
+/* A cache may be (store.h). */
+static bool is_foreign(const char *directory)
+{
+	struct stat st;
+
+	return stat(directory, &st) == 0 && st.st_uid != geteuid();
+}
+
 int shelter_enter(struct session *session, struct str *why)
 {
 	_cleanup_(paths_finish) struct paths paths = {.count = 0};
 	_cleanup_str_ struct str missing = STR_INIT;
 	struct sandbox_mount params = {.paths = paths.list,
 		.port = session->settings->port,
+		.foreign = is_foreign(session->store_directory),
 		.killable = fs_herald_pid(session->herald)};
 
 	add_path(&paths, session->store_directory, SANDBOX_CHANGE);

@@ -37,9 +37,12 @@ void sandbox_hide_memory(void)
 
 /*
  * What a mount by root keeps of its capabilities: to pass and to read what is another user's, as the directories above a store, and the
- * authorities of tls_ca=. Its store is root's own (another user's is refused), and all that it changes lies there, so it needs none for writing.
+ * authorities of tls_ca=. All that it changes lies in its store, which is root's own, so it needs none for writing.
  */
 #define CAPABILITIES_MOUNT (1U << CAP_DAC_READ_SEARCH)
+
+/* A cache may be another user's all the same: to write there, and to give files their modes (0600). */
+#define CAPABILITIES_FOREIGN (1U << CAP_DAC_OVERRIDE | 1U << CAP_FOWNER)
 
 /* The herald: names are made and removed in directories of the mount, which may be another user's (uid=) and closed to root. */
 #define CAPABILITIES_HERALD (1U << CAP_DAC_OVERRIDE)
@@ -96,7 +99,7 @@ int sandbox_enter_mount(
 {
 	struct sandbox_parts parts = {0};
 
-	int r = begin(CAPABILITIES_MOUNT);
+	int r = begin(CAPABILITIES_MOUNT | (params->foreign ? CAPABILITIES_FOREIGN : 0));
 	if (r == 0)
 		r = landlock_enter(params, &parts);
 	if (r == 0)

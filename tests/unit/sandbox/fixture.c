@@ -132,7 +132,7 @@ static int enter_none(struct sandbox_parts *parts)
 	return 0;
 }
 
-static int enter_mount(struct sandbox_parts *parts)
+static int enter(struct sandbox_parts *parts, bool foreign)
 {
 	const struct sandbox_path paths[] = {
 		{scene.store, SANDBOX_CHANGE},
@@ -144,6 +144,7 @@ static int enter_mount(struct sandbox_parts *parts)
 	const struct sandbox_mount params = {.paths = paths,
 		.path_count = sizeof(paths) / sizeof(*paths),
 		.port = (uint16_t)scene.port,
+		.foreign = foreign,
 		.killable = scene.killable};
 	struct str missing = STR_INIT;
 	sandbox_prepare();
@@ -154,6 +155,16 @@ static int enter_mount(struct sandbox_parts *parts)
 	return r;
 }
 
+static int enter_mount(struct sandbox_parts *parts)
+{
+	return enter(parts, false);
+}
+
+static int enter_mount_foreign(struct sandbox_parts *parts)
+{
+	return enter(parts, true);
+}
+
 /* The child's answer: parts, then what attempt gave, on a pipe, because the exit code is too small and a sanitizer's. */
 struct outcome {
 	struct sandbox_parts parts;
@@ -161,7 +172,7 @@ struct outcome {
 };
 
 static int run(
-	int (*enter)(struct sandbox_parts *), attempt_fn *attempt, struct sandbox_parts *ret_parts)
+	int (*begin)(struct sandbox_parts *), attempt_fn *attempt, struct sandbox_parts *ret_parts)
 {
 	struct outcome outcome = {.result = FAILED};
 	int ends[2], status;
@@ -172,7 +183,7 @@ static int run(
 	if (pid == 0) {
 		alarm(30);
 		scene.client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		outcome.result = enter(&outcome.parts) < 0 ? FAILED : attempt();
+		outcome.result = begin(&outcome.parts) < 0 ? FAILED : attempt();
 		_exit(write(ends[1], &outcome, sizeof(outcome)) < 0);
 	}
 	close(ends[1]);
@@ -202,6 +213,11 @@ struct sandbox_parts parts_here(void)
 int in_mount(attempt_fn *attempt)
 {
 	return run(enter_mount, attempt, NULL);
+}
+
+int in_mount_foreign(attempt_fn *attempt)
+{
+	return run(enter_mount_foreign, attempt, NULL);
 }
 
 int in_herald(attempt_fn *attempt)

@@ -32,8 +32,9 @@ const char *at(const char *directory, const char *name);
 
 /* What the kernel of this machine has. */
 struct sandbox_parts parts_here(void);
-/* What attempt gives in the sandbox of a mount; of the herald; in none. */
+/* What attempt gives in the sandbox of a mount; of one whose store is another user's; of the herald; in none. */
 int in_mount(attempt_fn *attempt);
+int in_mount_foreign(attempt_fn *attempt);
 int in_herald(attempt_fn *attempt);
 int in_none(attempt_fn *attempt);
 

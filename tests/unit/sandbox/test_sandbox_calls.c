@@ -123,6 +123,18 @@ static void test_calls_outside(void **state)
 	assert_true(possible >= COUNT / 2);
 }
 
+static int is_dumpable(void)
+{
+	return prctl(PR_GET_DUMPABLE);
+}
+
+static void test_memory_is_hidden(void **state)
+{
+	(void)state;
+	assert_int_equal(in_mount(is_dumpable), 0);
+	assert_int_equal(in_none(is_dumpable), 1);
+}
+
 /* --- Kernels that lack a part --- */
 
 static void test_missing(void **state)
@@ -175,6 +187,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_calls_outside),
+		cmocka_unit_test(test_memory_is_hidden),
 		cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_missing_without_filter),
 	};
