@@ -11,13 +11,14 @@ import os
 import re
 import stat
 import time
+import traceback
 
 import pytest
 
 import fake.imap
 from dovecot import PASSWORD
 from drops import frugal
-from harness import SLOW, Mount
+from harness import SLOW, Home, Mount
 from hostile_mails import DEEP, FIELDS, LONG, MANY, UNKNOWN, hostile, mixed, text
 from leaks import outside_a_login
 from maildir import Mail
@@ -259,8 +260,7 @@ STRUCTURES = {
 }
 
 
-@pytest.mark.parametrize("case", STRUCTURES)
-def test_structures(home, case):
+def check_structure(home, case):
     structure, words, parts = STRUCTURES[case]
     messages = letters(5)
     messages[2].structure = structure
@@ -281,8 +281,7 @@ def test_structures(home, case):
         assert len([command for command in server.commands if "BODYSTRUCTURE" in command]) == asked
 
 
-@pytest.mark.parametrize("how", ["NO", "BAD", "nothing", "cut"])
-def test_no_structure(home, how):
+def check_no_structure(home, how):
     """The server fails over one message: its directory is an error, and nothing else is."""
     messages = letters(5)
 
@@ -324,8 +323,7 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("case", ROWS)
-def test_rows(home, case):
+def check_row(home, case):
     messages = letters(5)
     with fake.imap.Server({"INBOX": fake.imap.Box(messages)}) as server:
         server.row = lambda _session, message, row: ROWS[case](row) if message.uid == 3 and b"INTERNALDATE" in row else row
@@ -335,3 +333,35 @@ def test_rows(home, case):
             check_others(mount, messages, None)
             os.stat(mount.by_uid("INBOX")[3])
             check_values(mount.by_uid("INBOX")[3])
+
+
+FAKE = {"%s: %s" % (what, case): (check, case) for what, check, cases in (
+    ("structure", check_structure, STRUCTURES), ("no structure", check_no_structure, ("NO", "BAD", "nothing", "cut")), ("row", check_row, ROWS))
+        for case in cases}
+
+
+def gone_wrong(name):
+    """What went wrong in it, in a home directory of its own."""
+    check, case = FAKE[name]
+    home = Home()
+    try:
+        check(home, case)
+        return None
+    except BaseException:  # pylint: disable=broad-except
+        return traceback.format_exc(limit=-4)
+    finally:
+        home.remove()
+
+
+@pytest.fixture(scope="module")
+def wrong(request):
+    """Those that pytest was asked for, side by side."""
+    names = [item.callspec.params["name"] for item in request.session.items if "name" in item.fixturenames]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        return dict(zip(names, pool.map(gone_wrong, names)))
+
+
+@pytest.mark.parametrize("name", FAKE)
+def test_server(wrong, name):
+    if wrong[name]:
+        pytest.fail(wrong[name], pytrace=False)
