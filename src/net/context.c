@@ -115,7 +115,8 @@ static int create_ssl_ctx(struct net_context *context)
 	/* Several records with one recv(), instead of two recv() for each. */
 	SSL_CTX_set_read_ahead(ctx, 1);
 	SSL_CTX_set_default_read_buffer_len(ctx, STREAM_BUFFER_BYTES);
-	SSL_CTX_set_app_data(ctx, context);
+	if (!SSL_CTX_set_app_data(ctx, context))
+		return -ENOMEM;
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, keep_session);
 	return 0;

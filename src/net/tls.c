@@ -173,7 +173,8 @@ static int create_ssl(struct net_stream *stream)
 	}
 	BIO_set_data(bio, stream);
 	SSL_set_bio(stream->ssl, bio, bio);
-	SSL_set_app_data(stream->ssl, stream);
+	if (!SSL_set_app_data(stream->ssl, stream))
+		return -ENOMEM;
 	int r = net_trust_expect_peer(context, stream->ssl);
 	if (r < 0)
 		return r;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -173,8 +174,9 @@ unsigned long oom_some(const char *what, oom_fn *fn, void *arg, unsigned long mo
 {
 	unsigned long tried = 0, all = count_of(what, fn, arg),
 		      step = getenv("MAILFS_TEST_OOM") ? 1 : all / most + 1;
+	unsigned long first = 1 + (unsigned long)time(NULL) / 86400 % step;
 	for (int forever = 0; forever < 2; forever++)
-		for (unsigned long nth = 1; try(what, fn, arg, nth, forever); nth += step)
+		for (unsigned long nth = first; try(what, fn, arg, nth, forever); nth += step)
 			tried++;
 	if (try(what, fn, arg, 1UL << 40, false))
 		fail_msg("%s: not as before", what);

@@ -30,7 +30,7 @@ typedef int oom_fn(void *arg, unsigned long nth, bool forever);
 /* The number of failures tried, in both ways; printed, too. */
 unsigned long oom_each(const char *what, oom_fn *fn, void *arg);
 /*
- * As above, at most so many in each way, spread over all: for work with thousands of allocations. All of them with MAILFS_TEST_OOM=all in the
+ * As above, at most so many in each way, spread over all, other ones each day: for work with thousands of allocations. All of them with MAILFS_TEST_OOM=all in the
  * environment.
  */
 unsigned long oom_some(const char *what, oom_fn *fn, void *arg, unsigned long most);
