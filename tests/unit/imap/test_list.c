@@ -503,10 +503,7 @@ static void test_long_listing(void **state)
 	peer_finish(&peer);
 }
 
-/*
- * A server that has been thinking for nearly as long as it may, and begins then, gets on: with lines so long that none ends in time, and with rows of a few
- * bytes.
- */
+/* A server that has been thinking for nearly as long as it may, and begins then, gets on, also with a line so long that it does not end in time. */
 static void test_thinks_first(void **state)
 {
 	struct peer peer;
@@ -522,10 +519,7 @@ static void test_thinks_first(void **state)
 		steps[count++] = "#300";
 	}
 	steps[count++] = ">\r\n";
-	for (int i = 0; i < 3; i++) { /* and as long with a folder every 0.3 s */
-		steps[count++] = ">* LIST () \"/\" INBOX\r\n";
-		steps[count++] = "#300";
-	}
+	steps[count++] = ">* LIST () \"/\" INBOX\r\n";
 	steps[count++] = ">C1 OK\r\n";
 	session_begin(&peer, steps);
 	peer.source->ops->set_timeout(peer.session, 1000);
@@ -533,6 +527,27 @@ static void test_thinks_first(void **state)
 		fail_msg("list: %s", peer.error.text);
 	str_finish(&got);
 	str_finish(&row);
+	peer_finish(&peer);
+}
+
+/* Nor is one too slow that finds a folder every 0.15 s, however few bytes that is. */
+static void test_few_bytes(void **state)
+{
+	struct peer peer;
+	struct str got = STR_INIT;
+	const char *steps[40] = {GREETING(""), "<C1 LIST \"\" \"*\""};
+	size_t count = 2;
+	(void)state;
+	for (int i = 0; i < 12; i++) {
+		steps[count++] = ">* LIST () \"/\" INBOX\r\n";
+		steps[count++] = "#150";
+	}
+	steps[count++] = ">C1 OK\r\n";
+	session_begin(&peer, steps);
+	peer.source->ops->set_timeout(peer.session, 600);
+	if (peer.source->ops->list(peer.session, note_mailbox, &got, &peer.error) < 0)
+		fail_msg("list: %s", peer.error.text);
+	str_finish(&got);
 	peer_finish(&peer);
 }
 
@@ -605,6 +620,7 @@ int main(void)
 		cmocka_unit_test(test_trickle),
 		cmocka_unit_test(test_long_listing),
 		cmocka_unit_test(test_thinks_first),
+		cmocka_unit_test(test_few_bytes),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_logout),
 	};
