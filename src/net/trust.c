@@ -77,12 +77,30 @@ static int verify(X509_STORE_CTX *store, void *arg)
 	return trusted;
 }
 
+/*
+ * Once more: OpenSSL copies the name that it is to look for, and where it has no memory for that it goes on without, so that any name will do
+ * (ssl_verify_cert_chain() does not ask whether X509_VERIFY_PARAM_set1() has failed).
+ */
+static int check_name(const struct net_context *context, X509 *leaf)
+{
+	const char *name = context->peer_name;
+	if (context->peer_is_address)
+		return X509_check_ip_asc(leaf, name, 0) == 1 ? X509_V_OK
+		                                             : X509_V_ERR_IP_ADDRESS_MISMATCH;
+	return X509_check_host(leaf, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1
+	               ? X509_V_OK
+	               : X509_V_ERR_HOSTNAME_MISMATCH;
+}
+
 bool net_trust_check_peer(struct net_stream *stream)
 {
+	const struct net_context *context = stream->context;
 	X509 *leaf = SSL_get0_peer_certificate(stream->ssl);
 	int code = (int)SSL_get_verify_result(stream->ssl);
-	if (stream->context->params.fingerprint && !is_pinned(stream->context, leaf))
+	if (context->params.fingerprint && !is_pinned(context, leaf))
 		code = X509_V_ERR_APPLICATION_VERIFICATION;
+	else if (!context->params.fingerprint && leaf && code == X509_V_OK)
+		code = check_name(context, leaf);
 	if (leaf && code == X509_V_OK)
 		return true;
 	refuse(stream, leaf ? code : X509_V_ERR_UNSPECIFIED, leaf, NULL);

@@ -292,7 +292,7 @@ static void test_stranger(void **state)
 		oom_each(i ? "another's certificate" : "nobody's certificate", try_stranger, &way);
 		atomic_store(&reluctant, true);
 		oom_some(i ? "another's certificate, OpenSSL" : "nobody's certificate, OpenSSL",
-			try_stranger, &way, 40);
+			try_stranger, &way, 150);
 		atomic_store(&reluctant, false);
 		way_end(&way);
 	}
