@@ -36,6 +36,10 @@ import maildir
 import pki
 import pop3_client
 
+# Where tests write. contrib/check lets it be in memory: what is written durably takes a second on a disk that is busy. Socket paths are limited to 107
+# bytes, so TMPDIR is not asked.
+SCRATCH = os.environ.get("MAILFS_TEST_DIR", "/tmp")
+
 PASSWORD = 'pass"word\\1'  # what must be quoted, everywhere; a blank has no place in Dovecot 2.3's settings
 BINARY = shutil.which("dovecot", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 PR_SET_PDEATHSIG = 1
@@ -313,8 +317,7 @@ class Dovecot:
         if BINARY is None:
             raise RuntimeError("dovecot is not installed")
         self.settings = settings or Settings()
-        # Socket paths are limited to 107 bytes, so TMPDIR is not asked.
-        self.root = tempfile.mkdtemp(prefix="mailfs-dovecot-", dir="/tmp")
+        self.root = tempfile.mkdtemp(prefix="mailfs-dovecot-", dir=SCRATCH)
         self.uid, self.gid, self.user, self.group = _account()
         self.authority = authority or pki.Authority(os.path.join(self.root, "pki"))
         self.cert, self.key = self.authority.issue("server-" + os.path.basename(self.root))

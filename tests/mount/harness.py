@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-from dovecot import PASSWORD, die_with_parent
+from dovecot import PASSWORD, SCRATCH, die_with_parent
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXE = os.environ.get("MAILFS", os.path.join(TOP, "build", "src", "cli", "mailfs"))
@@ -54,7 +54,7 @@ class Home:
     """A home directory of one's own, with mount points and a password file in it."""
 
     def __init__(self):
-        self.path = tempfile.mkdtemp(prefix="mailfs-home-", dir=os.environ.get("TMPDIR", "/tmp"))
+        self.path = tempfile.mkdtemp(prefix="mailfs-home-", dir=os.environ.get("TMPDIR", SCRATCH))
         self.password_file = self.write("password", PASSWORD + "\n", 0o600)
         self.mountpoints = []
 

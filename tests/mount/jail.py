@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 
-from dovecot import die_with_parent
+from dovecot import SCRATCH, die_with_parent
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FETCHED = os.environ.get("MAILFS_SERVERS", os.path.join(TOP, "build-check", "servers"))
@@ -57,7 +57,7 @@ def _probe():
     """Whether this system lets us do it: "", or what it says."""
     if os.getuid():
         return "a server that is not installed needs root"
-    root = tempfile.mkdtemp(prefix="mailfs-jail-", dir="/tmp")
+    root = tempfile.mkdtemp(prefix="mailfs-jail-", dir=SCRATCH)
     try:
         for name in ("jail", "files"):
             os.mkdir(os.path.join(root, name))
@@ -97,7 +97,7 @@ class Jail:
 
     def __init__(self, packages):
         self.packages = os.path.join(FETCHED, packages, "root")
-        self.root = tempfile.mkdtemp(prefix="mailfs-%s-" % packages, dir="/tmp")
+        self.root = tempfile.mkdtemp(prefix="mailfs-%s-" % packages, dir=SCRATCH)
         os.chmod(self.root, 0o755)
         for name in ("jail", "files"):
             os.mkdir(os.path.join(self.root, name))

@@ -18,7 +18,7 @@ import time
 import jail
 import maildir
 import pki
-from dovecot import children_of, die_with_parent, free_port
+from dovecot import SCRATCH, children_of, die_with_parent, free_port
 
 BINARY = shutil.which("pop3d", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 DOMAIN = "example.org"
@@ -72,7 +72,7 @@ class Mailutils:
     """A context manager."""
 
     def __init__(self):
-        self.root = tempfile.mkdtemp(prefix="mailfs-mailutils-", dir="/tmp")
+        self.root = tempfile.mkdtemp(prefix="mailfs-mailutils-", dir=SCRATCH)
         self.authority = pki.Authority(os.path.join(self.root, "pki"))
         self.cert, self.key = self.authority.issue("server")
         self.port_pop3, self.port_pop3_tls = free_port(), free_port()

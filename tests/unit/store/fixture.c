@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
+#include "../scratch.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -16,8 +17,7 @@ int fixture_create(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 	assert_non_null(fixture);
-	strcpy(fixture->root, "/tmp/mailfs-test-store-XXXXXX");
-	assert_non_null(mkdtemp(fixture->root));
+	assert_non_null(scratch_make(fixture->root, sizeof(fixture->root), "store"));
 	snprintf(fixture->directory, sizeof(fixture->directory), "%s/cache/mailfs/account",
 		fixture->root);
 	*state = fixture;

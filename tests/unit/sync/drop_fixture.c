@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The account under test, its spool, and what is logged. The server itself is in drop_server.c. */
 #include "drop_fixture.h"
+#include "../scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -126,8 +127,7 @@ int fixture_setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	assert_non_null(f);
-	strcpy(f->directory, "/tmp/mailfs-drop-XXXXXX");
-	assert_non_null(mkdtemp(f->directory));
+	assert_non_null(scratch_make(f->directory, sizeof(f->directory), "drop"));
 	pthread_mutex_init(&f->lock, NULL);
 	server_init(&f->server, f);
 	f->params = (struct sync_drop_params){.maildrop = &f->server.base,

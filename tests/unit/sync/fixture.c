@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The account under test, and the tree that listens. */
 #include "fixture.h"
+#include "../scratch.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -150,8 +151,7 @@ int fixture_setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	f->told = calloc(1, sizeof(*f->told));
 	pthread_mutex_init(&f->told->lock, NULL);
-	snprintf(f->directory, sizeof(f->directory), "/tmp/mailfs-sync-XXXXXX");
-	assert_non_null(mkdtemp(f->directory));
+	assert_non_null(scratch_make(f->directory, sizeof(f->directory), "sync"));
 	fake_init(&f->fake);
 	f->params = (struct sync_params){.source = &f->fake.base,
 		.account = "alice@test:993",
