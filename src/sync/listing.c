@@ -271,6 +271,8 @@ static int new_number(struct listing *listing, uint32_t *ret)
 	str_append_cstr(&name, listing->folder->name);
 	if (is_another(listing))
 		str_printf(&name, "\1%016llx", (unsigned long long)listing->state.mailbox_id);
+	else if (listing->made_again)
+		str_printf(&name, "\2%u", listing->known.folder);
 	if (str_error(&name) < 0)
 		return -ENOMEM;
 	return store_number(listing->account->store, listing->account->name, STORE_NUMBER_FOLDER,
@@ -311,8 +313,11 @@ static void begin(struct listing *listing)
 static int list_selected(struct listing *listing)
 {
 	const struct store_mailbox *known = &listing->known;
+	int err = listing_is_made_again(listing, &listing->made_again);
+	if (err < 0)
+		return err;
 	if (!known->folder || known->uidvalidity != listing->state.uidvalidity ||
-		is_another(listing))
+		is_another(listing) || listing->made_again)
 		return list_anew(listing);
 	return known->complete ? list_changes(listing) : list_rest(listing);
 }

@@ -19,7 +19,8 @@ struct listing {
 	struct store_mailbox known; /* what the store says, being brought up to date */
 	struct source_state state;  /* what SELECT said */
 	struct source_error error;
-	bool changed; /* the set of messages is another one than was shown before */
+	bool changed;    /* the set of messages is another one than was shown before */
+	bool made_again; /* the mailbox has the same UIDVALIDITY, and other messages */
 
 	/* What the server has told with SELECT, or since a modification sequence. */
 	struct session_resync resync;
@@ -93,6 +94,11 @@ int listing_find_part(
 
 /* A refusal of a question (err) is LADDER_DOUBT: another way may do. */
 int listing_doubt_refusal(const struct listing *listing, int err);
+
+/* --- listing_same.c --- */
+
+/* Whether the mailbox was made again under its old UIDVALIDITY, which is asked only where UIDNEXT has gone back. Blocks: network, disk. */
+int listing_is_made_again(struct listing *listing, bool *ret);
 
 /* --- listing_loss.c --- */
 

@@ -11,6 +11,7 @@
  * A rename that is not recognised costs a listing and cached bodies. One that is taken for what it is not would show other people's mail,
  * so every doubt speaks against it.
  */
+#include "sample.h"
 #include "survey.h"
 
 #include <errno.h>
@@ -99,45 +100,6 @@ static int call_uids(struct worker *worker, void *arg, struct source_error *erro
 	return ops->uids(worker->session, 1, uids->stored[uids->count - 1], on_range, uids, error);
 }
 
-/* --- What a message is --- */
-
-struct sample {
-	uint32_t uid;
-	uint64_t stored, listed; /* hashes of what is known of it; 0: not enough */
-};
-
-static uint64_t row_hash(const struct source_row *row)
-{
-	const unsigned needed = SOURCE_ROW_DATE | SOURCE_ROW_HEADER;
-	if ((row->have & needed) != needed || row->header_len == 0)
-		return 0;
-	uint64_t hash = hash64(HASH64_INIT, &row->date_s, sizeof(row->date_s));
-	hash = hash64_finish(hash64(hash, row->header, row->header_len));
-	return hash ? hash : 1;
-}
-
-static int on_stored_sample(void *arg, const struct source_row *row)
-{
-	((struct sample *)arg)->stored = row_hash(row);
-	return 0;
-}
-
-static int on_listed_sample(void *arg, const struct source_row *row)
-{
-	struct sample *sample = arg;
-	if (row->uid == sample->uid)
-		sample->listed = row_hash(row);
-	return 0;
-}
-
-static int call_sample(struct worker *worker, void *arg, struct source_error *error)
-{
-	struct sample *sample = arg;
-	unsigned skipped;
-	return worker->account->source->ops->rows(worker->session, sample->uid, sample->uid,
-		SOURCE_COLUMNS_ALL, on_listed_sample, sample, &skipped, error);
-}
-
 /* --- The proof --- */
 
 struct trial {
@@ -160,13 +122,11 @@ static int same_message(const struct trial *trial, uint32_t uid)
 {
 	struct survey *survey = trial->survey;
 	struct sample sample = {.uid = uid};
-	int err = store_row_get(survey->account->store, trial->departure->state.folder, uid,
-		on_stored_sample, &sample);
-	if (err < 0 || sample.stored == 0)
+	if (sample_stored(survey->account->store, trial->departure->state.folder, &sample) < 0)
 		return 0;
 	survey->looks++;
-	err = session_call(survey->worker, trial->arrival->folder,
-		trial->arrival->state.uidvalidity, call_sample, &sample, &survey->error);
+	int err = session_call(survey->worker, trial->arrival->folder,
+		trial->arrival->state.uidvalidity, sample_call, &sample, &survey->error);
 	return verdict(survey, err, sample.listed == sample.stored);
 }
 

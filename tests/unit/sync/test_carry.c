@@ -322,6 +322,44 @@ static void test_renumbered_and_emptied(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, carry_setup, fixture_teardown)
 
+/* Deleted and made again within a second: UIDVALIDITY is the same, UIDNEXT is lower, and the same UIDs are other messages. */
+static void test_made_again(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = make_inbox(f);
+	struct sync_folder *folder = read_all(f);
+	uint32_t former = stored_state(f).folder;
+	for (uint32_t uid = 4; uid <= COUNT; uid++)
+		fake_expunge(&f->fake, inbox, uid);
+	fake_message(inbox, 1)->header = "Message-ID: <other@x>\r\n";
+	fake_message(inbox, 1)->data = pattern(SIZE + 1);
+	FAKE_SET(&f->fake, mailboxes[0].uidnext, 4);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(told_shown(f->told), 3);
+	assert_int_not_equal(stored_state(f).folder, former);
+	assert_empty(f, former);
+	assert_false(is_kept(f, 1));
+	assert_true(is_kept(f, 2));
+	former = stored_state(f).folder;
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(stored_state(f).folder, former);
+}
+
+/* A server that says one more than the highest UID that is there: nothing is another message, and nothing is listed anew. */
+static void test_uidnext_goes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = make_inbox(f);
+	struct sync_folder *folder = read_all(f);
+	uint32_t former = stored_state(f).folder;
+	fake_expunge(&f->fake, inbox, COUNT);
+	FAKE_SET(&f->fake, mailboxes[0].uidnext, COUNT);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(told_shown(f->told), COUNT - 1);
+	assert_int_equal(stored_state(f).folder, former);
+	assert_true(is_kept(f, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +373,8 @@ int main(void)
 		TEST(test_renumbered_twice_after_a_failure_to_carry),
 		TEST(test_renumbered_back),
 		TEST(test_renumbered_and_emptied),
+		TEST(test_made_again),
+		TEST(test_uidnext_goes_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
