@@ -167,6 +167,7 @@ def test_a_black_hole_that_stays_silent(proxy):
 
 def test_nobody_listens(proxy):
     client = Client(proxy.port)
+    assert client.ask() == b"hello"  # the proxy has it, not only the kernel
     proxy.refuse()
     with pytest.raises(ConnectionResetError):
         client.ask()
