@@ -147,13 +147,25 @@ static int add_departure(struct survey *survey, struct sync_folder *folder)
 static size_t count_places(
 	const struct source_mailbox *before, const struct source_mailbox *mailbox)
 {
+	bool alike = before && before->delimiter == mailbox->delimiter;
 	const char *name = mailbox->name;
 	size_t places = 1;
-	for (const char *p = before ? before->name : ""; *p && *p == *name; p++)
+	for (const char *p = alike ? before->name : ""; *p && *p == *name; p++)
 		name++;
 	for (; mailbox->delimiter && *name; name++)
 		places += *name == mailbox->delimiter;
 	return places;
+}
+
+/* Whether one of those of that name that went had its place where this one has it: another delimiter makes other directories of a name. */
+static bool had_places(const struct survey *survey, const struct arrival *arrival,
+	const struct source_mailbox *mailbox)
+{
+	struct sync_folder **at = arrival->earlier, **end = survey->gone + survey->gone_count;
+	for (; at && at < end && strcmp((*at)->name, mailbox->name) == 0; at++)
+		if (sync_folder_mailbox(*at)->delimiter == mailbox->delimiter)
+			return true;
+	return false;
 }
 
 static int add_arrival(struct survey *survey, size_t listed)
@@ -161,8 +173,9 @@ static int add_arrival(struct survey *survey, size_t listed)
 	const struct source_mailbox *mailbox = &survey->listed[listed];
 	struct arrival *arrival = &survey->arrivals[survey->arrival_count];
 	arrival->earlier = find_gone(survey, mailbox->name);
-	arrival->places =
-		arrival->earlier ? 0 : count_places(listed > 0 ? mailbox - 1 : NULL, mailbox);
+	arrival->places = had_places(survey, arrival, mailbox)
+	                          ? 0
+	                          : count_places(listed > 0 ? mailbox - 1 : NULL, mailbox);
 	survey->places += arrival->places;
 	survey->full = survey->account->roster.places + survey->places > survey_places_max;
 	if (survey->full)
@@ -333,7 +346,7 @@ static int adopt(struct survey *survey, struct arrival *arrival, struct sync_fol
 	err = append_folder(survey->account, folder);
 	if (err < 0)
 		return err;
-	if (arrival->earlier)
+	if (arrival->places == 0)
 		arrival->places = 1;
 	arrival->folder = NULL;
 	*ret = folder;

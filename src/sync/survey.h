@@ -52,7 +52,7 @@ struct survey {
 
 /*
  * So many directories are made for folders while an account lives: each stays, also when the folder goes, and takes more than a kilobyte. A server that
- * always lists other names reaches it; a name that comes back does not count. For tests it can be set.
+ * always lists other names, or delimiters, reaches it; a name that comes back does not count. For tests it can be set.
  */
 extern size_t survey_places_max;
 /* Asks, compares and applies. -EAGAIN as job.run says. Blocks: network, disk. */

@@ -153,7 +153,7 @@ static int fake_list(struct source_session *session, source_mailbox_fn *fn, void
 	for (size_t i = 0; err == 0 && i < fake->mailbox_count; i++) {
 		const struct fake_mailbox *at = &fake->mailboxes[i];
 		struct source_mailbox mailbox = {.name = at->name,
-			.delimiter = '/',
+			.delimiter = at->delimiter ? at->delimiter : '/',
 			.special_use = at->special_use,
 			.flags = at->flags};
 		err = at->unlisted || at->removed ? 0 : fn(arg, &mailbox);

@@ -62,6 +62,7 @@ enum fake_lie {
 
 struct fake_mailbox {
 	const char *name;
+	char delimiter; /* 0: '/' */
 	unsigned flags;
 	uint32_t uidvalidity, uidnext;
 	uint64_t modseq;

@@ -70,6 +70,27 @@ static void test_come_and_go(void **state)
 	survey_places_max = most;
 }
 
+/* The same name with another delimiter is other directories, which count. */
+static void test_other_delimiter(void **state)
+{
+	struct fixture *f = *state;
+	const size_t most = survey_places_max;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "x.y.z-1-2", 1, 3, data);
+	survey_places_max = 5;
+	start(f);
+	/* "x", "y" and "z-1-2" fit beside INBOX and "x.y.z-1-2", again and again; "x.y.z", "1" and "2" do not. */
+	for (const char *delimiter = "/..-"; *delimiter; delimiter++) {
+		CHANGE(f, a->removed = true);
+		assert_int_equal(survey(f), 0);
+		assert_null(living(f, "x.y.z-1-2"));
+		CHANGE(f, (a->removed = false, a->delimiter = *delimiter));
+		assert_int_equal(survey(f), *delimiter == '-' ? -EIO : 0);
+	}
+	survey_places_max = most;
+}
+
 /* Who still has a message of it open does not read one of another mailbox that has the name now. */
 static void test_open_while_gone(void **state)
 {
@@ -112,6 +133,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_too_many_by_and_by),
 		TEST(test_come_and_go),
+		TEST(test_other_delimiter),
 		TEST(test_open_while_gone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
