@@ -416,7 +416,7 @@ static void begin_anew(struct sync_folder *folder)
 	folder->checked_ms = folder->watched_ms = -1;
 	folder->stale = folder->touched = folder->time_told = folder->dirty = false;
 	folder->announced = folder->doubted_messages = 0;
-	folder->doubted_listed = folder->ghosts.count = 0;
+	folder->doubted_listed = folder->ghosts.count = folder->excess = 0;
 	folder->used_ms = folder->walk_ms = 0;
 	folder->missed = folder->walk_uid = 0;
 	folder->walking = false;

@@ -285,6 +285,13 @@ static bool insists(struct listing *listing, size_t listed)
 	return again;
 }
 
+/* Whether it counts as many too many as when that was believed: what its index has and its mail has not stays so. */
+static bool has_usual_excess(const struct listing *listing, size_t listed)
+{
+	uint32_t excess = listing->folder->excess, messages = listing->state.messages;
+	return excess && messages > listed && messages - listed == excess;
+}
+
 static int find_by_scan(
 	struct listing *listing, struct ladder_case *c, bool last_word, struct diff *ret)
 {
@@ -297,15 +304,20 @@ static int find_by_scan(
 	note_fresh(listing, &stored);
 	c->stored = &stored;
 	c->told = &listed;
+	c->again = has_usual_excess(listing, listed.count);
 	err = ladder_changes(c, ret);
+	if (err == 0 && listed.count >= listing->state.messages)
+		listing->folder->excess = 0;
 	if (err != LADDER_DOUBT || !last_word)
 		return err;
 	c->again = insists(listing, listed.count);
 	listing->folder->doubted_messages = listing->state.messages;
 	listing->folder->doubted_listed = listed.count;
-	if (c->again)
+	if (c->again) {
 		quirk_seen(QUIRK_COUNT_WRONG);
-	err = c->again ? ladder_changes(c, ret) : err;
+		listing->folder->excess = listing->state.messages - (uint32_t)listed.count;
+		err = ladder_changes(c, ret);
+	}
 	if (err != LADDER_DOUBT)
 		return err;
 	return session_fail(&listing->error, SOURCE_SCOPE_MAILBOX, -EIO,

@@ -222,6 +222,8 @@ struct sync_folder {
 	/* job (listing): what the server said at the last run that was not believed, EXISTS and how many it listed; 0: it was. */
 	uint32_t doubted_messages;
 	size_t doubted_listed;
+	uint32_t
+		excess; /* job (listing): so many more than it listed it said that there are, and was believed; 0: none */
 	struct uid_ranges
 		ghosts; /* job (listing): what FETCH does not list, and SEARCH does; noted when most else was gone */
 	int64_t used_ms; /* lock: when somebody last asked for the listing; 0: never */

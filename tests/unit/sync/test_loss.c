@@ -100,6 +100,38 @@ static void test_lost_with_ghosts_and_qresync(void **state)
 	lost_with_ghosts(*state, QRESYNC);
 }
 
+/* EXISTS counts them, too: once that is believed it is no reason to fail, also when others come and go. */
+static void test_lost_with_ghosts_that_count(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = inbox_with(f, 0, 400);
+	struct sync_folder *folder = listed(f);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_last, 151);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 2);
+	expunge(f, 300);
+	FAKE_SET(&f->fake, mailboxes[0].exists, 250);
+	assert_int_equal(refresh(folder), -EIO);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(refresh(folder), 0);
+		assert_int_equal(told_shown(f->told), 250);
+	}
+	fake_message_remove(&f->fake, inbox, 400);
+	FAKE_SET(&f->fake, mailboxes[0].exists, 249);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(told_shown(f->told), 249);
+	/* Another number of them is another word. */
+	FAKE_SET(&f->fake, mailboxes[0].exists, 250);
+	assert_int_equal(refresh(folder), -EIO);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 0);
+	FAKE_SET(&f->fake, mailboxes[0].exists, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+	/* What it was believed of is over. */
+	fake_message_remove(&f->fake, inbox, 399);
+	FAKE_SET(&f->fake, mailboxes[0].exists, 248);
+	assert_int_equal(refresh(folder), -EIO);
+}
+
 /* EXISTS, SEARCH and STATUS say that most are gone, and FETCH, which has a row that can not be read, gives them. */
 static void test_said_to_be_gone_and_listed(void **state)
 {
@@ -261,6 +293,7 @@ int main(void)
 		DELTA_TEST(test_search_is_refused),
 		DELTA_TEST(test_lost_with_ghosts),
 		DELTA_TEST(test_lost_with_ghosts_and_qresync),
+		DELTA_TEST(test_lost_with_ghosts_that_count),
 		DELTA_TEST(test_said_to_be_gone_and_listed),
 		DELTA_TEST(test_really_empty),
 		DELTA_TEST(test_really_empty_with_qresync),
