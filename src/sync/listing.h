@@ -107,6 +107,8 @@ int listing_is_made_again(struct listing *listing, bool *ret);
  * to ask; then that it contradicts itself about less than half of them only takes these out of what is gone. listing->exist is what it says now.
  */
 int listing_confirm_loss(struct listing *listing, struct diff *diff, bool searched, bool last);
+/* Takes out of what is gone, which is little, those that stayed in this way before, as long as SEARCH gives them. */
+int listing_keep_ghosts(struct listing *listing, struct diff *diff);
 /* The error for it. */
 int listing_loss_doubted(struct listing *listing, size_t gone);
 /* Whether there is really nothing in the folder, or as little as SELECT said: 0, or an error. */

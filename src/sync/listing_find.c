@@ -367,10 +367,13 @@ static int find_by(struct listing *listing, struct ladder_case *c, struct diff *
 /* What takes all, or most, is asked for again. Below the last rung there is none that could be right. */
 static int confirm(struct listing *listing, const struct ladder_case *c, struct diff *diff)
 {
-	if (!ladder_is_loss(c->known->messages, diff->gone_count))
-		return 0;
-	bool last = c->rung == LADDER_SCAN;
-	int err = listing_confirm_loss(listing, diff, c->exist != NULL, last);
+	bool last = c->rung == LADDER_SCAN,
+	     loss = ladder_is_loss(c->known->messages, diff->gone_count);
+	int err = 0;
+	if (loss)
+		err = listing_confirm_loss(listing, diff, c->exist != NULL, last);
+	else if (last)
+		err = listing_keep_ghosts(listing, diff);
 	if (err == LADDER_DOUBT && last)
 		err = listing_loss_doubted(listing, diff->gone_count);
 	if (err != 0)

@@ -64,7 +64,7 @@ static bool is_contradicted(const struct listing *listing, const struct diff *di
 	return last ? anew > (diff->gone_count - again) / 2 : again + anew > 0;
 }
 
-/* They stay until somebody asks for them, and the others, of which it says the same twice, go. */
+/* They stay until somebody asks for them, or SEARCH does not give them any more, and the others, of which it says the same twice, go. */
 static int keep_contradicted(const struct listing *listing, struct diff *diff)
 {
 	struct uid_ranges *ghosts = &listing->folder->ghosts;
@@ -102,6 +102,33 @@ int listing_confirm_loss(struct listing *listing, struct diff *diff, bool search
 	if (kept < 0)
 		return kept;
 	return err == LADDER_DOUBT ? confirm_count(listing) : 0;
+}
+
+static bool has_ghosts(const struct listing *listing, const struct diff *diff)
+{
+	for (size_t i = 0; i < diff->gone_count; i++)
+		if (uid_ranges_has(&listing->folder->ghosts, diff->gone[i]))
+			return true;
+	return false;
+}
+
+int listing_keep_ghosts(struct listing *listing, struct diff *diff)
+{
+	size_t gone = 0;
+	if (!has_ghosts(listing, diff))
+		return 0;
+	int err = listing_doubt_refusal(listing, listing_uids(listing, UINT32_MAX));
+	if (err < 0)
+		return err;
+	/* Where it does not answer they stay. */
+	for (size_t i = 0; i < diff->gone_count; i++) {
+		uint32_t uid = diff->gone[i];
+		bool there = err == LADDER_DOUBT || uid_ranges_has(&listing->exist, uid);
+		if (!there || !uid_ranges_has(&listing->folder->ghosts, uid))
+			diff->gone[gone++] = uid;
+	}
+	diff->gone_count = gone;
+	return 0;
 }
 
 int listing_loss_doubted(struct listing *listing, size_t gone)

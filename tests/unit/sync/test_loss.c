@@ -100,6 +100,29 @@ static void test_lost_with_ghosts_and_qresync(void **state)
 	lost_with_ghosts(*state, QRESYNC);
 }
 
+/* So few that their loss alone would not be asked about: they stay as well, but no other does for them. */
+static void test_lost_with_few_ghosts(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = inbox_with(f, 0, 400);
+	struct sync_folder *folder = listed(f);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_last, 50);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 1);
+	expunge(f, 300);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(refresh(folder), 0);
+		assert_int_equal(told_shown(f->told), 150);
+	}
+	fake_message_remove(&f->fake, inbox, 400);
+	FAKE_SET(&f->fake, mailboxes[0].uids_err, -EIO);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(told_shown(f->told), 149);
+	FAKE_SET(&f->fake, mailboxes[0].uids_err, 0);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+}
+
 /* EXISTS counts them, too: once that is believed it is no reason to fail, also when others come and go. */
 static void test_lost_with_ghosts_that_count(void **state)
 {
@@ -293,6 +316,7 @@ int main(void)
 		DELTA_TEST(test_search_is_refused),
 		DELTA_TEST(test_lost_with_ghosts),
 		DELTA_TEST(test_lost_with_ghosts_and_qresync),
+		DELTA_TEST(test_lost_with_few_ghosts),
 		DELTA_TEST(test_lost_with_ghosts_that_count),
 		DELTA_TEST(test_said_to_be_gone_and_listed),
 		DELTA_TEST(test_really_empty),
