@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bodies that somebody has open. Invariants: there is one struct sync_body, and so one handle of the store, for
- * each (folder number, UID, section), shared by all who have it open; it has at most one job, so what many wait
- * for is fetched once; a waiter's buffer is written only under the lock while the waiter is queued.
+ * Bodies that somebody has open. Invariants: there is one struct sync_body for each (folder, number of it, UID, section), shared by all who have it
+ * open; it has at most one job, so what many wait for is fetched once; a waiter's buffer is written only under the lock while the waiter is queued.
+ * A folder that went and came back is another folder, of which the number may be the same: then two bodies, of which one gets nothing any more from the
+ * server, have the same handle of the store, and the last of them closes it. One at a time of those is opened or closed.
  */
 #include "body.h"
 
@@ -86,18 +87,40 @@ static struct sync_body *body_create(struct sync_folder *folder, uint32_t uid, c
 	return body;
 }
 
-/* Not one of a folder that went and came back: that one can not be read any more. Lock held. */
-static struct sync_body *find(struct list_node *list, const struct sync_body *key)
+static struct list_node *bucket_of(const struct sync_body *body)
 {
-	struct list_node *pos, *tmp;
-	list_for_each(pos, tmp, list)
-	{
+	return bucket(body->folder->account, body->number, body->uid, body->section);
+}
+
+/* The next but key, behind pos, that is the same to the store; NULL: there is none. Lock held. */
+static struct sync_body *next_alike(const struct list_node *pos, const struct sync_body *key)
+{
+	const struct list_node *list = bucket_of(key);
+	for (pos = pos->next; pos != list; pos = pos->next) {
 		struct sync_body *body = container_of(pos, struct sync_body, link);
-		if (body->folder == key->folder && body->number == key->number &&
-			body->uid == key->uid && strcmp(body->section, key->section) == 0)
+		if (body != key && body->number == key->number && body->uid == key->uid &&
+			strcmp(body->section, key->section) == 0)
 			return body;
 	}
 	return NULL;
+}
+
+/* Not one of a folder that went and came back: that one can not be read any more. Lock held. */
+static struct sync_body *find(const struct sync_body *key)
+{
+	struct sync_body *body = next_alike(bucket_of(key), key);
+	while (body && body->folder != key->folder)
+		body = next_alike(&body->link, key);
+	return body;
+}
+
+/* Whether the handle of such a one is being opened or closed. Lock held. */
+static bool is_moving(const struct sync_body *key)
+{
+	struct sync_body *body = next_alike(bucket_of(key), key);
+	while (body && body->life == BODY_OPEN)
+		body = next_alike(&body->link, key);
+	return body != NULL;
 }
 
 /*
@@ -106,15 +129,14 @@ static struct sync_body *find(struct list_node *list, const struct sync_body *ke
  */
 static struct sync_body *share(struct sync_account *account, struct sync_body *mine)
 {
-	struct list_node *list = bucket(account, mine->number, mine->uid, mine->section);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
-	struct sync_body *body;
-	while ((body = find(list, mine)) && body->life != BODY_OPEN)
+	while (is_moving(mine))
 		pthread_cond_wait(&account->bodies_changed, &account->lock);
+	struct sync_body *body = find(mine);
 	if (body)
 		body->refs++;
 	else
-		list_push(list, &mine->link);
+		list_push(bucket_of(mine), &mine->link);
 	return body;
 }
 
@@ -124,14 +146,47 @@ static bool is_spooled(const struct sync_body *body)
 	return body->folder->account->drop && !body->section[0];
 }
 
+/*
+ * The handle that the store has given out already, to who read the message in a folder that went: that of the last who opened one. false: it is
+ * closed by now.
+ */
+static bool borrow_store(struct sync_body *mine)
+{
+	struct sync_account *account = mine->folder->account;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	while (is_moving(mine))
+		pthread_cond_wait(&account->bodies_changed, &account->lock);
+	struct sync_body *body = next_alike(bucket_of(mine), mine);
+	for (; body; body = next_alike(&body->link, mine))
+		if (body->store)
+			mine->store = body->store;
+	return mine->store != NULL;
+}
+
+static int open_store(struct sync_body *body)
+{
+	struct sync_account *account = body->folder->account;
+	struct store_body *store;
+	int err = -EBUSY;
+	for (int tries = 0; err == -EBUSY && tries < 2; tries++) {
+		err = store_body_open(
+			account->store, body->number, body->uid, body->section, &store);
+		if (err == -EBUSY && borrow_store(body))
+			return 0;
+	}
+	if (err < 0)
+		return err;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	body->store = store;
+	return 0;
+}
+
 /* Opens what the store has of it. Without a store the body is kept in memory, chunk by chunk. */
 static void attach_store(struct sync_body *body)
 {
 	struct sync_folder *folder = body->folder;
-	int err = store_body_open(
-		folder->account->store, body->number, body->uid, body->section, &body->store);
+	int err = open_store(body);
 	if (err < 0) {
-		body->store = NULL;
 		body->unwritable = err;
 		if (is_spooled(body))
 			log_warning("%s: message %u can not be read: %s", folder->name, body->uid,
@@ -176,6 +231,15 @@ int sync_body_open(struct sync_folder *folder, uint32_t uid, const char *section
 	return 0;
 }
 
+/* Whether another has the same handle, and will close it. Lock held. */
+static bool has_heir(const struct sync_body *body)
+{
+	struct sync_body *other = next_alike(bucket_of(body), body);
+	while (other && other->store != body->store)
+		other = next_alike(&other->link, body);
+	return other != NULL;
+}
+
 /* Whether the caller has dropped the last reference and has to end the body. */
 static bool drop_ref(struct sync_body *body)
 {
@@ -183,6 +247,8 @@ static bool drop_ref(struct sync_body *body)
 	if (--body->refs > 0)
 		return false;
 	body->life = BODY_CLOSING;
+	if (body->store && has_heir(body))
+		body->store = NULL;
 	return true;
 }
 

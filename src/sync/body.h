@@ -34,7 +34,8 @@ struct sync_body {
 	enum mime_encoding encoding;
 	bool to_utf8;
 	char *charset;
-	struct store_body *store; /* NULL: the store can not hold it */
+	struct store_body
+		*store; /* NULL: the store can not hold it; set under the lock, before it is open */
 	atomic_bool store_broken; /* what it gave could not be read: asked no more */
 
 	struct list_node waiters; /* lock: those who are blocked */

@@ -126,6 +126,42 @@ static void test_open_while_gone(void **state)
 	sync_body_close(body);
 }
 
+/* Both who have it open, in the folder that went and in the one that came back, have what the store has of it. */
+static void test_kept_while_gone(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN), buf[LEN];
+	struct sync_body *old, *body;
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	f->params.connections = 1;
+	start(f);
+	struct sync_folder *folder = fixture_folder(f, "A");
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(sync_body_open(folder, 1, "", NULL, LEN, &old), 0);
+	/* It goes, and nobody says why: what is stored of it stays. */
+	CHANGE(f, (a->unlisted = true, a->status_err = -EACCES));
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(survey(f), 0);
+	assert_true(has_said("-A "));
+	CHANGE(f, (a->unlisted = false, a->status_err = 0));
+	assert_int_equal(survey(f), 0);
+	assert_ptr_not_equal(living(f, "A"), folder);
+	assert_int_equal(refresh(living(f, "A")), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(sync_body_open(living(f, "A"), 1, "", NULL, LEN, &body), 0);
+		assert_int_equal(body_read(body, buf, LEN, 0), LEN);
+		assert_memory_equal(buf, data, LEN);
+		if (i == 1) {
+			assert_int_equal(body_read(old, buf, LEN, 0), LEN);
+			sync_body_close(old);
+			assert_int_equal(body_read(body, buf, LEN, 0), LEN);
+		}
+		sync_body_close(body);
+	}
+	assert_int_equal(fake_message(a, 1)->sent, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, roster_setup, fixture_teardown)
 
 int main(void)
@@ -135,6 +171,7 @@ int main(void)
 		TEST(test_come_and_go),
 		TEST(test_other_delimiter),
 		TEST(test_open_while_gone),
+		TEST(test_kept_while_gone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
