@@ -8,8 +8,9 @@
  * what a peer's socket takes, and net_write() reads while it waits, so the two can not block each other.
  *
  * Answers are known by their order alone. A refusal may be one that nobody asked for, from a broken server: then every answer after it
- * is taken for that to the next question, and a message gets another's name. So after a refusal messages are asked for one by
- * one, and one whose size is not the listed one counts for nothing, until one that was asked for alone fits.
+ * is taken for that to the next question, and a message gets another's name. So after a refusal what is in flight counts only if its size is the
+ * listed one, and no other's; and before anything else is asked for, LIST with a number has to be answered with that number. That is sound where sizes
+ * are wrong, or not known. Where it is refused, messages are asked for one by one, and sizes have to fit.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -110,6 +111,37 @@ static void window_push(struct window *window, const struct maildrop_want *want)
 		&window->commands, window->header ? "TOP %u 0\r\n" : "RETR %u\r\n", want->number);
 }
 
+/* "5 120": no answer but that to "LIST 5". */
+static bool is_row_of(const struct pop3_reply *reply, uint32_t number)
+{
+	struct pop3_slice rest = reply->text;
+	uint64_t first, size_bytes;
+	return pop3_slice_number(pop3_slice_word(&rest), UINT32_MAX, &first) && first == number &&
+	       pop3_slice_number(pop3_slice_word(&rest), UINT64_MAX, &size_bytes);
+}
+
+static void window_believe(struct window *window)
+{
+	window->doubt = false;
+	window->count_max = window->session->caps.pipelining ? POP3_WINDOW_COUNT : 1;
+}
+
+/* Nothing is in flight: finds out whether the next answer is that to the next question. A refusal says nothing. */
+static int window_settle(struct window *window, uint32_t number, struct source_error *error)
+{
+	struct pop3_reply reply;
+	char command[24];
+	snprintf(command, sizeof(command), "LIST %u", number);
+	int r = pop3_command(window->session, command, &reply, error);
+	if (r < 0 || reply.status != POP3_OK)
+		return r;
+	if (!is_row_of(&reply, number))
+		return pop3_broken(window->session,
+			"behind a refusal the answers do not fit the questions", error);
+	window_believe(window);
+	return 0;
+}
+
 static int window_send(struct window *window, size_t before, struct source_error *error)
 {
 	if (str_error(&window->commands) < 0)
@@ -129,6 +161,13 @@ static int window_fill(struct window *window, struct source_error *error)
 	size_t before = window->count;
 	if (!is_due(window))
 		return 0;
+	if (!window->is_held)
+		window->is_held = sink_next(window, &window->held);
+	if (before == 0 && window->doubt && window->is_held) {
+		int r = window_settle(window, window->held.number, error);
+		if (r < 0)
+			return r;
+	}
 	while (window->count < window->count_max) {
 		if (!window->is_held)
 			window->is_held = sink_next(window, &window->held);
@@ -239,24 +278,32 @@ static int message_refused(struct window *window, struct flight *flight,
 	struct maildrop_result result = {.error = &own};
 	result.err =
 		pop3_refused(reply, SOURCE_SCOPE_MESSAGE, -ENOENT, "a message is not given", &own);
-	if (!flight->alone) {
-		window->doubt = true;
-		window->count_max = 1;
-	}
+	window->doubt = true;
+	window->count_max = 1;
 	return sink_end(window, flight->cookie, &result, error);
+}
+
+/* Whether another of those that are, or were, in flight has the same size. */
+static bool is_shared(const struct window *window, const struct flight *flight)
+{
+	for (size_t i = 0; i < POP3_WINDOW_COUNT; i++) {
+		const struct flight *other = &window->flights[i];
+		if (other != flight && other->size_bytes == flight->size_bytes)
+			return true;
+	}
+	return false;
 }
 
 /* Whether an answer is that to its question, as far as can be seen. */
 static bool is_in_step(struct window *window, const struct flight *flight, uint64_t size_bytes)
 {
-	bool fits = !window->header &&
-	            (flight->size_bytes == UINT64_MAX || flight->size_bytes == size_bytes);
-	if (!window->doubt || !fits)
-		return !window->doubt;
-	if (flight->alone) {
-		window->doubt = false;
-		window->count_max = window->session->caps.pipelining ? POP3_WINDOW_COUNT : 1;
-	}
+	if (!window->doubt)
+		return true;
+	if (window->header || flight->size_bytes != size_bytes || is_unknown(size_bytes) ||
+		is_shared(window, flight))
+		return false;
+	if (flight->alone)
+		window_believe(window);
 	return true;
 }
 

@@ -273,7 +273,10 @@ class Session:
         rows = self.left()
         return b"+OK %d %d\r\n" % (len(rows), sum(message.listed for _, message in rows))
 
-    def do_list(self, _args):
+    def do_list(self, args):
+        message = self.one(args)
+        if args:
+            return b"+OK %d %d\r\n" % (int(args), message.listed) if message else b"-ERR No such message.\r\n"
         return multi(b"%d %d" % (number, message.listed) for number, message in self.left())
 
     def do_uidl(self, _args):

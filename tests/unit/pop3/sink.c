@@ -26,6 +26,8 @@ static bool sink_next(void *arg, struct maildrop_want *ret)
 		return false;
 	if (sink->step > 0 && sink->asked >= sink->step * (sink->ended + 1))
 		return false;
+	if (sink->asked == sink->pause && sink->ended < sink->pause)
+		return false;
 	if (sink->wants)
 		*ret = sink->wants[sink->asked];
 	else

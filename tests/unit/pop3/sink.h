@@ -26,6 +26,7 @@ struct sink {
 	bool mismatch; /* size or digest are not those of the data, or the order is wrong */
 	int data_err;  /* returned by data() */
 	size_t step; /* 0: all at once; else next() names one only when step × (ended + 1) were not asked for */
+	size_t pause;      /* 0: none; else so many have to end before more are asked for */
 	unsigned sleep_ms; /* in data() */
 	uint64_t bytes;
 	struct sink_message messages[SINK_MAX];

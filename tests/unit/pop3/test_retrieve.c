@@ -103,15 +103,17 @@ static void test_refused(void **state)
 	(void)state;
 	client_begin(
 		&client, SCRIPT(PIPELINED, CAPA_AGAIN_PIPELINED, "<RETR 1", "<RETR 2", "<RETR 3",
-				 ">+OK\r\na\r\n.\r\n-ERR [SYS/TEMP] bad disk\r\n+OK\r\nc\r\n.\r\n",
+				 ">+OK\r\na\r\n.\r\n-ERR [SYS/TEMP] bad disk\r\n+OK\r\ncc\r\n.\r\n",
 				 "<QUIT", ">+OK\r\n"));
+	static const struct maildrop_want wants[] = {{.number = 1, .size_bytes = 3},
+		{.number = 2, .size_bytes = 9}, {.number = 3, .size_bytes = 4}};
 	sink_init(&sink, 3);
-	sink.want_bytes = 3;
+	sink.wants = wants;
 	assert_int_equal(sink_run(&sink, &client, false), 0);
 	EXPECT_MESSAGE(0, "a\r\n");
 	assert_int_equal(sink.messages[1].err, -ENOENT);
 	assert_non_null(strstr(sink.messages[1].text, "the server says: bad disk"));
-	EXPECT_MESSAGE(2, "c\r\n");
+	EXPECT_MESSAGE(2, "cc\r\n");
 	assert_int_equal(client.maildrop->ops->quit(client.session, &client.error), 0);
 	sink_finish(&sink);
 	client_finish(&client);
@@ -136,14 +138,102 @@ static void test_refusal_too_many(void **state)
 	client_abandon(&client);
 }
 
+#define SIZES_MAX 6
+/* As the sink asks for them: 1, 2, 3, 4 and then 3, 4 again. */
+static void wants_of(struct maildrop_want *wants, uint64_t size_bytes)
+{
+	static const uint32_t numbers[SIZES_MAX] = {1, 2, 3, 4, 3, 4};
+	for (size_t i = 0; i < SIZES_MAX; i++)
+		wants[i] = (struct maildrop_want){.number = numbers[i], .size_bytes = size_bytes};
+}
+
+/*
+ * Sizes that are not known, wrong, or those of all: what was in flight behind a refusal counts for nothing. Then one answer that fits its question
+ * is enough for all that follows, in both modes.
+ */
+static void test_refused_without_sizes(void **state)
+{
+	static const uint64_t sizes[] = {0, 3, 100, UINT64_MAX};
+	struct maildrop_want wants[SIZES_MAX];
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(sizes) / sizeof(*sizes); i++) {
+		bool header = i % 2;
+		struct client client;
+		client_begin(&client,
+			SCRIPT(PIPELINED, CAPA_AGAIN_PIPELINED, header ? "<TOP 1 0" : "<RETR 1",
+				header ? "<TOP 2 0" : "<RETR 2", header ? "<TOP 3 0" : "<RETR 3",
+				header ? "<TOP 4 0" : "<RETR 4",
+				">+OK\r\na\r\n.\r\n-ERR no\r\n+OK\r\nc\r\n.\r\n+OK\r\nd\r\n.\r\n",
+				"<LIST 3", ">+OK 3 17\r\n", header ? "<TOP 3 0" : "<RETR 3",
+				header ? "<TOP 4 0" : "<RETR 4",
+				">+OK\r\nc\r\n.\r\n+OK\r\nd\r\n.\r\n"));
+		sink_init(&sink, SIZES_MAX);
+		wants_of(wants, sizes[i / 2]);
+		sink.wants = wants;
+		sink.pause = 4;
+		assert_int_equal(sink_run(&sink, &client, header), 0);
+		assert_int_equal(sink.messages[1].err, -ENOENT);
+		assert_int_equal(sink.messages[2].err, -EAGAIN);
+		assert_int_equal(sink.messages[3].err, -EAGAIN);
+		EXPECT_MESSAGE(4, "c\r\n");
+		EXPECT_MESSAGE(5, "d\r\n");
+		sink_finish(&sink);
+		client_finish(&client);
+	}
+}
+
+/* The answer that was one too many comes late, as that to the next question. */
+static void test_refusal_too_many_late(void **state)
+{
+	static const char *const answers[] = {">+OK\r\nb\r\n.\r\n", ">+OK 3 octets\r\nb\r\n.\r\n",
+		">+OK 2 3\r\nb\r\n.\r\n", ">+OK 3\r\nb\r\n.\r\n"};
+	(void)state;
+	for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+		struct client client;
+		client_begin(&client,
+			SCRIPT(LOGIN(""), CAPA_AGAIN, "<RETR 1", ">+OK\r\na\r\n.\r\n", "<RETR 2",
+				">-ERR never asked\r\n", "<LIST 3", answers[i]));
+		sink_init(&sink, 3);
+		sink.want_bytes = 3;
+		assert_int_equal(sink_run(&sink, &client, false), -EIO);
+		assert_int_equal(client.error.cause, SOURCE_CAUSE_PROTOCOL);
+		assert_int_equal(sink.ended, 2);
+		sink_finish(&sink);
+		client_finish(&client);
+	}
+}
+
+/* Without LIST of one: only sizes tell, and none that is not known. */
+static void test_refused_without_list(void **state)
+{
+	static const struct maildrop_want wants[] = {{.number = 1, .size_bytes = 3},
+		{.number = 2, .size_bytes = 5}, {.number = 3, .size_bytes = 0},
+		{.number = 4, .size_bytes = 4}, {.number = 5, .size_bytes = 0}};
+	struct client client;
+	(void)state;
+	client_begin(
+		&client, SCRIPT(LOGIN(""), CAPA_AGAIN, "<RETR 1", ">+OK\r\na\r\n.\r\n", "<RETR 2",
+				 ">-ERR no\r\n", "<LIST 3", ">-ERR no\r\n", "<RETR 3",
+				 ">+OK\r\nc\r\n.\r\n", "<LIST 4", ">-ERR no\r\n", "<RETR 4",
+				 ">+OK\r\ndd\r\n.\r\n", "<RETR 5", ">+OK\r\ne\r\n.\r\n"));
+	sink_init(&sink, 5);
+	sink.wants = wants;
+	assert_int_equal(sink_run(&sink, &client, false), 0);
+	assert_int_equal(sink.messages[2].err, -EAGAIN);
+	EXPECT_MESSAGE(3, "dd\r\n");
+	EXPECT_MESSAGE(4, "e\r\n");
+	sink_finish(&sink);
+	client_finish(&client);
+}
+
 /* next() may have no more for now, and more once something has ended. */
 static void test_more_later(void **state)
 {
 	struct client client;
 	(void)state;
-	client_begin(
-		&client, SCRIPT(PIPELINED, CAPA_AGAIN_PIPELINED, "<RETR 1", ">+OK\r\na\r\n.\r\n",
-				 "<RETR 2", ">-ERR\r\n", "<RETR 3", ">+OK\r\nc\r\n.\r\n"));
+	client_begin(&client,
+		SCRIPT(PIPELINED, CAPA_AGAIN_PIPELINED, "<RETR 1", ">+OK\r\na\r\n.\r\n", "<RETR 2",
+			">-ERR\r\n", "<LIST 3", ">+OK 3 100\r\n", "<RETR 3", ">+OK\r\nc\r\n.\r\n"));
 	sink_init(&sink, 3);
 	sink.step = 1;
 	assert_int_equal(sink_run(&sink, &client, false), 0);
@@ -279,11 +369,11 @@ static void test_deadline_moves(void **state)
 	static const char message[] = ">+OK\r\na\r\n.\r\n";
 	int64_t ms;
 	(void)state;
-	assert_int_equal(
-		retrieve_in(SCRIPT(LOGIN(""), CAPA_AGAIN, "<RETR 1", "#200", message, "<RETR 2",
-				    "#200", message, "<RETR 3", "#200", message, "<RETR 4", "#200",
-				    ">-ERR\r\n", "<RETR 5", "#200", message),
-			5, 800, &ms),
+	assert_int_equal(retrieve_in(SCRIPT(LOGIN(""), CAPA_AGAIN, "<RETR 1", "#200", message,
+					     "<RETR 2", "#200", message, "<RETR 3", "#200", message,
+					     "<RETR 4", "#200", ">-ERR\r\n", "<LIST 5",
+					     ">+OK 5 3\r\n", "<RETR 5", "#200", message),
+				 5, 800, &ms),
 		0);
 	assert_int_equal(sink.ended, 5);
 	assert_true(ms >= 900);
@@ -363,6 +453,9 @@ int main(void)
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_refusal_too_many),
+		cmocka_unit_test(test_refused_without_sizes),
+		cmocka_unit_test(test_refusal_too_many_late),
+		cmocka_unit_test(test_refused_without_list),
 		cmocka_unit_test(test_more_later),
 		cmocka_unit_test(test_sink_fails),
 		cmocka_unit_test(test_out_of_step),
