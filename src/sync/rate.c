@@ -24,6 +24,9 @@
 /* A call that brought so much is one of somebody who takes much. */
 #define CARRIES_BYTES (1024 * 1024)
 #define FAILURES_MAX  2
+/* COMPRESS is not asked for in less time than this; when a short one has passed in vain, not for so long. */
+#define ATTEMPT_MIN_MS 200
+#define PUT_OFF_MS     60000
 
 /* --- What is known --- */
 
@@ -194,13 +197,19 @@ static bool is_deflated(const struct sync_account *account, const struct source_
 	return flow.deflated;
 }
 
-/* One lost connection may be the network's fault. */
-static void note_attempt(struct sync_account *account, int err, const struct source_error *error)
+/*
+ * One lost connection may be the network's fault. That it took longer than a connection had time for, as one with a short timeout= has, says
+ * nothing of the server: the line may be slow, which is what deflate is for.
+ */
+static void note_attempt(
+	struct sync_account *account, int limit_ms, int err, const struct source_error *error)
 {
 	struct rate *rate = &account->rate;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
 	if (err == 0)
 		rate->failures = 0;
+	else if (err == -ETIMEDOUT && limit_ms < account->link.sign_ms)
+		rate->put_off_ms = clock_now_ms() + PUT_OFF_MS;
 	else if (error->scope < SOURCE_SCOPE_ACCOUNT)
 		rate->refused = true;
 	else if (error->scope != SOURCE_SCOPE_CANCELLED && ++rate->failures == FAILURES_MAX)
@@ -217,7 +226,7 @@ static int compress_session(struct sync_account *account, struct source_session 
 	*error = (struct source_error){.err = -EIO};
 	ops->set_timeout(session, limit_ms);
 	int err = ops->compress(session, error);
-	note_attempt(account, err, error);
+	note_attempt(account, limit_ms, err, error);
 	if (err < 0 && error->scope >= SOURCE_SCOPE_ACCOUNT)
 		return err;
 	ops->set_timeout(session, account->timeout_ms);
@@ -226,19 +235,22 @@ static int compress_session(struct sync_account *account, struct source_session 
 	return 0;
 }
 
-static bool wants(struct sync_account *account, const struct source_session *session)
-{
-	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
-	return is_wanted(account) && is_possible(account, session);
-}
-
 /* Half of the time that is left at most: so there is some for another connection, without it. */
 static int attempt_ms(const struct sync_account *account, int64_t deadline_ms)
 {
 	int64_t half_ms = (deadline_ms - clock_now_ms()) / 2;
-	if (half_ms < 1)
-		half_ms = 1;
+	if (half_ms < 0)
+		half_ms = 0;
 	return half_ms < account->link.sign_ms ? (int)half_ms : account->link.sign_ms;
+}
+
+static bool wants(struct sync_account *account, const struct source_session *session, int limit_ms)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
+	bool hasty = limit_ms < account->link.sign_ms;
+	if (limit_ms < ATTEMPT_MIN_MS || (hasty && clock_now_ms() < account->rate.put_off_ms))
+		return false;
+	return is_wanted(account) && is_possible(account, session);
 }
 
 int rate_connect(struct sync_account *account, int64_t deadline_ms, struct source_session **ret,
@@ -250,9 +262,10 @@ int rate_connect(struct sync_account *account, int64_t deadline_ms, struct sourc
 		if (err < 0)
 			return err;
 		ops->set_timeout(*ret, account->timeout_ms);
-		/* When it has failed twice it is not wanted any more. */
-		if (!wants(account, *ret) || compress_session(account, *ret,
-						     attempt_ms(account, deadline_ms), error) == 0)
+		/* When it has failed twice, or once for want of time, it is not wanted any more. */
+		int limit_ms = attempt_ms(account, deadline_ms);
+		if (!wants(account, *ret, limit_ms) ||
+			compress_session(account, *ret, limit_ms, error) == 0)
 			return 0;
 		ops->disconnect(*ret, false);
 		if (error->scope == SOURCE_SCOPE_CANCELLED)

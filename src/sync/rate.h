@@ -68,8 +68,9 @@ void rate_meter_begin(struct rate_meter *meter, uint64_t line_bytes_s);
 struct rate {
 	struct rate_meter meter;
 	enum sync_compress mode;
-	bool refused;      /* the server announces it, and fails at it: not used in this mount */
-	unsigned failures; /* connections that were lost over it, in a row */
+	bool refused;       /* the server announces it, and fails at it: not used in this mount */
+	unsigned failures;  /* connections that were lost over it, in a row */
+	int64_t put_off_ms; /* until then new sessions that have little time are left as they are */
 	uint64_t kept_bytes_s; /* in the store */
 };
 

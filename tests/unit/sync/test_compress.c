@@ -18,6 +18,7 @@ static int (*plain_body)(struct source_session *, uint32_t, const char *, uint64
 	uint64_t, struct str *, struct source_error *);
 static struct script {
 	int refuse;     /* refused, the session goes on */
+	int delay_ms;   /* until compress() is answered */
 	int lose;       /* so many calls of compress() lose the connection; -1: all */
 	int damage;     /* so many calls of body() on deflated sessions find damage */
 	unsigned asked; /* calls of compress() */
@@ -39,6 +40,10 @@ static int compress_session(struct source_session *session, struct source_error 
 	if (err < 0)
 		return err;
 	script.asked++;
+	if (session->timeout_ms < script.delay_ms) {
+		fake_die(session, error);
+		return fake_leave(session, error->err = -ETIMEDOUT);
+	}
 	if (script.lose != 0) {
 		script.lose -= script.lose > 0;
 		return lose(session, SOURCE_CAUSE_CONNECT, error);
@@ -260,6 +265,39 @@ static void test_lost_once(void **state)
 	assert_quirk(f, false);
 }
 
+/* A time-out that was short by the connection's deadline says nothing of the server. */
+static void test_short_of_time(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	struct source_session *session;
+	struct source_error error;
+	f->params.compress = SYNC_COMPRESS_ON;
+	read_message(start(f, data), 1, data);
+	script.asked = 0;
+	script.delay_ms = f->account->link.sign_ms - 100;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(
+			rate_connect(f->account, clock_now_ms() + 3000, &session, &error), 0);
+		assert_false(session->deflated);
+		ops.disconnect(session, false);
+	}
+	/* once, and not again soon */
+	assert_int_equal(script.asked, 1);
+	assert_quirk(f, false);
+	assert_int_equal(rate_connect(f->account, clock_now_ms() + 60000, &session, &error), 0);
+	assert_true(session->deflated);
+	ops.disconnect(session, false);
+	/* nor with next to no time */
+	script.asked = 0;
+	f->account->rate.put_off_ms = 0;
+	assert_int_equal(rate_connect(f->account, clock_now_ms() + 100, &session, &error), 0);
+	assert_false(session->deflated);
+	ops.disconnect(session, false);
+	assert_int_equal(script.asked, 0);
+	assert_int_equal(fake_counts(&f->fake).misuse, 0);
+}
+
 /* What can not be inflated: read again on a plain connection, and no other is deflated after that. */
 static void test_damaged(void **state)
 {
@@ -431,6 +469,7 @@ int main(void)
 		test(test_refused),
 		test(test_lost_over_it),
 		test(test_lost_once),
+		test(test_short_of_time),
 		test(test_damaged),
 		test(test_slow_line),
 		test(test_not_for_a_small_one),
