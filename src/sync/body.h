@@ -78,6 +78,8 @@ struct sync_body {
 	atomic_bool
 		proven; /* a range of this body has been held against bytes that were known, and was right */
 	bool distrusted;      /* ranges are wrong: it is fetched whole */
+	bool unstreamed;      /* the server was asked for it as a stream, and it did not come so */
+	bool unheld;          /* and it is larger than what is held */
 	uint64_t raw_pos;     /* encoded bytes that the decoder has taken */
 	uint64_t decoded_pos; /* bytes that came out of it */
 };

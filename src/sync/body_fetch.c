@@ -161,11 +161,14 @@ static bool is_distrusted(const struct sync_body *body)
 	return body->distrusted && !body->carve.message;
 }
 
-static int too_large(const struct sync_body *body)
+/* It is found out once: each attempt brings as much as is held, for nothing. */
+static int too_large(struct sync_body *body)
 {
-	log_warning(
-		"%s: message %u: too large to be had from a server whose ranges are wrong; room for it in the store helps (cache_size=)",
-		body->folder->name, body->uid);
+	if (!body->unheld)
+		log_warning(
+			"%s: message %u: too large to be had from a server whose ranges are wrong, and which does not send it in one piece",
+			body->folder->name, body->uid);
+	body->unheld = body->unstreamed;
 	return -EIO;
 }
 
@@ -190,6 +193,8 @@ static int serve_whole(struct sync_body *body, struct worker *worker, const stru
 	int err = streamed ? serve_streamed(body, worker, want) : -ENODATA;
 	if (err != -ENODATA)
 		return err;
+	if (streamed && body->unheld)
+		return too_large(body);
 	err = range_fetch(body, worker, 0, 0, is_distrusted(body) ? DISTRUSTED_MAX : WHOLE_MAX);
 	if (err == -EFBIG && streamed) {
 		err = stream_unkept(body, worker, want->size ? 0 : want->offset);

@@ -126,7 +126,10 @@ static void end(void *arg, bool whole)
 
 static void answered(void *arg, int err)
 {
-	(void)arg, (void)err;
+	struct stream *stream = arg;
+	/* A refusal may be for now. */
+	if (err == 0 && !stream->came)
+		stream->message->unstreamed = true;
 }
 
 static int call(struct worker *worker, void *arg, struct source_error *error)
@@ -144,10 +147,12 @@ static int run(struct stream *stream)
 {
 	struct sync_body *message = stream->message;
 	struct source_error error;
-	if (!stream->worker->account->source->ops->bulk)
+	if (!stream->worker->account->source->ops->bulk || message->unstreamed)
 		return -ENODATA;
 	int err = session_call(
 		stream->worker, message->folder, message->uidvalidity, call, stream, &error);
+	if (err == 0 && stream->err == -ENOMEM && stream->unkept == 0)
+		return -ENOMEM;
 	if (err == 0 && (!stream->came || stream->err < 0))
 		err = -ENODATA;
 	stream->broken = err == 0 && !stream->whole;

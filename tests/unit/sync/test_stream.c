@@ -166,6 +166,46 @@ static void test_not_kept_and_larger(void **state)
 	full = 0;
 }
 
+/* In a form that bulk() does not take. Small: it is held; large: an error, and the server is not asked in vain again and again. */
+static void test_no_stream(void **state)
+{
+	struct fixture *f = *state;
+	size_t len = 5 * MIB;
+	const char *data = pattern(len);
+	struct sync_folder *folder = start(f, data, len);
+	struct sync_body *body;
+	char buf[100];
+	FAKE_SET(&f->fake, bulk_omit, 5);
+	assert_int_equal(sync_body_open(folder, 5, "", NULL, len, &body), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(body_read(body, buf, sizeof(buf), (size_t)i * 1000), -EIO);
+	struct fake_counts counts = fake_counts(&f->fake);
+	assert_int_equal(counts.bulks, 1);
+	assert_int_equal(counts.bodies, 1);
+	sync_body_close(body);
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].len, 3 * MIB);
+	assert_int_equal(sync_body_open(folder, 5, "", NULL, len, &body), 0);
+	read_all(body, data, 3 * MIB);
+	sync_body_close(body);
+	counts = fake_counts(&f->fake);
+	assert_int_equal(counts.bulks, 2);
+	assert_int_equal(counts.bodies, 2);
+}
+
+/* A refusal may be for now. */
+static void test_stream_refused(void **state)
+{
+	struct fixture *f = *state;
+	size_t len = 5 * MIB;
+	const char *data = pattern(len);
+	struct sync_folder *folder = start(f, data, len);
+	struct sync_body *body;
+	FAKE_SET(&f->fake, bulk_refusals, 2);
+	assert_int_equal(sync_body_open(folder, 5, "", NULL, len, &body), 0);
+	read_all(body, data, len);
+	sync_body_close(body);
+}
+
 /* --- Parts --- */
 
 #define HEAD                                                                                       \
@@ -252,6 +292,8 @@ int main(void)
 		TEST(test_cache_full),
 		TEST(test_disk_full),
 		TEST(test_not_kept_and_larger),
+		TEST(test_no_stream),
+		TEST(test_stream_refused),
 		TEST(test_part),
 		TEST(test_part_that_is_not_there),
 	};
