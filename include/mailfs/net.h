@@ -78,6 +78,8 @@ const struct net_params *net_context_params(const struct net_context *context);
  * For an unmount while the account is being reached. Any thread. Blocks: never.
  */
 void net_context_cancel(struct net_context *context);
+/* Readable after that, for what else an unmount must not wait for; it is the context's. */
+int net_context_cancel_fd(const struct net_context *context);
 
 /*
  * Resolves, connects and, for NET_TLS_IMPLICIT, does the handshake and verifies. Every address of the

@@ -61,24 +61,40 @@ static bool take_output(int fd, struct output *output)
 	return n > 0;
 }
 
-/*
- * Reads until the end of the output, or until the command has ended and nothing more is there. end_fd is readable then. false: its time
- * is over.
- */
-static bool collect(int fd, int end_fd, int64_t deadline_ms, struct output *output)
+/* How long it is waited for. */
+struct patience {
+	int64_t deadline_ms;
+	int cancel_fd; /* readable: no longer; -1: none */
+};
+
+/* Waits until some of the two can be read. 0, -ETIMEDOUT, -ECANCELED, or another error. */
+static int wait_for(const struct patience *patience, struct pollfd fds[2])
+{
+	struct pollfd all[] = {fds[0], fds[1], {.fd = patience->cancel_fd, .events = POLLIN}};
+	int n;
+	do
+		n = poll(all, 3, clock_left_ms(patience->deadline_ms));
+	while (n < 0 && errno == EINTR);
+	fds[0].revents = all[0].revents;
+	fds[1].revents = all[1].revents;
+	if (n <= 0)
+		return n < 0 ? -errno : -ETIMEDOUT;
+	return all[2].revents ? -ECANCELED : 0;
+}
+
+/* Reads until the end of the output, or until the command has ended and nothing more is there. end_fd is readable then. As wait_for(). */
+static int collect(int fd, int end_fd, const struct patience *patience, struct output *output)
 {
 	struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = end_fd, .events = POLLIN}};
 
 	for (;;) {
-		int n = poll(fds, 2, clock_left_ms(deadline_ms));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0;
+		int r = wait_for(patience, fds);
+		if (r < 0)
+			return r;
 		if (fds[0].revents && !take_output(fd, output))
-			return true;
+			return 0;
 		if (fds[1].revents && !fds[0].revents)
-			return true;
+			return 0;
 	}
 }
 
@@ -111,7 +127,7 @@ static size_t first_line(const struct output *output)
 /* How it went: the secret, or why there is none. */
 struct ending {
 	const char *option, *command;
-	bool in_time;
+	int waited; /* 0, or why its end is not known: -ETIMEDOUT, -ECANCELED, … */
 	int status; /* as waitpid() tells it */
 };
 
@@ -120,9 +136,11 @@ static int finish(const struct ending *ending, const struct output *output, stru
 {
 	_cleanup_str_ struct str verdict = STR_INIT;
 	size_t len = first_line(output);
-	if (!ending->in_time)
+	if (ending->waited == -ETIMEDOUT)
 		str_append_cstr(&verdict, "did not end in time");
-	int r = ending->in_time ? judge(ending->status, output, len, &verdict) : -ETIMEDOUT;
+	else if (ending->waited < 0)
+		str_printf(&verdict, "is not waited for: %s", strerror(-ending->waited));
+	int r = ending->waited < 0 ? ending->waited : judge(ending->status, output, len, &verdict);
 	if (r < 0) {
 		str_printf(why, "%s `%s' %s", ending->option, ending->command, str_cstr(&verdict));
 		return r;
@@ -132,8 +150,9 @@ static int finish(const struct ending *ending, const struct output *output, stru
 }
 
 int password_from_command(const char *option, const char *command, int64_t deadline_ms,
-	struct secret **ret, struct str *why)
+	int cancel_fd, struct secret **ret, struct str *why)
 {
+	const struct patience patience = {deadline_ms, cancel_fd};
 	__attribute__((cleanup(output_finish))) struct output output = {.len = 0};
 	struct ending ending = {.option = option, .command = command};
 	int ends[2];
@@ -151,28 +170,28 @@ int password_from_command(const char *option, const char *command, int64_t deadl
 		run_shell(command, out);
 	close(steal_fd(&out));
 	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
-	ending.in_time = collect(in, pidfd, deadline_ms, &output);
-	if (!ending.in_time)
+	ending.waited = collect(in, pidfd, &patience, &output);
+	if (ending.waited < 0)
 		kill(pid, SIGKILL);
 	while (waitpid(pid, &ending.status, 0) < 0 && errno == EINTR)
 		;
 	return finish(&ending, &output, ret, why);
 }
 
-/* Waits for the end of a command that has closed its output. */
-static bool take_report(int fd, int64_t deadline_ms, struct helper_report *ret)
+/* Waits for the end of a command that has closed its output. As wait_for(). */
+static int take_report(int fd, const struct patience *patience, struct helper_report *ret)
 {
-	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-	int r;
-	do
-		r = poll(&poll_fd, 1, clock_left_ms(deadline_ms));
-	while (r < 0 && errno == EINTR);
-	return r > 0 && read(fd, ret, sizeof(*ret)) == sizeof(*ret) && !ret->late;
+	struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = -1}};
+	int r = wait_for(patience, fds);
+	if (r < 0)
+		return r;
+	return read(fd, ret, sizeof(*ret)) == sizeof(*ret) && !ret->late ? 0 : -ETIMEDOUT;
 }
 
 int password_from_helper(struct helper *helper, const char *command, int64_t deadline_ms,
-	struct secret **ret, struct str *why)
+	int cancel_fd, struct secret **ret, struct str *why)
 {
+	const struct patience patience = {deadline_ms, cancel_fd};
 	__attribute__((cleanup(output_finish))) struct output output = {.len = 0};
 	struct ending ending = {.option = "token_command", .command = command};
 	struct helper_report report = {0};
@@ -186,8 +205,9 @@ int password_from_helper(struct helper *helper, const char *command, int64_t dea
 				    : strerror(-r));
 		return r;
 	}
-	ending.in_time =
-		collect(in, end, deadline_ms, &output) && take_report(end, deadline_ms, &report);
+	ending.waited = collect(in, end, &patience, &output);
+	if (ending.waited == 0)
+		ending.waited = take_report(end, &patience, &report);
 	ending.status = report.status;
 	return finish(&ending, &output, ret, why);
 }

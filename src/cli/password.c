@@ -74,10 +74,10 @@ static int ask_named(
 	}
 	if (password->token)
 		return password_from_command("token_command", request->token_command, CLOCK_NEVER,
-			&password->secret, why);
+			-1, &password->secret, why);
 	if (request->command)
-		return password_from_command(
-			"password_command", request->command, CLOCK_NEVER, &password->secret, why);
+		return password_from_command("password_command", request->command, CLOCK_NEVER, -1,
+			&password->secret, why);
 	if (request->file)
 		return password_from_file(request->file, &password->secret, why);
 	return 0;

@@ -35,14 +35,14 @@ void password_finish(struct password *password);
 
 /*
  * The parts of it. Each makes *ret from the first line of what it reads. option: the one that named the command, for why.
- * -ETIMEDOUT: it was killed at the deadline (monotonic, or CLOCK_NEVER).
+ * -ETIMEDOUT: it was killed at the deadline (monotonic, or CLOCK_NEVER); -ECANCELED: or as soon as cancel_fd was readable (-1: none).
  */
 int password_from_command(const char *option, const char *command, int64_t deadline_ms,
-	struct secret **ret, struct str *why);
-/* token_command, run by the helper, which knows it; command: for why. */
+	int cancel_fd, struct secret **ret, struct str *why);
+/* token_command, run by the helper, which knows it; command: for why. Whoever cancels does not wait for its end; the helper kills it. */
 struct helper;
 int password_from_helper(struct helper *helper, const char *command, int64_t deadline_ms,
-	struct secret **ret, struct str *why);
+	int cancel_fd, struct secret **ret, struct str *why);
 int password_from_file(const char *path, struct secret **ret, struct str *why);
 int password_from_terminal(
 	const char *user, const char *host, struct secret **ret, struct str *why);

@@ -17,8 +17,7 @@ struct token_maildrop {
 	struct pop3_params params;
 	struct maildrop *pop3;
 	struct secret *token; /* of pop3; NULL: none yet */
-	const char *command;
-	struct helper *helper; /* who runs it; NULL: we */
+	struct token_asker asker;
 };
 
 /* Takes the new token, and a maildrop that knows it. */
@@ -44,7 +43,7 @@ static int ask(struct token_maildrop *drop, int64_t deadline_ms, struct source_e
 {
 	struct secret *token = NULL;
 
-	int r = token_ask(drop->helper, drop->command, deadline_ms, &token, error);
+	int r = token_ask(&drop->asker, deadline_ms, &token, error);
 	if (r < 0)
 		return r;
 	return renew(drop, token) == 0
@@ -86,8 +85,7 @@ int token_maildrop_create(const struct pop3_params *params, const char *command,
 	drop->ops.destroy = token_destroy;
 	drop->maildrop.ops = &drop->ops;
 	drop->params = *params;
-	drop->command = command;
-	drop->helper = helper;
+	drop->asker = (struct token_asker){helper, command, params->net};
 	*ret = &steal_ptr(drop)->maildrop;
 	return 0;
 }

@@ -30,19 +30,24 @@ struct token_source {
 	struct source source;
 	struct source_ops ops; /* imap's, but for connect and destroy */
 	struct imap_params params;
-	const char *command;
-	struct helper *helper;
+	struct token_asker asker;
 	pthread_mutex_t lock;  /* guards what follows, and what changes of tokens */
 	struct token *current; /* a reference */
 	int64_t asked_ms;
 };
 
-int token_ask(struct helper *helper, const char *command, int64_t deadline_ms, struct secret **ret,
+int token_ask(const struct token_asker *asker, int64_t deadline_ms, struct secret **ret,
 	struct source_error *error)
 {
 	_cleanup_str_ struct str why = STR_INIT;
-	int r = helper ? password_from_helper(helper, command, deadline_ms, ret, &why)
-	               : password_from_command("token_command", command, deadline_ms, ret, &why);
+	int cancel_fd = net_context_cancel_fd(asker->net);
+	int r = asker->helper ? password_from_helper(asker->helper, asker->command, deadline_ms,
+					cancel_fd, ret, &why)
+	                      : password_from_command("token_command", asker->command, deadline_ms,
+					cancel_fd, ret, &why);
+	if (r == -ECANCELED)
+		return source_fail(error, SOURCE_SCOPE_CANCELLED, SOURCE_RETRY_NEVER,
+			SOURCE_CAUSE_OTHER, r, "cancelled");
 	return r == 0 ? 0
 	              : source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
 				SOURCE_CAUSE_LOGIN, -EACCES, "%s",
@@ -116,7 +121,7 @@ static int renew(struct token_source *source, struct token **token, int64_t dead
 		*token = next;
 		return 0;
 	}
-	int r = token_ask(source->helper, source->command, deadline_ms, &secret, error);
+	int r = token_ask(&source->asker, deadline_ms, &secret, error);
 	if (r < 0)
 		return r;
 	if (token_create(source, secret, &next) < 0)
@@ -172,10 +177,14 @@ static int token_connect(struct source *base, int64_t deadline_ms, struct source
 	if (!error)
 		error = &spare;
 	struct token *token = take(source, &old);
+	int r = old ? renew(source, &token, half_of(deadline_ms), error) : 0;
 	/* It may be good for longer than that. */
-	if (old && renew(source, &token, half_of(deadline_ms), error) < 0)
+	if (r < 0 && r != -ECANCELED) {
 		log_info("%s: the last token is tried", error->text);
-	int r = connect_with(source, token, deadline_ms, ret, error);
+		r = 0;
+	}
+	if (r == 0)
+		r = connect_with(source, token, deadline_ms, ret, error);
 	if (r < 0 && has_expired(source, token, error)) {
 		r = renew(source, &token, deadline_ms, error);
 		if (r == 0)
@@ -202,8 +211,7 @@ int token_source_create(const struct imap_params *params, const char *command,
 	if (!source)
 		return -ENOMEM;
 	source->params = *params;
-	source->command = command;
-	source->helper = helper;
+	source->asker = (struct token_asker){helper, command, params->net};
 	source->asked_ms = clock_now_ms();
 	int r = token_create(source, NULL, &source->current);
 	if (r < 0)

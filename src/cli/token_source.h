@@ -14,8 +14,16 @@
 int token_source_create(const struct imap_params *params, const char *command,
 	struct helper *helper, struct source **ret);
 
-/* Runs the command for a token, within the deadline. -EACCES with error, -ENOMEM. Blocks: the command. */
-int token_ask(struct helper *helper, const char *command, int64_t deadline_ms, struct secret **ret,
+/*
+ * Runs the command for a token, until the deadline, or until connections of this context are cancelled: -ECANCELED. -EACCES with error, -ENOMEM.
+ * helper: who runs it; NULL: this process. Blocks: the command.
+ */
+struct token_asker {
+	struct helper *helper;
+	const char *command;
+	const struct net_context *net;
+};
+int token_ask(const struct token_asker *asker, int64_t deadline_ms, struct secret **ret,
 	struct source_error *error);
 
 #endif

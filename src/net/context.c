@@ -182,3 +182,8 @@ void net_context_cancel(struct net_context *context)
 	/* The counter of an eventfd can not run full here: a failed write means that it is readable already. */
 	(void)!eventfd_write(context->cancel_fd, 1);
 }
+
+int net_context_cancel_fd(const struct net_context *context)
+{
+	return context->cancel_fd;
+}

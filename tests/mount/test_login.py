@@ -5,14 +5,16 @@ import base64
 import os
 import pty
 import select
+import signal
 import stat
+import threading
 import time
 
 import pytest
 
 from dovecot import HOST, PASSWORD, Dovecot, Settings
 from fake.imap import CAPABILITY, Box, Message, Server
-from harness import Mount, escape, eventually, is_mounted
+from harness import SLOW, Mount, escape, eventually, is_mounted
 from proxy import Proxy
 
 
@@ -115,6 +117,34 @@ def test_token_is_asked_for_again(home, sandbox):
         finally:
             proxy.close()
     assert shown[before] == "first" and shown[-1] == "second"
+
+
+@pytest.mark.parametrize("sandbox", ["on", "off"])
+def test_end_does_not_wait_for_a_token(home, sandbox):
+    place, asked, refuse = home.write("token", "first"), os.path.join(home.path, "asked"), []
+    command = "[ ! -e '%s.now' ] || { touch '%s'; exec sleep 60; }; cat '%s'" % (asked, asked, place)
+
+    def log_in(session, tag, args):
+        session.send(b"%s %s\r\n" % (tag.encode(), b"NO [AUTHENTICATIONFAILED] Expired." if refuse else b"OK in"))
+        return True
+
+    with Server({"INBOX": Box([Message(1, b"Subject: x\r\n\r\nx\r\n")])}, capability=CAPABILITY + " AUTH=XOAUTH2 SASL-IR") as fake:
+        fake.on["AUTHENTICATE"] = log_in
+        proxy = Proxy(fake.port)
+        try:
+            options = ["tls=none", "timeout=60", "sandbox=" + sandbox, "token_command=" + escape(command)]
+            with Mount(home, "imap://me@127.0.0.1:%d" % proxy.port, options) as mount:
+                path, = mount.by_uid("INBOX").values()
+                home.write("asked.now", "")
+                refuse.append(True)
+                proxy.refuse()
+                proxy.recover()
+                threading.Thread(target=reads, args=(path,), daemon=True).start()
+                eventually(lambda: os.path.exists(asked), 20)
+                mount.process.send_signal(signal.SIGTERM)
+                mount.process.wait(timeout=5 * SLOW)
+        finally:
+            proxy.close()
 
 
 def reads(path):

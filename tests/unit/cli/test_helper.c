@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -168,7 +169,7 @@ static int run_token(const char *command, int64_t deadline_ms, char *ret_text, s
 	const struct helper_jobs jobs = {.token_command = command};
 	struct helper *helper = start(&jobs);
 	struct secret *secret = NULL;
-	int r = password_from_helper(helper, command, deadline_ms, &secret, why);
+	int r = password_from_helper(helper, command, deadline_ms, -1, &secret, why);
 	if (r == 0)
 		snprintf(ret_text, 64, "%s", secret_text(secret));
 	secret_destroy(secret);
@@ -213,6 +214,29 @@ static void test_token_fails(void **state)
 		assert_non_null(strstr(str_cstr(&why), cases[i].words));
 		str_finish(&why);
 	}
+}
+
+/* Who asked does not wait: neither for what it prints, nor, where it has closed that, for its end. */
+static void test_token_cancelled(void **state)
+{
+	static const char *const commands[] = {"exec sleep 30", "exec >&-; exec sleep 30"};
+	const struct itimerspec soon_over = {.it_value.tv_nsec = 200 * 1000 * 1000};
+	int cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	(void)state;
+	assert_int_equal(timerfd_settime(cancel_fd, 0, &soon_over, NULL), 0);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		const struct helper_jobs jobs = {.token_command = commands[i]};
+		struct helper *helper = start(&jobs);
+		struct secret *secret = NULL;
+		struct str why = STR_INIT;
+		assert_int_equal(password_from_helper(helper, commands[i], CLOCK_NEVER, cancel_fd,
+					 &secret, &why),
+			-ECANCELED);
+		helper_stop(helper);
+		str_finish(&why);
+		assert_int_equal(timerfd_settime(cancel_fd, 0, &soon_over, NULL), 0);
+	}
+	close(cancel_fd);
 }
 
 /* How long an order may take: what its deadline leaves, a minute where there is none, an hour at the most. */
@@ -573,8 +597,8 @@ static void test_orders_to_the_dead(void **state)
 		kill(made_up->helper, SIGKILL);
 		waitpid(made_up->helper, NULL, 0);
 		assert_int_equal(unread ? helper_resolve(helper, CLOCK_NEVER) : -EPIPE, -EPIPE);
-		assert_int_equal(
-			password_from_helper(helper, "echo x", soon(PATIENCE_MS), &secret, &why),
+		assert_int_equal(password_from_helper(
+					 helper, "echo x", soon(PATIENCE_MS), -1, &secret, &why),
 			-EPIPE);
 		assert_string_equal(str_cstr(&why),
 			"token_command `echo x' can not be run: the helper has ended: unmount, and mount again");
@@ -623,6 +647,7 @@ int main(void)
 		cmocka_unit_test(test_too_much_at_once),
 		cmocka_unit_test(test_token),
 		cmocka_unit_test(test_token_fails),
+		cmocka_unit_test(test_token_cancelled),
 		cmocka_unit_test(test_time_of_orders),
 		cmocka_unit_test(test_token_has_its_time),
 		cmocka_unit_test(test_mount),

@@ -9,6 +9,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "files.h"
 #include "mailfs/util/clock.h"
@@ -98,7 +99,7 @@ static void the_first_line_of_a_command(void **state)
 		_cleanup_str_ struct str why = STR_INIT;
 		struct secret *secret = NULL;
 		int r = password_from_command(
-			"token_command", cases[i].command, CLOCK_NEVER, &secret, &why);
+			"token_command", cases[i].command, CLOCK_NEVER, -1, &secret, &why);
 		assert_secret(r, secret, cases[i].password);
 	}
 }
@@ -122,7 +123,7 @@ static void a_command_that_fails_says_how(void **state)
 		_cleanup_str_ struct str why = STR_INIT;
 		struct secret *secret = NULL;
 		assert_int_equal(password_from_command("token_command", cases[i].command,
-					 CLOCK_NEVER, &secret, &why),
+					 CLOCK_NEVER, -1, &secret, &why),
 			-EACCES);
 		assert_null(secret);
 		if (!strstr(str_cstr(&why), cases[i].says))
@@ -137,12 +138,28 @@ static void a_command_has_its_time(void **state)
 	(void)state;
 	int64_t before_ms = clock_now_ms();
 	assert_int_equal(password_from_command("token_command", "echo x; exec sleep 30",
-				 before_ms + 200, &secret, &why),
+				 before_ms + 200, -1, &secret, &why),
 		-ETIMEDOUT);
 	assert_null(secret);
 	assert_true(clock_now_ms() - before_ms < 10000);
 	assert_string_equal(
 		str_cstr(&why), "token_command `echo x; exec sleep 30' did not end in time");
+}
+
+static void a_command_can_be_cancelled(void **state)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	struct secret *secret = NULL;
+	int ends[2];
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], "x", 1), 1);
+	assert_int_equal(password_from_command("token_command", "echo x; exec sleep 30",
+				 CLOCK_NEVER, ends[0], &secret, &why),
+		-ECANCELED);
+	assert_null(secret);
+	close(ends[0]);
+	close(ends[1]);
 }
 
 static void assert_got(struct password_request request, const char *user, const char *text)
@@ -253,6 +270,7 @@ int main(void)
 		cmocka_unit_test(the_first_line_of_a_command),
 		cmocka_unit_test(a_command_that_fails_says_how),
 		cmocka_unit_test(a_command_has_its_time),
+		cmocka_unit_test(a_command_can_be_cancelled),
 		cmocka_unit_test(the_order_is_command_file_netrc),
 		cmocka_unit_test(a_token_has_no_password_beside_it),
 		cmocka_unit_test(the_local_user_is_the_default),

@@ -88,6 +88,7 @@ static char path[] = "/tmp/mailfs-token-XXXXXX";
 static char command[64];
 static struct secret *first;
 static struct source *source;
+static struct net_context *net;
 
 /* NULL: it fails. */
 static void prints(const char *token)
@@ -102,15 +103,17 @@ static void prints(const char *token)
 
 static int create(void)
 {
-	struct imap_params params = {.user = "me", .token = true, .password = first};
+	struct imap_params params = {.net = net, .user = "me", .token = true, .password = first};
 	return token_source_create(&params, command, NULL, &source);
 }
 
 static int set_up(void **state)
 {
+	const struct net_params to = {.host = "h", .port = 1, .tls = NET_TLS_NONE};
 	(void)state;
 	tried[0] = 0;
 	later_ms = 0;
+	assert_int_equal(net_context_create(&to, &net, NULL), 0);
 	snprintf(good, sizeof(good), "t1");
 	prints("t2");
 	snprintf(command, sizeof(command), "cat %s 2>/dev/null", path);
@@ -122,6 +125,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	source->ops->destroy(source);
+	net_context_destroy(net);
 	secret_destroy(first);
 	unlink(path);
 	return sources != 0;
@@ -207,6 +211,18 @@ static void test_command_hangs(void **state)
 	assert_string_equal(tried, "t1 ");
 }
 
+/* The mount ends: then there is neither a command nor a connection. */
+static void test_cancelled(void **state)
+{
+	struct source_error error;
+	(void)state;
+	later_ms = 6 * MINUTE_MS;
+	net_context_cancel(net);
+	assert_int_equal(connects(&error), -ECANCELED);
+	assert_int_equal(error.scope, SOURCE_SCOPE_CANCELLED);
+	assert_string_equal(tried, "");
+}
+
 static void test_expired(void **state)
 {
 	struct source_error error;
@@ -278,6 +294,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_old, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_command_fails, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_command_hangs, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_cancelled, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_expired, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_never_good, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_side_by_side, set_up, tear_down),
