@@ -22,6 +22,7 @@
 struct token {
 	unsigned refs;
 	bool worked;           /* somebody has logged in with it */
+	bool refused;          /* since then the server has refused it: it is not shown again */
 	struct secret *secret; /* NULL: the caller's, of params */
 	struct source *imap;
 };
@@ -101,7 +102,7 @@ static struct token *take(struct token_source *source, bool *ret_old)
 {
 	int64_t now_ms = clock_now_ms();
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
-	*ret_old = now_ms - source->asked_ms >= FRESH_MS;
+	*ret_old = source->current->refused || now_ms - source->asked_ms >= FRESH_MS;
 	if (*ret_old)
 		source->asked_ms = now_ms;
 	source->current->refs++;
@@ -143,13 +144,17 @@ static int renew(struct token_source *source, struct token **token, int64_t dead
 
 /* --- Connecting --- */
 
-/* An expired token; one that has never been good is no better when it is printed again, and logins that fail lock accounts. */
-static bool has_expired(
-	struct token_source *source, const struct token *token, const struct source_error *error)
+static bool is_refused(struct token_source *source, const struct token *token)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
-	return token->worked && error->cause == SOURCE_CAUSE_LOGIN &&
-	       error->retry == SOURCE_RETRY_NEVER;
+	return token->refused;
+}
+
+/* An expired token; one that has never been good is no better when it is printed again at once, and logins that fail lock accounts. */
+static bool has_expired(struct token_source *source, const struct token *token)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
+	return token->refused && token->worked;
 }
 
 static int connect_with(struct token_source *source, struct token *token, int64_t deadline_ms,
@@ -158,6 +163,9 @@ static int connect_with(struct token_source *source, struct token *token, int64_
 	int r = token->imap->ops->connect(token->imap, deadline_ms, ret, error);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
 	token->worked = token->worked || r == 0;
+	token->refused = r == 0 ? false
+	                        : token->refused || (error->cause == SOURCE_CAUSE_LOGIN &&
+							    error->retry == SOURCE_RETRY_NEVER);
 	return r;
 }
 
@@ -178,14 +186,14 @@ static int token_connect(struct source *base, int64_t deadline_ms, struct source
 		error = &spare;
 	struct token *token = take(source, &old);
 	int r = old ? renew(source, &token, half_of(deadline_ms), error) : 0;
-	/* It may be good for longer than that. */
-	if (r < 0 && r != -ECANCELED) {
+	/* It may be good for longer than that; but one that was refused is not shown again, for logins that fail lock accounts. */
+	if (r < 0 && r != -ECANCELED && !is_refused(source, token)) {
 		log_info("%s: the last token is tried", error->text);
 		r = 0;
 	}
 	if (r == 0)
 		r = connect_with(source, token, deadline_ms, ret, error);
-	if (r < 0 && has_expired(source, token, error)) {
+	if (r < 0 && has_expired(source, token)) {
 		r = renew(source, &token, deadline_ms, error);
 		if (r == 0)
 			r = connect_with(source, token, deadline_ms, ret, error);

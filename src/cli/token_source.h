@@ -8,7 +8,8 @@
 
 /*
  * As imap_source_create(), params->password being a token that was printed just now. Before a connection the command is run again if the last token is
- * older than five minutes, and after a login that was refused if the token had been good before. helper runs it; NULL: this process.
+ * older than five minutes, and after a login that was refused: at once if the token had been good before, else when somebody connects again. A token that
+ * was refused is not shown again: no connection is made if the command fails then. helper runs it; NULL: this process.
  * command, helper, and what params points to, outlive the source. -ENOMEM. Blocks: never.
  */
 int token_source_create(const struct imap_params *params, const char *command,

@@ -191,8 +191,16 @@ static void test_command_fails(void **state)
 	assert_int_equal(connects(&error), -EACCES);
 	assert_non_null(strstr(error.text, "token_command `cat "));
 	assert_int_equal(error.retry, SOURCE_RETRY_LATER);
+	/* It is not shown again, however often it is tried and how late: servers lock accounts. */
+	for (int i = 0; i < 4; i++) {
+		later_ms += 2 * MINUTE_MS;
+		assert_int_equal(connects(&error), -EACCES);
+		assert_non_null(strstr(error.text, "token_command `cat "));
+	}
+	assert_string_equal(tried, "t1 t1 t1 ");
 	prints("t2");
 	assert_int_equal(connects(&error), 0);
+	assert_string_equal(tried, "t1 t1 t1 t2 ");
 }
 
 static void test_command_hangs(void **state)
@@ -249,11 +257,11 @@ static void test_never_good(void **state)
 	takes("t2");
 	assert_int_equal(connects(&error), -EACCES);
 	assert_string_equal(tried, "t1 ");
-	takes("t1");
+	/* Whoever tries again asks for another one first. */
 	assert_int_equal(connects(&error), 0);
 	takes("down");
 	assert_int_equal(connects(&error), -EIO);
-	assert_string_equal(tried, "t1 t1 t1 ");
+	assert_string_equal(tried, "t1 t2 t2 ");
 }
 
 static void *connects_slowly(void *arg)
