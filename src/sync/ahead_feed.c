@@ -305,6 +305,20 @@ static void measure(struct ahead_run *run, const struct ahead_set *set)
 	walk_measured(&account->ahead.walk, set->taken, took_ms);
 }
 
+/*
+ * A piece that waits for one that did not come is as good as any if its body has been proven meanwhile. Else who wants it gets a job, and does not wait for
+ * the end of what is asked for.
+ */
+static void give_up_waiting(struct ahead_run *run)
+{
+	if (run->body || !unpark(run))
+		return;
+	if (run->bad)
+		finish(run);
+	else
+		take(run, true);
+}
+
 void ahead_answered(void *arg, int err)
 {
 	struct ahead_run *run = arg;
@@ -314,6 +328,7 @@ void ahead_answered(void *arg, int err)
 	if (err < 0)
 		ahead_stop(run, REFUSED_MS);
 	leave(run);
+	give_up_waiting(run);
 	waiter_wake_all(&run->worker->done);
 }
 

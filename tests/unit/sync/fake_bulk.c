@@ -139,8 +139,10 @@ static int answer(struct bulk *bulk)
 {
 	struct fake_source *fake = bulk->session->fake;
 	const struct set *set = &bulk->sets[bulk->first];
+	unsigned swapped = fake->counts.bulk_swapped;
 	int err = swap(bulk, set), refused = 0;
-	if (fake->bulk_refusals > 0) {
+	swapped = fake->counts.bulk_swapped - swapped;
+	if (fake->bulk_refusals > 0 && (!fake->bulk_swaps || swapped)) {
 		fake->bulk_refusals--;
 		refused = -EIO;
 	}

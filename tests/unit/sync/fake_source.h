@@ -146,8 +146,8 @@ struct fake_source {
 	uint32_t drop_bulk_at; /* … after the first bytes of this message */
 	uint32_t bulk_omit;    /* this message is left out of the answer */
 	uint32_t bulk_broken;  /* the response with this message is not understood to its end */
-	int bulk_refusals;     /* so many sets are answered with NO */
-	bool bulk_swaps;       /* of two pieces of a message the second is sent before the first */
+	int bulk_refusals; /* so many sets are answered with NO; with bulk_swaps: of those that were overtaken */
+	bool bulk_swaps; /* of two pieces of a message the second is sent before the first */
 
 	/* Of fake_watch.c. */
 	bool blackhole;     /* nothing is answered: calls end by their time-outs */

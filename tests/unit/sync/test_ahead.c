@@ -480,6 +480,20 @@ static void test_swapped_and_cut(void **state)
 	assert_int_equal(f->fake.drop_bulk, 0);
 }
 
+/* Nor does it when that one is refused. */
+static void test_swapped_and_refused(void **state)
+{
+	struct fixture *f = *state;
+	size_t size = 5 * MIB;
+	char *data;
+	struct sync_folder *folder = start(f, 4, size, &data);
+	f->fake.bulk_swaps = true;
+	FAKE_SET(&f->fake, bulk_refusals, 1);
+	walk(folder, 1, 4, data, size);
+	settle_down(f);
+	assert_int_equal(f->fake.bulk_refusals, 0);
+}
+
 static void test_stream_of_one_large(void **state)
 {
 	struct fixture *f = *state;
@@ -676,9 +690,10 @@ int main(void)
 		TEST(test_large_in_a_walk), TEST(test_large_on_its_way),
 		TEST(test_very_large_in_a_walk), TEST(test_stream_of_one_large),
 		TEST(test_beginning_of_a_large), TEST(test_shifted_pieces),
-		TEST(test_swapped_pieces), TEST(test_swapped_and_cut), TEST(test_two_fronts),
-		TEST(test_eight_readers), TEST(test_all_read_all), TEST(test_more_connections),
-		TEST(test_one_connection), TEST(test_demand_beside_it)};
+		TEST(test_swapped_pieces), TEST(test_swapped_and_cut),
+		TEST(test_swapped_and_refused), TEST(test_two_fronts), TEST(test_eight_readers),
+		TEST(test_all_read_all), TEST(test_more_connections), TEST(test_one_connection),
+		TEST(test_demand_beside_it)};
 	signal(SIGXFSZ, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
