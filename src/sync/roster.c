@@ -144,8 +144,9 @@ int roster_begin(struct sync_account *account, struct worker *worker, struct sou
 
 /* --- The job --- */
 
-/* Lock held. */
-static void done(struct roster_job *roster_job, int64_t began_ms, int err, struct list_node *woken)
+/* full: there are more than can be shown. Lock held. */
+static void done(struct roster_job *roster_job, int64_t began_ms, int err, bool full,
+	struct list_node *woken)
 {
 	struct sync_account *account = roster_job->account;
 	bool again = roster_job->again;
@@ -154,7 +155,7 @@ static void done(struct roster_job *roster_job, int64_t began_ms, int err, struc
 	if (err == 0)
 		account->roster.surveyed_ms = began_ms;
 	/* Who waited was to see what there is: without the server, or its list, that is what is known; but not what can not be shown. */
-	bool failed = account->stopping || account->roster.full;
+	bool failed = account->stopping || full;
 	waiter_take_all(&account->roster.waiters, failed ? err : 0, woken);
 	if (again && err == 0)
 		roster_request(account);
@@ -190,7 +191,7 @@ static int run(struct job *job, struct worker *worker)
 	if (changed)
 		keep(account);
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&account->lock);
-	done(roster_job, now, err, &worker->done);
+	done(roster_job, now, err, survey.full, &worker->done);
 	return 0;
 }
 
@@ -200,7 +201,7 @@ static void fail(struct job *job, int err)
 	struct list_node woken;
 	list_init(&woken);
 	pthread_mutex_lock(&roster_job->account->lock);
-	done(roster_job, 0, err, &woken);
+	done(roster_job, 0, err, false, &woken);
 	pthread_mutex_unlock(&roster_job->account->lock);
 	waiter_wake_all(&woken);
 }

@@ -35,6 +35,11 @@ static void test_too_many_by_and_by(void **state)
 	assert_int_equal(survey(f), -EIO);
 	assert_true(has_said(""));
 	assert_int_equal(refresh(living(f, "3")), 0);
+	/* What else fails shows what is known. */
+	CHANGE(f, f->fake.list_err = -EACCES);
+	assert_int_equal(survey(f), 0);
+	CHANGE(f, f->fake.list_err = 0);
+	assert_int_equal(survey(f), -EIO);
 	/* It may come back under a name that was there. */
 	CHANGE(f, a->name = "2");
 	assert_int_equal(survey(f), 0);
