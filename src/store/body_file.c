@@ -50,8 +50,7 @@ bool body_file_section_valid(const char *section)
 
 static int open_in_bodies(struct store *store, const char *path, int flags)
 {
-	return openat(
-		store->bodies_fd, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+	return store_openat(store, store->bodies_fd, path, O_RDWR | O_CREAT | flags);
 }
 
 int body_file_open_in_folder(struct store *store, uint32_t folder, const char *path, int flags)
@@ -74,13 +73,13 @@ int body_file_open(struct store *store, uint64_t id, const char *section, bool t
 	int fd = -1;
 	/* Whoever may make a file keeps others out of its directory. */
 	if (!truncate)
-		fd = openat(store->bodies_fd, path.text, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		fd = store_openat(store, store->bodies_fd, path.text, O_RDWR);
 	if (fd < 0)
 		fd = body_file_open_in_folder(
 			store, (uint32_t)(id >> 32), path.text, truncate ? O_TRUNC : 0);
 	/* What was kept can be read where nothing can be written. */
 	if (fd == -EROFS && !truncate) {
-		fd = openat(store->bodies_fd, path.text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		fd = store_openat(store, store->bodies_fd, path.text, O_RDONLY);
 		fd = fd < 0 ? -errno : fd;
 	}
 	return fd < 0 ? store_errno(-fd) : fd;
@@ -113,7 +112,7 @@ void body_file_cut(struct store *store, uint64_t id, const char *section, uint64
 	if (size > INT64_MAX || body_file_size(store, id, section) <= size)
 		return;
 	_cleanup_close_ int fd =
-		openat(store->bodies_fd, path.text, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		store_openat(store, store->bodies_fd, path.text, O_WRONLY | O_NONBLOCK);
 	if (fd >= 0 && ftruncate(fd, (off_t)size) < 0)
 		log_debug("store: bodies/%s: %s", path.text, strerror(errno));
 }

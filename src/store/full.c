@@ -37,8 +37,8 @@ static int write_zeros(int fd, uint64_t bytes)
 /* Whether the disk takes so much more, by trying: what a quota leaves can not be asked for. */
 static int probe(struct store *store, uint64_t bytes)
 {
-	_cleanup_close_ int fd = openat(
-		store->dir_fd, "room", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd =
+		store_openat(store, store->dir_fd, "room", O_RDWR | O_CREAT | O_TRUNC);
 	if (fd < 0)
 		return -errno;
 	int rc = fallocate(fd, 0, 0, (off_t)bytes) < 0 ? -errno : 0;

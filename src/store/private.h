@@ -46,6 +46,7 @@ struct store {
 	int dir_fd;
 	int lock_fd;
 	atomic_bool ready; /* it is open: a full disk may be seen to */
+	bool foreign;      /* the directory belongs to another user */
 	bool lock_missing; /* the disk had no room for the lock file: the directory itself is locked */
 	int bodies_fd;
 	atomic_uint nameless; /* numbers the files of disowned bodies */
@@ -78,6 +79,11 @@ static inline void bind_id(sqlite3_stmt *statement, int index, uint64_t id)
 
 /* A positive errno as a call of the store returns it: -ENOSPC, -ENOMEM or -EIO. */
 int store_errno(int err);
+/*
+ * openat() of a file of ours, links not followed, mode 0600; -1 and errno. In a directory that is another user's a file that has a second name is refused
+ * (EMLINK) before anything of it is changed: it may be any file of the system.
+ */
+int store_openat(const struct store *store, int dir_fd, const char *name, int flags);
 
 /*
  * Makes room on a full disk by evicting bodies, if that can be; bytes: how much is wanted. 0: something was freed. Called with

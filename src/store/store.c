@@ -122,10 +122,11 @@ static int open_own(const char *directory, enum store_kind kind, int *ret_fd, st
 	return 0;
 }
 
-static void tell_foreign(const struct store *store)
+static void tell_foreign(struct store *store)
 {
 	struct stat st;
-	if (fstat(store->dir_fd, &st) == 0 && st.st_uid != geteuid())
+	store->foreign = fstat(store->dir_fd, &st) < 0 || st.st_uid != geteuid();
+	if (store->foreign)
 		log_warning(
 			"%s belongs to another user (uid %lu), who can read and change what is kept there",
 			store->directory, (unsigned long)st.st_uid);
@@ -148,10 +149,32 @@ static int open_directory(struct store *store, const char *directory, struct str
 	return 0;
 }
 
+static bool has_another_name(int fd)
+{
+	struct stat st;
+	return fstat(fd, &st) < 0 || (S_ISREG(st.st_mode) && st.st_nlink > 1);
+}
+
+int store_openat(const struct store *store, int dir_fd, const char *name, int flags)
+{
+	int cut = store->foreign ? flags & O_TRUNC : 0;
+	int fd = openat(dir_fd, name, (flags & ~cut) | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || !store->foreign)
+		return fd;
+	int err = has_another_name(fd) ? EMLINK : 0;
+	if (err == 0 && cut && ftruncate(fd, 0) < 0)
+		err = errno;
+	if (err == 0)
+		return fd;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
 /* Opens, or makes with mode 0600, a file in the store's directory. The descriptor, or a negative errno. */
 static int open_file(struct store *store, const char *name)
 {
-	int fd = openat(store->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = store_openat(store, store->dir_fd, name, O_RDWR | O_CREAT);
 	if (fd >= 0 && fchmod(fd, 0600) == 0)
 		return fd;
 	int err = errno;
@@ -312,9 +335,24 @@ static int make_database(struct store *store, int *ret_full, struct str *why)
 	return 0;
 }
 
+/* SQLite opens these itself. */
+static int check_beside(struct store *store, struct str *why)
+{
+	static const char *const names[] = {"store.db-wal", "store.db-shm", "store.db-journal"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		_cleanup_close_ int fd = store_openat(
+			store, store->dir_fd, names[i], O_RDONLY | O_NONBLOCK | O_NOCTTY);
+		if (fd < 0 && errno != ENOENT)
+			return fail_file(store, names[i], errno, why);
+	}
+	return 0;
+}
+
 static int open_once(struct store *store, int *full, struct str *why)
 {
 	int rc = make_database(store, full, why);
+	if (rc == 0 && store->foreign)
+		rc = check_beside(store, why);
 	if (rc < 0)
 		return rc;
 	char path[PATH_MAX];

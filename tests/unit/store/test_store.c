@@ -124,6 +124,73 @@ static void test_symlinks_not_followed(void **state)
 	assert_int_equal(access(target, F_OK), -1);
 }
 
+static void write_victim(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	assert_true(fd >= 0 && write(fd, "victim", 6) == 6 && fchmod(fd, 0644) == 0);
+	close(fd);
+}
+
+static void check_victim(const char *path)
+{
+	struct stat st;
+	char text[7] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && read(fd, text, 6) == 6);
+	assert_int_equal(fstat(fd, &st), 0);
+	close(fd);
+	assert_string_equal(text, "victim");
+	assert_int_equal(st.st_mode & 07777, 0644);
+	assert_int_equal(st.st_size, 6);
+}
+
+/* Whose directory it is can give any file of the system a name in it: root changes none that has another name. */
+static void test_second_names(void **state)
+{
+	static const char *const names[] = {"lock", "store.db", "store.db-wal", "store.db-shm"};
+	struct fixture *fixture = *state;
+	char victim[128];
+	if (getuid() != 0)
+		return;
+	fixture_reopen(fixture);
+	fill(fixture);
+	fixture_close(fixture);
+	assert_int_equal(chown(fixture->directory, 65534, 65534), 0);
+	snprintf(victim, sizeof(victim), "%s/victim", fixture->root);
+	write_victim(victim);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const char *path = fixture_path(fixture, names[i]);
+		char kept[256];
+		snprintf(kept, sizeof(kept), "%s/kept", fixture->root);
+		bool there = rename(path, kept) == 0;
+		assert_int_equal(link(victim, path), 0);
+		fixture_expect_refused(fixture, -EIO,
+			(const char *const[]){
+				fixture->directory, names[i], "Too many links", NULL});
+		check_victim(victim);
+		path = fixture_path(fixture, names[i]);
+		assert_int_equal(unlink(path), 0);
+		if (there)
+			assert_int_equal(rename(kept, path), 0);
+	}
+	/* A body: the store goes on without it. */
+	fixture_reopen(fixture);
+	for (unsigned uid = 1; uid <= 2; uid++) {
+		char name[64];
+		struct store_body *body = NULL;
+		snprintf(name, sizeof(name), "bodies/00000005/%u", uid);
+		const char *path = fixture_path(fixture, name);
+		(void)unlink(path);
+		assert_int_equal(link(victim, path), 0);
+		int rc = store_body_open(fixture->store, 5, uid, "", &body);
+		if (rc == 0)
+			rc = write_bytes(body, uid, 100, 0);
+		assert_true(rc < 0);
+		store_body_close(body);
+		check_victim(victim);
+	}
+}
+
 static void test_directory_of_ones_own(void **state)
 {
 	struct fixture *fixture = *state;
@@ -328,6 +395,7 @@ int main(void)
 		TEST(test_directory_too_long),
 		TEST(test_symlinks_not_followed),
 		TEST(test_directory_of_ones_own),
+		TEST(test_second_names),
 		TEST(test_second_open_in_process),
 		TEST(test_other_process_has_it),
 		TEST(test_lock_without_pid),
