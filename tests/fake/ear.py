@@ -5,6 +5,16 @@ import socket
 import ssl
 
 
+def drain(sock):
+    """What has come and was not read, through the socket's own recv()."""
+    try:
+        sock.setblocking(False)
+        while sock.recv(1 << 16):
+            pass
+    except (OSError, ValueError):
+        pass  # nothing more, or the other side is gone
+
+
 class Ear(socket.socket):
     """Takes a connection over; what comes goes to heard too, in clear only: TLS reads past it."""
 
@@ -24,12 +34,7 @@ class Ear(socket.socket):
         return count
 
     def _real_close(self, *args):
-        try:
-            self.setblocking(False)
-            while self.recv(1 << 16):
-                pass
-        except OSError:
-            pass  # nothing more, or the other side is gone
+        drain(self)
         super()._real_close(*args)
 
 
@@ -50,6 +55,10 @@ class TlsEar(ssl.SSLSocket):
     def _keep(self, data):
         if self.inside is not None:
             self.inside += data
+
+    def _real_close(self, *args):
+        drain(self)
+        super()._real_close(*args)
 
 
 def secure(context, sock, inside):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 
+START_S = 60  # then the small process has ended, or hangs
 RESET = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)
 
 
@@ -58,7 +59,8 @@ class Launcher:
             process = Process(len(self.processes), self)
             self.processes[process.number] = process
         self.tell({"start": process.number, "command": command, "env": env, "log": log})
-        process.started.wait()
+        if not process.started.wait(START_S):
+            raise subprocess.TimeoutExpired(command[0], START_S)
         if process.error:
             raise OSError(process.error, os.strerror(process.error), command[0])
         return process

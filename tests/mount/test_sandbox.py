@@ -42,6 +42,12 @@ def status(path):
         return dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
 
 
+def descriptors(pid):
+    """What a process has open."""
+    fds = "/proc/%d/fd" % pid
+    return [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]
+
+
 def by_name(mount):
     """The processes of a mount that stay, once all of them have their names: {name: pid}."""
     found = {}
@@ -91,8 +97,10 @@ def test_every_thread(account):
         # It starts programs, some of which are root's; it never hears of a server.
         facts = status("/proc/%d/status" % others["mailfs-helper"])
         assert (facts["Seccomp"], facts["NoNewPrivs"]) == ("0", "0") and int(facts["Threads"]) <= 1 + OWN_THREADS
-        fds = [os.readlink("/proc/%d/fd/%s" % (others["mailfs-helper"], fd)) for fd in os.listdir("/proc/%d/fd" % others["mailfs-helper"])]
-        assert not [fd for fd in fds if "fuse" in fd or "store" in fd], fds
+        store = os.path.realpath(mount.home.cache())
+        held = {name: {what for what in ("/dev/fuse", store) if any(fd.startswith(what) for fd in descriptors(others[name]))}
+                for name in ("mailfs", "mailfs-helper")}
+        assert held == {"mailfs": {"/dev/fuse", store}, "mailfs-helper": set()}, held
 
 
 def test_network_is_watched(account):
