@@ -3,8 +3,8 @@
  * Calls of a session go to it directly, for it knows nothing of its source. Only connect() is ours: it goes to an IMAP source that knows one token; when
  * there is a new token, there is a new one of those. The old one ends when nobody connects with it any more.
  *
- * Several threads connect at once. Who finds the token old claims to ask for the next one, and the others take the old one meanwhile; no lock is
- * held while a command runs.
+ * Several threads connect at once. One of those that find the token old asks for the next one, and the others wait for it: commands that run side by
+ * side would spend the same refresh token, which providers take for theft. No lock is held while a command runs.
  */
 #include "token_source.h"
 
@@ -14,6 +14,7 @@
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "mailfs/util/thread.h"
 #include "password.h"
 
 /* Short beside the life of a token, long beside a burst of connections. */
@@ -35,6 +36,9 @@ struct token_source {
 	pthread_mutex_t lock;  /* guards what follows, and what changes of tokens */
 	struct token *current; /* a reference */
 	int64_t asked_ms;
+	bool asking;                 /* a thread runs the command */
+	pthread_cond_t ended;        /* it has ended */
+	struct source_error failure; /* how; err 0: there is a new token */
 };
 
 int token_ask(const struct token_asker *asker, int64_t deadline_ms, struct secret **ret,
@@ -97,48 +101,95 @@ static void token_unref(struct token_source *source, struct token *token)
 		token_free(token);
 }
 
-/* A reference. *ret_old: it is the caller's to ask for the next one. */
+/* A reference. *ret_old: there should be a newer one. */
 static struct token *take(struct token_source *source, bool *ret_old)
 {
 	int64_t now_ms = clock_now_ms();
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
-	*ret_old = source->current->refused || now_ms - source->asked_ms >= FRESH_MS;
-	if (*ret_old)
-		source->asked_ms = now_ms;
+	*ret_old =
+		source->asking || source->current->refused || now_ms - source->asked_ms >= FRESH_MS;
 	source->current->refs++;
 	return source->current;
+}
+
+/* Lock held. -ETIMEDOUT: somebody else asks, and it takes too long. Whoever asks is cancelled with the connections, which wakes all who wait. */
+static int wait_for_asker(struct token_source *source, int64_t deadline_ms)
+{
+	struct timespec end = {
+		.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+	int r = 0;
+	while (source->asking && r == 0)
+		r = deadline_ms == CLOCK_NEVER
+		            ? pthread_cond_wait(&source->ended, &source->lock)
+		            : pthread_cond_timedwait(&source->ended, &source->lock, &end);
+	return source->asking ? -ETIMEDOUT : 0;
+}
+
+/* *ret_mine becomes true: it is the caller's to ask for a newer token than this, until he calls end_asking(). Else there is one; or an error, also that of who has asked. */
+static int begin_asking(struct token_source *source, const struct token *token, int64_t deadline_ms,
+	bool *ret_mine, struct source_error *error)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
+	bool waited = source->asking;
+	if (wait_for_asker(source, deadline_ms) < 0)
+		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+			SOURCE_CAUSE_OTHER, -ETIMEDOUT,
+			"token_command runs for another connection, and does not end");
+	if (source->current != token)
+		return 0;
+	if (waited && source->failure.err < 0) {
+		*error = source->failure;
+		return error->err;
+	}
+	*ret_mine = source->asking = true;
+	source->asked_ms = clock_now_ms();
+	return 0;
+}
+
+/* next: the new one, of which the source takes the caller's reference; NULL: there is none, because of the error. */
+static void end_asking(
+	struct token_source *source, struct token *next, const struct source_error *error)
+{
+	struct token *was = NULL;
+	{
+		_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
+		source->asking = false;
+		source->failure = next ? (struct source_error){0} : *error;
+		if (next) {
+			was = source->current;
+			source->current = next;
+			source->asked_ms = clock_now_ms();
+		}
+		pthread_cond_broadcast(&source->ended);
+	}
+	if (was)
+		token_unref(source, was);
+}
+
+static int ask(struct token_source *source, int64_t deadline_ms, struct source_error *error)
+{
+	struct secret *secret = NULL;
+	struct token *next = NULL;
+	int r = token_ask(&source->asker, deadline_ms, &secret, error);
+	if (r == 0 && token_create(source, secret, &next) < 0)
+		r = source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER,
+			-ENOMEM, "out of memory");
+	end_asking(source, next, error);
+	return r;
 }
 
 /* *token, and its reference, become the newest: that which the command prints, or another thread has got meanwhile. */
 static int renew(struct token_source *source, struct token **token, int64_t deadline_ms,
 	struct source_error *error)
 {
-	bool old;
-	struct secret *secret = NULL;
-	struct token *next = take(source, &old);
-	bool is_newer = next != *token;
-	token_unref(source, is_newer ? *token : next);
-	if (is_newer) {
-		*token = next;
-		return 0;
-	}
-	int r = token_ask(&source->asker, deadline_ms, &secret, error);
+	bool mine = false, old;
+	int r = begin_asking(source, *token, deadline_ms, &mine, error);
+	if (r == 0 && mine)
+		r = ask(source, deadline_ms, error);
 	if (r < 0)
 		return r;
-	if (token_create(source, secret, &next) < 0)
-		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
-			SOURCE_CAUSE_OTHER, -ENOMEM, "out of memory");
-	struct token *was;
-	{
-		_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
-		was = source->current;
-		source->current = next;
-		source->asked_ms = clock_now_ms();
-		next->refs++;
-	}
-	token_unref(source, was);
 	token_unref(source, *token);
-	*token = next;
+	*token = take(source, &old);
 	return 0;
 }
 
@@ -176,6 +227,17 @@ static int64_t half_of(int64_t deadline_ms)
 	return left_ms < 0 ? CLOCK_NEVER : deadline_ms - left_ms / 2;
 }
 
+/* *token is the newest that can be had before. */
+static int connect_and_renew(struct token_source *source, struct token **token, int64_t deadline_ms,
+	struct source_session **ret, struct source_error *error)
+{
+	int r = connect_with(source, *token, deadline_ms, ret, error);
+	if (r == 0 || !has_expired(source, *token))
+		return r;
+	r = renew(source, token, deadline_ms, error);
+	return r < 0 ? r : connect_with(source, *token, deadline_ms, ret, error);
+}
+
 static int token_connect(struct source *base, int64_t deadline_ms, struct source_session **ret,
 	struct source_error *error)
 {
@@ -192,12 +254,7 @@ static int token_connect(struct source *base, int64_t deadline_ms, struct source
 		r = 0;
 	}
 	if (r == 0)
-		r = connect_with(source, token, deadline_ms, ret, error);
-	if (r < 0 && has_expired(source, token)) {
-		r = renew(source, &token, deadline_ms, error);
-		if (r == 0)
-			r = connect_with(source, token, deadline_ms, ret, error);
-	}
+		r = connect_and_renew(source, &token, deadline_ms, ret, error);
 	token_unref(source, token);
 	return r;
 }
@@ -208,6 +265,7 @@ static void token_destroy(struct source *base)
 {
 	struct token_source *source = (struct token_source *)base;
 	token_free(source->current);
+	pthread_cond_destroy(&source->ended);
 	pthread_mutex_destroy(&source->lock);
 	free(source);
 }
@@ -229,6 +287,7 @@ int token_source_create(const struct imap_params *params, const char *command,
 	source->ops.destroy = token_destroy;
 	source->source.ops = &source->ops;
 	pthread_mutex_init(&source->lock, NULL);
+	cond_init_monotonic(&source->ended);
 	*ret = &steal_ptr(source)->source;
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mailfs/util/clock.h"
@@ -85,7 +86,7 @@ int imap_source_create(const struct imap_params *params, struct source **ret)
 /* --- What the command prints --- */
 
 static char path[] = "/tmp/mailfs-token-XXXXXX";
-static char command[64];
+static char command[128];
 static struct secret *first;
 static struct source *source;
 static struct net_context *net;
@@ -99,6 +100,12 @@ static void prints(const char *token)
 	FILE *file = fopen(path, "we");
 	fputs(token, file);
 	fclose(file);
+}
+
+static int size_of(const char *name)
+{
+	struct stat st;
+	return stat(name, &st) < 0 ? -1 : (int)st.st_size;
 }
 
 static int create(void)
@@ -295,6 +302,48 @@ static void test_side_by_side(void **state)
 	assert_int_equal(sources, 1);
 }
 
+static void start_slowly(pthread_t threads[4], int results[4])
+{
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, connects_slowly, &results[i]), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* One asks, and the others wait for what it gets: a refresh token must not be spent twice. */
+static void test_asked_once(void **state)
+{
+	pthread_t threads[4];
+	int results[4];
+	char count[64];
+	struct source_error error;
+	(void)state;
+	assert_int_equal(connects(&error), 0);
+	tried[0] = 0;
+	snprintf(count, sizeof(count), "%s.asked", path);
+	snprintf(command, sizeof(command), "echo>>%s.asked;sleep .5;cat %s", path, path);
+	later_ms = 6 * MINUTE_MS;
+	takes("t2");
+	start_slowly(threads, results);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(results[i], 0);
+	assert_string_equal(tried, "t2 t2 t2 t2 ");
+	assert_int_equal(size_of(count), 1);
+	/* In vain: all hear why. */
+	takes("none");
+	prints(NULL);
+	assert_int_equal(connects(&error), -EACCES);
+	tried[0] = 0;
+	unlink(count);
+	start_slowly(threads, results);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(results[i], -EACCES);
+	assert_string_equal(tried, "");
+	assert_int_equal(size_of(count), 1);
+	unlink(count);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +354,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cancelled, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_expired, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_never_good, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_asked_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_side_by_side, set_up, tear_down),
 	};
 	close(mkstemp(path));
