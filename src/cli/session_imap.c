@@ -37,8 +37,13 @@ static int create_source(struct session *session)
 
 	if (!params.token)
 		return imap_source_create(&params, &session->source);
-	return token_source_create(&params, session->settings->options.token_command,
-		session->helper, &session->source);
+	const struct token_asker asker = {
+		.helper = session->helper,
+		.command = session->settings->options.token_command,
+		.net = session->net,
+		.timeout_ms = (int)session->settings->options.timeout_s * 1000,
+	};
+	return token_source_create(&params, &asker, &session->source);
 }
 
 static int create_account(struct session *session)

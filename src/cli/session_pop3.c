@@ -44,8 +44,13 @@ static int create_source(struct session *session)
 
 	if (!params.token)
 		return pop3_maildrop_create(&params, &session->maildrop);
-	return token_maildrop_create(&params, session->settings->options.token_command,
-		session->helper, &session->maildrop);
+	const struct token_asker asker = {
+		.helper = session->helper,
+		.command = session->settings->options.token_command,
+		.net = session->net,
+		.timeout_ms = (int)session->settings->options.timeout_s * 1000,
+	};
+	return token_maildrop_create(&params, &asker, &session->maildrop);
 }
 
 static int create_account(struct session *session)

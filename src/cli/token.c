@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "mailfs/util/cleanup.h"
-#include "token_source.h"
+#include "mailfs/util/clock.h"
 
 struct token_maildrop {
 	struct maildrop maildrop;
@@ -39,11 +39,11 @@ static int renew(struct token_maildrop *drop, struct secret *token)
 	return 0;
 }
 
-static int ask(struct token_maildrop *drop, int64_t deadline_ms, struct source_error *error)
+static int ask(struct token_maildrop *drop, struct source_error *error)
 {
 	struct secret *token = NULL;
 
-	int r = token_ask(&drop->asker, deadline_ms, &token, error);
+	int r = token_ask(&drop->asker, &token, error);
 	if (r < 0)
 		return r;
 	return renew(drop, token) == 0
@@ -56,9 +56,12 @@ static int token_connect(struct maildrop *maildrop, int64_t deadline_ms,
 	struct maildrop_session **ret, struct source_error *error)
 {
 	struct token_maildrop *drop = (struct token_maildrop *)maildrop;
+	int64_t begun_ms = clock_now_ms();
 
-	int r = ask(drop, deadline_ms, error);
-	return r < 0 ? r : drop->pop3->ops->connect(drop->pop3, deadline_ms, ret, error);
+	int r = ask(drop, error);
+	return r < 0 ? r
+	             : drop->pop3->ops->connect(
+			       drop->pop3, token_deadline(deadline_ms, begun_ms), ret, error);
 }
 
 static void token_destroy(struct maildrop *maildrop)
@@ -70,8 +73,8 @@ static void token_destroy(struct maildrop *maildrop)
 	free(drop);
 }
 
-int token_maildrop_create(const struct pop3_params *params, const char *command,
-	struct helper *helper, struct maildrop **ret)
+int token_maildrop_create(
+	const struct pop3_params *params, const struct token_asker *asker, struct maildrop **ret)
 {
 	_cleanup_free_ struct token_maildrop *drop = calloc(1, sizeof(*drop));
 
@@ -85,7 +88,7 @@ int token_maildrop_create(const struct pop3_params *params, const char *command,
 	drop->ops.destroy = token_destroy;
 	drop->maildrop.ops = &drop->ops;
 	drop->params = *params;
-	drop->asker = (struct token_asker){helper, command, params->net};
+	drop->asker = *asker;
 	*ret = &steal_ptr(drop)->maildrop;
 	return 0;
 }

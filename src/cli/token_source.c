@@ -41,9 +41,14 @@ struct token_source {
 	struct source_error failure; /* how; err 0: there is a new token */
 };
 
-int token_ask(const struct token_asker *asker, int64_t deadline_ms, struct secret **ret,
-	struct source_error *error)
+int64_t token_deadline(int64_t deadline_ms, int64_t begun_ms)
 {
+	return deadline_ms == CLOCK_NEVER ? CLOCK_NEVER : deadline_ms + clock_now_ms() - begun_ms;
+}
+
+int token_ask(const struct token_asker *asker, struct secret **ret, struct source_error *error)
+{
+	int64_t deadline_ms = clock_now_ms() + asker->timeout_ms;
 	_cleanup_str_ struct str why = STR_INIT;
 	int cancel_fd = net_context_cancel_fd(asker->net);
 	int r = asker->helper ? password_from_helper(asker->helper, asker->command, deadline_ms,
@@ -113,25 +118,24 @@ static struct token *take(struct token_source *source, bool *ret_old)
 }
 
 /* Lock held. -ETIMEDOUT: somebody else asks, and it takes too long. Whoever asks is cancelled with the connections, which wakes all who wait. */
-static int wait_for_asker(struct token_source *source, int64_t deadline_ms)
+static int wait_for_asker(struct token_source *source)
 {
+	int64_t deadline_ms = clock_now_ms() + source->asker.timeout_ms;
 	struct timespec end = {
 		.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
 	int r = 0;
 	while (source->asking && r == 0)
-		r = deadline_ms == CLOCK_NEVER
-		            ? pthread_cond_wait(&source->ended, &source->lock)
-		            : pthread_cond_timedwait(&source->ended, &source->lock, &end);
+		r = pthread_cond_timedwait(&source->ended, &source->lock, &end);
 	return source->asking ? -ETIMEDOUT : 0;
 }
 
 /* *ret_mine becomes true: it is the caller's to ask for a newer token than this, until he calls end_asking(). Else there is one; or an error, also that of who has asked. */
-static int begin_asking(struct token_source *source, const struct token *token, int64_t deadline_ms,
-	bool *ret_mine, struct source_error *error)
+static int begin_asking(struct token_source *source, const struct token *token, bool *ret_mine,
+	struct source_error *error)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&source->lock);
 	bool waited = source->asking;
-	if (wait_for_asker(source, deadline_ms) < 0)
+	if (wait_for_asker(source) < 0)
 		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
 			SOURCE_CAUSE_OTHER, -ETIMEDOUT,
 			"token_command runs for another connection, and does not end");
@@ -166,11 +170,11 @@ static void end_asking(
 		token_unref(source, was);
 }
 
-static int ask(struct token_source *source, int64_t deadline_ms, struct source_error *error)
+static int ask(struct token_source *source, struct source_error *error)
 {
 	struct secret *secret = NULL;
 	struct token *next = NULL;
-	int r = token_ask(&source->asker, deadline_ms, &secret, error);
+	int r = token_ask(&source->asker, &secret, error);
 	if (r == 0 && token_create(source, secret, &next) < 0)
 		r = source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER,
 			-ENOMEM, "out of memory");
@@ -178,14 +182,16 @@ static int ask(struct token_source *source, int64_t deadline_ms, struct source_e
 	return r;
 }
 
-/* *token, and its reference, become the newest: that which the command prints, or another thread has got meanwhile. */
-static int renew(struct token_source *source, struct token **token, int64_t deadline_ms,
+/* *token, and its reference, become the newest: that which the command prints, or another thread has got meanwhile. *deadline_ms moves on. */
+static int renew(struct token_source *source, struct token **token, int64_t *deadline_ms,
 	struct source_error *error)
 {
+	int64_t begun_ms = clock_now_ms();
 	bool mine = false, old;
-	int r = begin_asking(source, *token, deadline_ms, &mine, error);
+	int r = begin_asking(source, *token, &mine, error);
 	if (r == 0 && mine)
-		r = ask(source, deadline_ms, error);
+		r = ask(source, error);
+	*deadline_ms = token_deadline(*deadline_ms, begun_ms);
 	if (r < 0)
 		return r;
 	token_unref(source, *token);
@@ -220,13 +226,6 @@ static int connect_with(struct token_source *source, struct token *token, int64_
 	return r;
 }
 
-/* Of the time that is left, so that a command that hangs leaves some for the old token. */
-static int64_t half_of(int64_t deadline_ms)
-{
-	int left_ms = clock_left_ms(deadline_ms);
-	return left_ms < 0 ? CLOCK_NEVER : deadline_ms - left_ms / 2;
-}
-
 /* *token is the newest that can be had before. */
 static int connect_and_renew(struct token_source *source, struct token **token, int64_t deadline_ms,
 	struct source_session **ret, struct source_error *error)
@@ -234,7 +233,7 @@ static int connect_and_renew(struct token_source *source, struct token **token, 
 	int r = connect_with(source, *token, deadline_ms, ret, error);
 	if (r == 0 || !has_expired(source, *token))
 		return r;
-	r = renew(source, token, deadline_ms, error);
+	r = renew(source, token, &deadline_ms, error);
 	return r < 0 ? r : connect_with(source, *token, deadline_ms, ret, error);
 }
 
@@ -247,7 +246,7 @@ static int token_connect(struct source *base, int64_t deadline_ms, struct source
 	if (!error)
 		error = &spare;
 	struct token *token = take(source, &old);
-	int r = old ? renew(source, &token, half_of(deadline_ms), error) : 0;
+	int r = old ? renew(source, &token, &deadline_ms, error) : 0;
 	/* It may be good for longer than that; but one that was refused is not shown again, for logins that fail lock accounts. */
 	if (r < 0 && r != -ECANCELED && !is_refused(source, token)) {
 		log_info("%s: the last token is tried", error->text);
@@ -270,14 +269,14 @@ static void token_destroy(struct source *base)
 	free(source);
 }
 
-int token_source_create(const struct imap_params *params, const char *command,
-	struct helper *helper, struct source **ret)
+int token_source_create(
+	const struct imap_params *params, const struct token_asker *asker, struct source **ret)
 {
 	_cleanup_free_ struct token_source *source = calloc(1, sizeof(*source));
 	if (!source)
 		return -ENOMEM;
 	source->params = *params;
-	source->asker = (struct token_asker){helper, command, params->net};
+	source->asker = *asker;
 	source->asked_ms = clock_now_ms();
 	int r = token_create(source, NULL, &source->current);
 	if (r < 0)

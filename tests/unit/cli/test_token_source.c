@@ -22,6 +22,7 @@
 static int64_t later_ms;
 static char good[32];  /* the token that the server takes */
 static char tried[64]; /* those that it was shown */
+static _Atomic int64_t told_deadline_ms;
 static atomic_int sources;
 static atomic_int asleep; /* who waits in connect(), which does not end before asleep is 0 again */
 static atomic_bool sleepy;
@@ -46,7 +47,7 @@ static int fake_connect(struct source *source, int64_t deadline_ms, struct sourc
 {
 	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
 	const char *token = secret_text(((struct fake *)source)->password);
-	(void)deadline_ms;
+	told_deadline_ms = deadline_ms;
 	if (sleepy) {
 		asleep++;
 		while (sleepy)
@@ -90,6 +91,7 @@ static char command[128];
 static struct secret *first;
 static struct source *source;
 static struct net_context *net;
+static int timeout_ms;
 
 /* NULL: it fails. */
 static void prints(const char *token)
@@ -111,7 +113,8 @@ static int size_of(const char *name)
 static int create(void)
 {
 	struct imap_params params = {.net = net, .user = "me", .token = true, .password = first};
-	return token_source_create(&params, command, NULL, &source);
+	const struct token_asker asker = {NULL, command, net, timeout_ms};
+	return token_source_create(&params, &asker, &source);
 }
 
 static int set_up(void **state)
@@ -120,6 +123,7 @@ static int set_up(void **state)
 	(void)state;
 	tried[0] = 0;
 	later_ms = 0;
+	timeout_ms = (int)MINUTE_MS;
 	assert_int_equal(net_context_create(&to, &net, NULL), 0);
 	snprintf(good, sizeof(good), "t1");
 	prints("t2");
@@ -210,6 +214,7 @@ static void test_command_fails(void **state)
 	assert_string_equal(tried, "t1 t1 t1 t2 ");
 }
 
+/* It has its own time, whatever the connection has, and the connection has all of its own afterwards. */
 static void test_command_hangs(void **state)
 {
 	struct source_session *session = NULL;
@@ -217,13 +222,27 @@ static void test_command_hangs(void **state)
 	(void)state;
 	source->ops->destroy(source);
 	snprintf(command, sizeof(command), "exec sleep 30");
+	timeout_ms = 300;
 	later_ms = -6 * MINUTE_MS;
 	assert_int_equal(create(), 0);
 	later_ms = 0;
-	int64_t deadline_ms = clock_now_ms() + 2000;
-	assert_int_equal(source->ops->connect(source, deadline_ms, &session, &error), 0);
-	assert_true(clock_now_ms() < deadline_ms);
+	int64_t begun_ms = clock_now_ms();
+	assert_int_equal(source->ops->connect(source, begun_ms + 100, &session, &error), 0);
+	assert_in_range(clock_now_ms() - begun_ms, 300, 25000);
 	assert_string_equal(tried, "t1 ");
+	assert_true(told_deadline_ms >= begun_ms + 400);
+}
+
+static void test_command_is_slow(void **state)
+{
+	struct source_session *session = NULL;
+	struct source_error error;
+	(void)state;
+	snprintf(command, sizeof(command), "sleep .3; echo t2");
+	takes("t2");
+	later_ms = 6 * MINUTE_MS;
+	assert_int_equal(source->ops->connect(source, clock_now_ms() + 100, &session, &error), 0);
+	assert_string_equal(tried, "t2 ");
 }
 
 /* The mount ends: then there is neither a command nor a connection. */
@@ -351,6 +370,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_old, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_command_fails, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_command_hangs, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_command_is_slow, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cancelled, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_expired, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_never_good, set_up, tear_down),
