@@ -33,8 +33,20 @@ static void output_finish(struct output *output)
 	secret_wipe(output, sizeof(*output));
 }
 
-static void run_shell(const char *command, int out)
+/*
+ * Without a terminal a command has a process group of its own, so that what it has started ends with it when it is late. At a terminal it stays in
+ * the group that may ask there.
+ */
+static bool runs_alone(void)
 {
+	_cleanup_close_ int fd = open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	return fd < 0;
+}
+
+static void run_shell(const char *command, int out, bool alone)
+{
+	if (alone)
+		setpgid(0, 0);
 	struct sigaction plain = {.sa_handler = SIG_DFL};
 	sigset_t none;
 
@@ -163,16 +175,19 @@ int password_from_command(const char *option, const char *command, int64_t deadl
 	_cleanup_close_ int out = ends[1];
 	/* The command's own end is an ordinary, blocking pipe. */
 	fcntl(out, F_SETFL, 0);
+	bool alone = runs_alone();
 	pid_t pid = fork();
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		run_shell(command, out);
+		run_shell(command, out, alone);
+	if (alone)
+		setpgid(pid, pid); /* here too: it may be killed before it has come to that */
 	close(steal_fd(&out));
 	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
 	ending.waited = collect(in, pidfd, &patience, &output);
 	if (ending.waited < 0)
-		kill(pid, SIGKILL);
+		kill(alone ? -pid : pid, SIGKILL);
 	while (waitpid(pid, &ending.status, 0) < 0 && errno == EINTR)
 		;
 	return finish(&ending, &output, ret, why);

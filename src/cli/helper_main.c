@@ -32,6 +32,7 @@ struct job {
 	int report_fd;
 	int64_t deadline_ms;
 	bool late;
+	bool alone; /* with what it starts, in a process group of its own */
 };
 
 struct state {
@@ -73,9 +74,25 @@ static void begin_child(bool command)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
+/*
+ * What a command starts ends with it when it is late. At the terminal it stays in the group that may ask there, and only the
+ * shell can be killed.
+ */
+static bool runs_alone(const struct state *state, uint32_t kind)
+{
+	return kind == HELPER_TOKEN && state->detached;
+}
+
+static void kill_job(const struct job *job)
+{
+	kill(job->alone ? -job->pid : job->pid, SIGKILL);
+}
+
 static _Noreturn void run_token(const struct state *state, int out)
 {
 	begin_child(true);
+	if (runs_alone(state, HELPER_TOKEN))
+		setpgid(0, 0);
 	if (dup2(out, STDOUT_FILENO) >= 0)
 		execl("/bin/sh", "sh", "-c", state->jobs->token_command, (char *)NULL);
 	_exit(127);
@@ -169,7 +186,11 @@ static void begin_job(struct state *state, const struct helper_order *order, int
 		refuse(order, errno);
 		return;
 	}
+	bool alone = runs_alone(state, order->kind);
+	if (alone)
+		setpgid(pid, pid); /* here too: it may be killed before it has come to that */
 	*job = (struct job){.pid = pid,
+		.alone = alone,
 		.report_fd = reports ? steal_fd(&fds[count - 1]) : -1,
 		.deadline_ms = clock_now_ms() + timeout_ms};
 }
@@ -208,7 +229,7 @@ static int64_t end_late(struct state *state)
 			continue;
 		if (job->deadline_ms <= now_ms) {
 			job->late = true;
-			kill(job->pid, SIGKILL);
+			kill_job(job);
 		} else if (next_ms == CLOCK_NEVER || job->deadline_ms < next_ms) {
 			next_ms = job->deadline_ms;
 		}
@@ -220,7 +241,7 @@ static _Noreturn void end(struct state *state)
 {
 	for (size_t i = 0; i < JOBS_MAX; i++)
 		if (state->running[i].pid > 0)
-			kill(state->running[i].pid, SIGKILL);
+			kill_job(&state->running[i]);
 	_exit(0);
 }
 

@@ -239,6 +239,29 @@ static void test_token_cancelled(void **state)
 	close(cancel_fd);
 }
 
+/* In the background, where no terminal is in the way: seen by the output, which they hold open. */
+static void test_token_ends_with_its_children(void **state)
+{
+	const struct helper_jobs jobs = {.token_command = "sleep 60; echo x"};
+	int output, report;
+	(void)state;
+	for (int stopped = 0; stopped < 2; stopped++) {
+		struct helper *helper = start(&jobs);
+		helper_detach(helper);
+		assert_int_equal(helper_run_token(helper, soon(stopped ? PATIENCE_MS * 3 : 200),
+					 &output, &report),
+			0);
+		if (stopped) {
+			usleep(200000);
+			helper_stop(helper);
+		}
+		assert_string_equal(text_of(output), "");
+		close(report);
+		if (!stopped)
+			helper_stop(helper);
+	}
+}
+
 /* How long an order may take: what its deadline leaves, a minute where there is none, an hour at the most. */
 static void test_time_of_orders(void **state)
 {
@@ -648,6 +671,7 @@ int main(void)
 		cmocka_unit_test(test_token),
 		cmocka_unit_test(test_token_fails),
 		cmocka_unit_test(test_token_cancelled),
+		cmocka_unit_test(test_token_ends_with_its_children),
 		cmocka_unit_test(test_time_of_orders),
 		cmocka_unit_test(test_token_has_its_time),
 		cmocka_unit_test(test_mount),

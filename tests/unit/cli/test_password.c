@@ -6,9 +6,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "files.h"
@@ -146,6 +148,28 @@ static void a_command_has_its_time(void **state)
 		str_cstr(&why), "token_command `echo x; exec sleep 30' did not end in time");
 }
 
+/* Seen by a pipe that it holds open. Without a terminal only. */
+static void what_a_late_command_has_started_ends_with_it(void **state)
+{
+	_cleanup_str_ struct str why = STR_INIT;
+	struct secret *secret = NULL;
+	int ends[2], status;
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		setsid();
+		_exit(password_from_command("token_command", "sleep 30; echo x",
+			      clock_now_ms() + 200, -1, &secret, &why) != -ETIMEDOUT);
+	}
+	close(ends[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	struct pollfd end = {.fd = ends[0]};
+	assert_int_equal(poll(&end, 1, 20000), 1);
+	close(ends[0]);
+}
+
 static void a_command_can_be_cancelled(void **state)
 {
 	_cleanup_str_ struct str why = STR_INIT;
@@ -270,6 +294,7 @@ int main(void)
 		cmocka_unit_test(the_first_line_of_a_command),
 		cmocka_unit_test(a_command_that_fails_says_how),
 		cmocka_unit_test(a_command_has_its_time),
+		cmocka_unit_test(what_a_late_command_has_started_ends_with_it),
 		cmocka_unit_test(a_command_can_be_cancelled),
 		cmocka_unit_test(the_order_is_command_file_netrc),
 		cmocka_unit_test(a_token_has_no_password_beside_it),
