@@ -150,6 +150,8 @@ static int finish(const struct ending *ending, const struct output *output, stru
 	size_t len = first_line(output);
 	if (ending->waited == -ETIMEDOUT)
 		str_append_cstr(&verdict, "did not end in time");
+	else if (ending->waited == -EPIPE)
+		str_append_cstr(&verdict, "was not run: the helper could not, or has ended");
 	else if (ending->waited < 0)
 		str_printf(&verdict, "is not waited for: %s", strerror(-ending->waited));
 	int r = ending->waited < 0 ? ending->waited : judge(ending->status, output, len, &verdict);
@@ -200,7 +202,9 @@ static int take_report(int fd, const struct patience *patience, struct helper_re
 	int r = wait_for(patience, fds);
 	if (r < 0)
 		return r;
-	return read(fd, ret, sizeof(*ret)) == sizeof(*ret) && !ret->late ? 0 : -ETIMEDOUT;
+	if (read(fd, ret, sizeof(*ret)) != sizeof(*ret))
+		return -EPIPE;
+	return ret->late ? -ETIMEDOUT : 0;
 }
 
 int password_from_helper(struct helper *helper, const char *command, int64_t deadline_ms,

@@ -9,24 +9,30 @@
 #include "ctl_link.h"
 #include "ctl_mount.h"
 #include "ctl_text.h"
+#include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
 
 /* How often, and how long apart, it is looked whether the mount has ended. */
 #define END_LOOKS    10
 #define END_PAUSE_MS 50
 
-/* 0, or -EPIPE: nobody reads it. Each line goes out at once, into pipes too. */
+/* 0, -EPIPE: nobody reads it, -ENOMEM: nothing was printed. Each line goes out at once, into pipes too. */
 static int print(const struct ctl_args *args, const json_t *event, bool terminal)
 {
 	_cleanup_str_ struct str line = STR_INIT;
 	/* On a terminal nothing but ASCII, for names can hold what a terminal acts upon. */
 	size_t flags = terminal ? JSON_COMPACT | JSON_ENSURE_ASCII : JSON_COMPACT;
 	if (args->json) {
-		json_dumpf(event, stdout, flags);
+		_cleanup_free_ char *text = json_dumps(event, flags);
+		if (!text)
+			return -ENOMEM;
+		str_append_cstr(&line, text);
 		str_putc(&line, '\n');
 	} else {
 		ctl_text_event(event, terminal, &line);
 	}
+	if (str_error(&line) < 0)
+		return -ENOMEM;
 	fwrite(str_cstr(&line), 1, line.len, stdout);
 	return fflush(stdout) == 0 ? 0 : -EPIPE;
 }
@@ -71,6 +77,8 @@ static int follow(const struct ctl_args *args, struct ctl_link *link, const stru
 		bool overflow = kind && strcmp(kind, "overflow") == 0;
 		r = kind ? print(args, event, terminal) : 0;
 		json_decref(event);
+		if (r == -ENOMEM)
+			return fail(mount->root, strerror(ENOMEM), CTL_EXIT_FAILED);
 		if (overflow)
 			return fail_lost(mount->root);
 		if (r < 0)

@@ -6,6 +6,7 @@
 #include "home.h"
 #include "mailfs/imap.h"
 #include "mailfs/sync.h"
+#include "mailfs/util/cleanup.h"
 #include "protocol.h"
 #include "token_source.h"
 
@@ -43,7 +44,8 @@ static int create_source(struct session *session)
 		.net = session->net,
 		.timeout_ms = (int)session->settings->options.timeout_s * 1000,
 	};
-	return token_source_create(&params, &asker, &session->source);
+	return token_source_create(
+		&params, steal_ptr(session->password.secret), &asker, &session->source);
 }
 
 static int create_account(struct session *session)

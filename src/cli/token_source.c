@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
@@ -22,9 +23,9 @@
 
 struct token {
 	unsigned refs;
-	bool worked;           /* somebody has logged in with it */
-	bool refused;          /* since then the server has refused it: it is not shown again */
-	struct secret *secret; /* NULL: the caller's, of params */
+	bool worked;  /* somebody has logged in with it */
+	bool refused; /* since then the server has refused it: it is not shown again */
+	struct secret *secret;
 	struct source *imap;
 };
 
@@ -46,6 +47,21 @@ int64_t token_deadline(int64_t deadline_ms, int64_t begun_ms)
 	return deadline_ms == CLOCK_NEVER ? CLOCK_NEVER : deadline_ms + clock_now_ms() - begun_ms;
 }
 
+/* What the command says is a login that fails; that it can not be run at all is not: it says nothing of the account. */
+static int fail_asking(int err, const struct str *why, struct source_error *error)
+{
+	if (err == -ECANCELED)
+		return source_fail(error, SOURCE_SCOPE_CANCELLED, SOURCE_RETRY_NEVER,
+			SOURCE_CAUSE_OTHER, err, "cancelled");
+	bool said = err == -EACCES || err == -ETIMEDOUT;
+	int file_err = said ? -EACCES : err == -ENOMEM ? -ENOMEM : -EIO;
+	if (why->len > 0)
+		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+			said ? SOURCE_CAUSE_LOGIN : SOURCE_CAUSE_OTHER, file_err, "%s", why->data);
+	return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER, SOURCE_CAUSE_OTHER,
+		file_err, "token_command can not be run: %s", strerror(-err));
+}
+
 int token_ask(const struct token_asker *asker, struct secret **ret, struct source_error *error)
 {
 	int64_t deadline_ms = clock_now_ms() + asker->timeout_ms;
@@ -55,13 +71,7 @@ int token_ask(const struct token_asker *asker, struct secret **ret, struct sourc
 					cancel_fd, ret, &why)
 	                      : password_from_command("token_command", asker->command, deadline_ms,
 					cancel_fd, ret, &why);
-	if (r == -ECANCELED)
-		return source_fail(error, SOURCE_SCOPE_CANCELLED, SOURCE_RETRY_NEVER,
-			SOURCE_CAUSE_OTHER, r, "cancelled");
-	return r == 0 ? 0
-	              : source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
-				SOURCE_CAUSE_LOGIN, -EACCES, "%s",
-				why.len > 0 ? why.data : "no memory");
+	return r == 0 ? 0 : fail_asking(r, &why, error);
 }
 
 /* --- Tokens --- */
@@ -74,7 +84,7 @@ static void token_free(struct token *token)
 	free(token);
 }
 
-/* With one reference. secret is taken over, on failure too; NULL: that of params. */
+/* With one reference. secret is taken over, on failure too. */
 static int token_create(struct token_source *source, struct secret *secret, struct token **ret)
 {
 	struct imap_params params = source->params;
@@ -84,8 +94,7 @@ static int token_create(struct token_source *source, struct secret *secret, stru
 		return -ENOMEM;
 	}
 	*token = (struct token){.refs = 1, .secret = secret};
-	if (secret)
-		params.password = secret;
+	params.password = secret;
 	int r = imap_source_create(&params, &token->imap);
 	if (r < 0) {
 		token_free(token);
@@ -269,16 +278,18 @@ static void token_destroy(struct source *base)
 	free(source);
 }
 
-int token_source_create(
-	const struct imap_params *params, const struct token_asker *asker, struct source **ret)
+int token_source_create(const struct imap_params *params, struct secret *first,
+	const struct token_asker *asker, struct source **ret)
 {
 	_cleanup_free_ struct token_source *source = calloc(1, sizeof(*source));
-	if (!source)
+	if (!source) {
+		secret_destroy(first);
 		return -ENOMEM;
+	}
 	source->params = *params;
 	source->asker = *asker;
 	source->asked_ms = clock_now_ms();
-	int r = token_create(source, NULL, &source->current);
+	int r = token_create(source, first, &source->current);
 	if (r < 0)
 		return r;
 	source->ops = *source->current->imap->ops;

@@ -203,6 +203,7 @@ static void test_token_fails(void **state)
 		{":", "printed nothing", PATIENCE_MS, -EACCES},
 		{"echo x; exec sleep 30", "did not end in time", 100, -ETIMEDOUT},
 		{"exec >&-; exec sleep 30", "did not end in time", 100, -ETIMEDOUT},
+		{"kill -9 $PPID; exec >&-; sleep 1", "or has ended", PATIENCE_MS, -EPIPE},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,7 +89,6 @@ int imap_source_create(const struct imap_params *params, struct source **ret)
 
 static char path[] = "/tmp/mailfs-token-XXXXXX";
 static char command[128];
-static struct secret *first;
 static struct source *source;
 static struct net_context *net;
 static int timeout_ms;
@@ -112,9 +112,9 @@ static int size_of(const char *name)
 
 static int create(void)
 {
-	struct imap_params params = {.net = net, .user = "me", .token = true, .password = first};
+	struct imap_params params = {.net = net, .user = "me", .token = true};
 	const struct token_asker asker = {NULL, command, net, timeout_ms};
-	return token_source_create(&params, &asker, &source);
+	return token_source_create(&params, secret_create("t1", 2), &asker, &source);
 }
 
 static int set_up(void **state)
@@ -128,7 +128,6 @@ static int set_up(void **state)
 	snprintf(good, sizeof(good), "t1");
 	prints("t2");
 	snprintf(command, sizeof(command), "cat %s 2>/dev/null", path);
-	first = secret_create("t1", 2);
 	return create();
 }
 
@@ -137,7 +136,6 @@ static int tear_down(void **state)
 	(void)state;
 	source->ops->destroy(source);
 	net_context_destroy(net);
-	secret_destroy(first);
 	unlink(path);
 	return sources != 0;
 }
@@ -243,6 +241,25 @@ static void test_command_is_slow(void **state)
 	later_ms = 6 * MINUTE_MS;
 	assert_int_equal(source->ops->connect(source, clock_now_ms() + 100, &session, &error), 0);
 	assert_string_equal(tried, "t2 ");
+}
+
+/* It says nothing of the account that there is no descriptor. */
+static void test_can_not_be_run(void **state)
+{
+	struct rlimit before;
+	struct source_error error;
+	(void)state;
+	takes("t2");
+	assert_int_equal(connects(&error), -EACCES); /* so that t1 is no way out */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, before.rlim_max}), 0);
+	int r = connects(&error);
+	setrlimit(RLIMIT_NOFILE, &before);
+	assert_int_equal(r, -EIO);
+	assert_int_equal(error.cause, SOURCE_CAUSE_OTHER);
+	assert_int_equal(error.retry, SOURCE_RETRY_LATER);
+	assert_non_null(strstr(error.text, "Too many open files"));
+	assert_int_equal(connects(&error), 0);
 }
 
 /* The mount ends: then there is neither a command nor a connection. */
@@ -371,6 +388,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_command_fails, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_command_hangs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_command_is_slow, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_can_not_be_run, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cancelled, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_expired, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_never_good, set_up, tear_down),
