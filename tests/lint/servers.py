@@ -48,7 +48,19 @@ class World:
         return tuple(found)
 
 
+def all_installed(source):
+    """From the first run on: there is nothing to fetch, and the folder that is laid over the system is there, and empty."""
+    with tempfile.TemporaryDirectory(prefix="mailfs-servers-") as place:
+        world = World(source, place)
+        world.set("version", "")
+        assert world.fetch() == (None, "", None)
+        assert os.listdir(place + "/servers/popa3d/root") == []
+
+
 def main(source):
+    if not os.path.exists("/var/lib/dpkg/status"):
+        sys.exit(77)  # no Debian
+    all_installed(source)
     with tempfile.TemporaryDirectory(prefix="mailfs-servers-") as place:
         world = World(source, place)
         world.set("version", "1")
