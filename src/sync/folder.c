@@ -289,6 +289,10 @@ static void start_listing(struct sync_folder *folder, bool patient)
 {
 	if (folder->listing_job.busy || folder->gone)
 		return;
+	if (folder->arrival != FOLDER_HERE) {
+		folder->arrival = FOLDER_AWAITED;
+		return;
+	}
 	folder->listing_job.patient = patient;
 	if (folder->listing != SYNC_LISTING_WHOLE) {
 		folder->listing = SYNC_LISTING_RUNNING;
@@ -305,6 +309,23 @@ void folder_start_listing(struct sync_folder *folder)
 void folder_poll(struct sync_folder *folder)
 {
 	start_listing(folder, true);
+}
+
+void folder_placed(struct sync_folder *folder)
+{
+	struct list_node done;
+	list_init(&done);
+	pthread_mutex_lock(&folder->account->lock);
+	bool awaited = folder->arrival == FOLDER_AWAITED;
+	folder->arrival = FOLDER_HERE;
+	if (awaited && !folder->account->stopping) {
+		start_listing(folder, false);
+	} else if (awaited) {
+		waiter_take_all(&folder->refreshers, -EIO, &done);
+		waiter_take_all(&folder->watchers, -EIO, &done);
+	}
+	pthread_mutex_unlock(&folder->account->lock);
+	waiter_wake_all(&done);
 }
 
 /* Nobody hears of a listing before the events are set, nor while the server is away. Lock held. */
@@ -422,6 +443,7 @@ static void begin_anew(struct sync_folder *folder)
 	folder->walking = false;
 	folder->pins = (struct pins){0};
 	atomic_store(&folder->uid_gap, 0);
+	folder->arrival = FOLDER_ARRIVING;
 	folder->gone = false;
 }
 

@@ -199,6 +199,13 @@ struct pins {
 	struct sync_waiter waiter; /* run: for the structure, then the body */
 };
 
+/* Until the tree has it nobody hears of its rows: it is not listed before. */
+enum folder_arrival {
+	FOLDER_HERE,
+	FOLDER_ARRIVING,
+	FOLDER_AWAITED, /* and somebody wants a listing */
+};
+
 struct sync_folder {
 	struct sync_account *account;
 	/* As LIST gave it last; never freed before the folder: others read it without a lock. */
@@ -226,8 +233,9 @@ struct sync_folder {
 		excess; /* job (listing): so many more than it listed it said that there are, and was believed; 0: none */
 	struct uid_ranges
 		ghosts; /* job (listing): what FETCH does not list, and SEARCH does; noted when most else was gone */
-	int64_t used_ms; /* lock: when somebody last asked for the listing; 0: never */
-	bool gone;       /* lock: the server has it no more */
+	int64_t used_ms;             /* lock: when somebody last asked for the listing; 0: never */
+	bool gone;                   /* lock: the server has it no more */
+	enum folder_arrival arrival; /* lock */
 	unsigned
 		missed; /* job (survey): LIST left it out so many times in a row, and the server did not say why */
 	bool dirty; /* lock: a watch said that it changed, since the listing job last began */
@@ -321,6 +329,8 @@ void folder_destroy(struct sync_folder *folder);
 void folder_identity(struct sync_folder *folder, uint32_t *ret_number, uint32_t *ret_uidvalidity);
 /* The listing is to be looked at again by the next refresh. */
 void folder_mark_stale(struct sync_folder *folder);
+/* The tree has heard of it. No lock. */
+void folder_placed(struct sync_folder *folder);
 /* Starts the listing job if it does not run. Lock held. */
 void folder_start_listing(struct sync_folder *folder);
 /* As above, where nobody waits for it: not worth a connection of its own. Lock held. */

@@ -310,6 +310,7 @@ static int append_folder(struct sync_account *account, struct sync_folder *folde
 		sizeof(struct sync_folder *));
 	if (err < 0)
 		return err;
+	folder->arrival = FOLDER_ARRIVING;
 	account->folders[account->folder_count++] = folder;
 	watch_arrived(folder);
 	return 0;
@@ -375,6 +376,7 @@ static int apply_arrival(struct survey *survey, struct arrival *arrival)
 	survey->account->roster.places += arrival->places;
 	if (events.added)
 		events.added(events.arg, folder, former);
+	folder_placed(folder);
 	return 0;
 }
 

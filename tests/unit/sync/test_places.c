@@ -131,6 +131,43 @@ static void test_open_while_gone(void **state)
 	sync_body_close(body);
 }
 
+/* A listing that is asked for while the tree makes a place for the folder is made when it has one. */
+static struct fixture *placing;
+static struct reader early;
+
+static void on_place(void *arg, struct sync_folder *folder, struct sync_folder *former)
+{
+	(void)arg, (void)former;
+	unsigned before = fake_counts(&placing->fake).selects;
+	assert_int_equal(sync_folder_refresh(folder, &early.waiter), -EINPROGRESS);
+	sleep_ms(50);
+	assert_int_equal(fake_counts(&placing->fake).selects, before);
+	assert_int_equal(reader_wakes(&early), 0);
+}
+
+static void test_asked_for_while_placed(void **state)
+{
+	struct fixture *f = placing = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	a->removed = true;
+	f->more.added = on_place;
+	start(f);
+	assert_int_equal(refresh(fixture_folder(f, "INBOX")), 0);
+	/* A new one, and one that comes back. */
+	for (int i = 0; i < 2; i++) {
+		reader_init(&early, 20000);
+		CHANGE(f, a->removed = false);
+		assert_int_equal(survey(f), 0);
+		assert_int_equal(reader_wait(&early), 0);
+		assert_int_equal(stored(f, "A"), 3);
+		reader_finish(&early);
+		CHANGE(f, a->removed = true);
+		assert_int_equal(survey(f), 0);
+	}
+}
+
 /* Both who have it open, in the folder that went and in the one that came back, have what the store has of it. */
 static void test_kept_while_gone(void **state)
 {
@@ -177,6 +214,7 @@ int main(void)
 		TEST(test_other_delimiter),
 		TEST(test_open_while_gone),
 		TEST(test_kept_while_gone),
+		TEST(test_asked_for_while_placed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
