@@ -5,6 +5,7 @@ What the rules are, tests/unit/sandbox tries; that mail can be read, every other
 """
 
 import base64
+import contextlib
 import ctypes
 import json
 import os
@@ -44,8 +45,11 @@ def status(path):
 
 def descriptors(pid):
     """What a process has open."""
-    fds = "/proc/%d/fd" % pid
-    return [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]
+    found, fds = [], "/proc/%d/fd" % pid
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(os.path.join(fds, fd)))
+    return found
 
 
 def by_name(mount):
