@@ -9,6 +9,7 @@
 #include "token_source.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,11 +63,20 @@ static int fail_asking(int err, const struct str *why, struct source_error *erro
 		file_err, "token_command can not be run: %s", strerror(-err));
 }
 
+/* Whoever tries to connect again while the mount ends must not fill the helper with commands: it has to unmount. */
+static bool is_cancelled(int cancel_fd)
+{
+	struct pollfd fd = {.fd = cancel_fd, .events = POLLIN};
+	return poll(&fd, 1, 0) > 0;
+}
+
 int token_ask(const struct token_asker *asker, struct secret **ret, struct source_error *error)
 {
 	int64_t deadline_ms = clock_now_ms() + asker->timeout_ms;
 	_cleanup_str_ struct str why = STR_INIT;
 	int cancel_fd = net_context_cancel_fd(asker->net);
+	if (is_cancelled(cancel_fd))
+		return fail_asking(-ECANCELED, &why, error);
 	int r = asker->helper ? password_from_helper(asker->helper, asker->command, deadline_ms,
 					cancel_fd, ret, &why)
 	                      : password_from_command("token_command", asker->command, deadline_ms,

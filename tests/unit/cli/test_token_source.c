@@ -267,10 +267,14 @@ static void test_cancelled(void **state)
 {
 	struct source_error error;
 	(void)state;
+	char ran[64];
+	snprintf(ran, sizeof(ran), "%s.asked", path);
+	snprintf(command, sizeof(command), "echo >>%s", ran);
 	later_ms = 6 * MINUTE_MS;
 	net_context_cancel(net);
 	assert_int_equal(connects(&error), -ECANCELED);
 	assert_int_equal(error.scope, SOURCE_SCOPE_CANCELLED);
+	assert_int_equal(size_of(ran), -1);
 	assert_string_equal(tried, "");
 }
 
