@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Runs mailfs: as a command that is expected to fail, or as a mount that is looked into and ended."""
 
+import glob
 import os
 import shutil
 import signal
@@ -231,6 +232,18 @@ class Lag:
             before = time.monotonic()
             time.sleep(0.01)
             self.total += max(0.0, time.monotonic() - before - 0.015)
+
+
+def kept_waiting(pid):
+    """How long the process's thread that waited longest was ready to run, and had no processor: seconds; 0: it has ended."""
+    longest = 0
+    for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
+        try:
+            with open(path, encoding="ascii") as line:
+                longest = max(longest, int(line.read().split()[1]))
+        except (OSError, IndexError):
+            pass  # it has ended
+    return longest / 1e9
 
 
 def eventually(check, seconds=10):

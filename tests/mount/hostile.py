@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness import SLOW, Home, Mount, is_mounted, running, unmount
+from harness import SLOW, Home, Lag, Mount, is_mounted, kept_waiting, running, unmount
 from launcher import Launcher
 from leaks import holds_secret, outside_a_login
 
@@ -110,6 +110,19 @@ def mounts(*words):
 
 # --- The measuring ---
 
+LAG = Lag()
+
+
+class Clock:
+    """How long something takes, without what the machine makes others wait; what a process waits for processors is told where it is known."""
+
+    def __init__(self):
+        self.before, self.lag = time.monotonic(), LAG.total
+
+    def took_s(self, delay_s=0.0):
+        return max(0.0, time.monotonic() - self.before - max(2 * (LAG.total - self.lag), delay_s))
+
+
 class Longest:
     """How long the longest of some took, and what it was."""
 
@@ -160,6 +173,7 @@ class Attempt(Mount):
     waits for now.
     """
     code = None
+    delay_s = 0.0  # how long its busiest thread waited for a processor
 
     def __init__(self, figures, waits, *args, **more):
         self.figures, self.waits = figures, waits
@@ -168,7 +182,7 @@ class Attempt(Mount):
 
     def _start(self, command, env):
         self.figures.starting.acquire()
-        self.began = time.monotonic()
+        self.began, self.clock = time.monotonic(), Clock()
         return self.figures.launcher.start(command, env, self.log_path)
 
     def _wait_mounted(self):
@@ -179,6 +193,7 @@ class Attempt(Mount):
                     started = True
                     self.figures.starting.release()
                 elapsed = time.monotonic() - self.began
+                self.delay_s = max(self.delay_s, kept_waiting(self.process.pid))
                 if self.process.ended.wait(max(0.01, min(0.1, elapsed / 8))):
                     running.discard(self.process)
                     self.code = self.process.returncode
@@ -187,7 +202,7 @@ class Attempt(Mount):
                     self.kill()
                     raise Late("neither mounted nor ended after %d s" % self.patience_s)
         finally:
-            self.took_s = time.monotonic() - self.began
+            self.took_s = self.clock.took_s(self.delay_s)
             if not started:
                 self.figures.starting.release()
 
@@ -284,13 +299,13 @@ class Trial:
 
     def timed(self, work, *args):
         """A file operation, in time: (result, None) or (None, errno)."""
-        before = time.monotonic()
+        clock = Clock()
         try:
             return work(*args), None
         except OSError as error:
             return None, error.errno
         finally:
-            took = time.monotonic() - before
+            took = clock.took_s()
             self.longest_s = max(self.longest_s, took)
             if took > (self.case.timeout_s + 1) * SLOW:
                 raise Late("an operation took %.1f s" % took)

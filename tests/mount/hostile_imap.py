@@ -12,7 +12,7 @@ from hostile import Case, Late, Trial, read, sha256, unexpected
 
 IO = (errno.EIO, errno.ETIMEDOUT)  # of what does not end: the limit or the deadline, whichever is met first
 LOST = IO + (errno.EHOSTUNREACH,)  # the connection went, and is not back yet
-FLOOD_S = 10                       # so long nobody listens to one
+FLOOD_S = 30                       # so long nobody listens to one
 VICTIM = 2
 SMALL = b"From: Alice Smith <alice@example.org>\r\nSubject: number %d\r\n\r\nbody %d\r\n"
 
