@@ -315,7 +315,11 @@ int rate_tune(struct worker *worker, struct source_error *error)
 	pthread_mutex_lock(&account->lock);
 	bool due = is_due(worker) && clock_now_ms() - worker->used_ms < FRESH_MS;
 	pthread_mutex_unlock(&account->lock);
-	return due ? compress_session(account, worker->session, account->link.sign_ms, error) : 0;
+	/* Who waits for the call that comes next has timeout_ms. */
+	int limit_ms = attempt_ms(account, clock_now_ms() + account->timeout_ms);
+	return due && wants(account, worker->session, limit_ms)
+	               ? compress_session(account, worker->session, limit_ms, error)
+	               : 0;
 }
 
 void rate_lost(struct worker *worker, const struct source_error *error)
