@@ -187,6 +187,7 @@ def test_dev_fuse_missing(account, home):
     empty_dev = """
         mkdir "$HOME/dev"; mount -t tmpfs none "$HOME/dev"
         touch "$HOME/dev/null"; mount --bind /dev/null "$HOME/dev/null"
+        mkdir "$HOME/dev/shm"; mount --bind /dev/shm "$HOME/dev/shm" # we may be there
         mount --move "$HOME/dev" /dev"""
     wrapper = in_namespace(empty_dev)
     if subprocess.run(wrapper + ["true"], env=home.env(), stderr=subprocess.DEVNULL, check=False).returncode != 0:

@@ -123,7 +123,7 @@ class Stub(hostile.Trial):
 @pytest.mark.parametrize("error, again", [(hostile.Late("late"), True), (OSError(errno.ETIMEDOUT, "late"), True), (OSError(errno.EIO, "wrong"), False),
                                           (AssertionError("wrong"), False), (KeyError("broken"), False)])
 def test_only_what_is_late_is_tried_again(monkeypatch, error, again, busy):
-    monkeypatch.setattr(hostile, "is_busy", lambda: busy)
+    monkeypatch.setattr(hostile, "is_busy", lambda since: busy)
     monkeypatch.setattr(Stub, "error", error)
     monkeypatch.setattr(Stub, "runs", 0)
     case = hostile.Case("one", "mount", lambda server: None, RIGHT)

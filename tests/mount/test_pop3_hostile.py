@@ -104,8 +104,8 @@ def test_unique_id_used_again_for_another_message(serve):
 
 
 def test_refused_messages(serve):
-    """-ERR to some: the others come, one line counts those that did not."""
-    content = messages(30)
+    """-ERR to some: the others come, once as their sizes tell them apart, and one line counts those that did not."""
+    content = [message(number, filling=74 * number) for number in range(1, 31)]
     for number in (3, 4, 30):
         content[number - 1].refuse = "This one is broken."
     drop = serve(content)
