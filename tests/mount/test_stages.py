@@ -29,8 +29,8 @@ SMALL = [mails.to_bytes(mails.html()), mails.to_bytes(mails.message("Bob <bob@ex
 STAGES_MOUNTING = (b"LOGIN", b"AUTHENTICATE", b"LIST")
 STAGES = (b" \"INBOX\"", b"RFC822.SIZE", b"BODY.PEEK[]", b"BODYSTRUCTURE", b"BODY.PEEK[]<")
 STAGES_POP3 = (b"CAPA", b"AUTH", b"STAT", b"UIDL", b"RETR 2", b"QUIT")
-# What need not be said: another login, all that is read first comes with something else.
-RARE = (b"BODY.PEEK[]<", b"AUTHENTICATE", b"LOGIN")
+# What need not be said, or not in time to be hit: another login, all that is read first comes with something else, the end.
+RARE = (b"BODY.PEEK[]<", b"AUTHENTICATE", b"LOGIN", b"QUIT")
 # These go on, only later.
 SLOW_ONES = ("trickle", "delay")
 
