@@ -16,6 +16,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 EXE = os.environ.get("MAILFS", os.path.join(TOP, "build", "src", "cli", "mailfs"))
 # A sanitizer makes everything slower; tests/mount/meson.build says by how much.
 SLOW = float(os.environ.get("MAILFS_TEST_SLOW", "1"))
+# It takes memory of its own. (What runs again is given more time, too, and leaves nothing out for that.)
+SANITIZED = "MAILFS_TEST_SANITIZED" in os.environ
 
 # Processes that are running now. The watchdog of a test kills them when its time is over: that ends every system call on their mounts.
 running = set()

@@ -18,7 +18,7 @@ import time
 import pytest
 
 import mails
-from harness import SLOW, Mount, NoMount, eventually, is_mounted
+from harness import SANITIZED, SLOW, Mount, NoMount, eventually, is_mounted
 from proxy import Proxy
 
 TIMEOUT = 5
@@ -26,7 +26,7 @@ GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT)  # libfuse could not g
 FAILS = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENOBUFS)
 CODES = (2, 3, 4, 5, 7, 8)  # of src/cli/exit.h: what memory and descriptors are for; nothing is wrong with the command or the account
 # A crash with the line of a sanitizer, or without any.
-UNSANITIZED = pytest.mark.skipif(SLOW != 1, reason="a sanitizer takes more memory than the limit is about")
+UNSANITIZED = pytest.mark.skipif(SANITIZED, reason="a sanitizer takes more memory than the limit is about")
 
 
 def small(number):
@@ -408,5 +408,5 @@ def test_500_readers(server, new_account):
                 assert code == 0 and got[index] == LARGE, index
         assert {uid: read(path) for uid, path in paths.items()} == {uid: expected(uid) for uid in paths}
         print("\n500 readers: peak RSS %.1f MiB" % (mount.peak_rss_kib() / 1024))
-        if SLOW == 1:
+        if not SANITIZED:
             assert mount.peak_rss_kib() <= 128 * 1024

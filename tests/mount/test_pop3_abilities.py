@@ -8,7 +8,7 @@ import pytest
 
 from drops import by_uidl, check, failed, frugal, held, message, messages, shown, without
 from fake.pop3 import CAPABILITY, Message, multi
-from harness import SLOW
+from harness import SANITIZED
 
 
 def test_no_capa(serve):
@@ -120,7 +120,7 @@ def test_top_says_less_than_retr(serve):
 @pytest.mark.limit(200)
 def test_a_hundred_thousand_messages(serve):
     """Downloaded, listed, and mounted again."""
-    count = 100_000 if SLOW == 1 else 10_000
+    count = 100_000 if not SANITIZED else 10_000
     content = [Message(b"Subject: %d\r\n\r\n%d\r\n" % (number, number), b"%08x" % number) for number in range(count)]
     drop = serve(content)
     start = time.monotonic()

@@ -24,7 +24,7 @@ import inject
 import memory
 from dovecot import HOST
 from fake.imap import CAPABILITY, Box, Message, Server
-from harness import SLOW, Mount, escape, eventually, is_mounted, unmount
+from harness import SANITIZED, SLOW, Mount, escape, eventually, is_mounted, unmount
 from inotify import comm, processes
 from mails import Mail
 from proxy import Proxy
@@ -33,7 +33,6 @@ CTL = os.path.join(os.path.dirname(harness.EXE), "mailfsctl")
 MARK = "Quax-4711-zebra-Marker"
 FILTERED = "2"
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 2, 4
-SANITIZED = SLOW > 1
 # The thread sanitizer has a thread from the beginning, which no call of ours can take into Landlock.
 OWN_THREADS = 1 if SANITIZED else 0
 
