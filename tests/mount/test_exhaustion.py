@@ -170,7 +170,7 @@ def test_little_memory(account):
     byte.
     """
     ended = worked = 0
-    for megabytes in [*range(40, 400, 60), 1200]:
+    for megabytes in [*range(40, 400, 60), 800, 1600]:
         try:
             mount = account.mount("timeout=%d" % TIMEOUT, wrapper=limited(resource.RLIMIT_AS, megabytes << 20))
         except NoMount as error:
@@ -191,7 +191,7 @@ def test_little_memory(account):
             assert mount.process.returncode == 2 and "mailfs: " in mount.log(), (mount.process.returncode, mount.log())
         mount.kill()
         account.home.wipe_cache()
-    assert worked > 2
+    assert worked >= 2
 
 
 def starve(mount, spare):
