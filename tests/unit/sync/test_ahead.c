@@ -477,7 +477,8 @@ static void test_swapped_and_cut(void **state)
 	FAKE_SET(&f->fake, drop_bulk, 1);
 	walk(folder, 1, 8, data, size);
 	settle_down(f);
-	assert_int_equal(f->fake.drop_bulk, 0);
+	/* Unless its reader asked for the beginning of that message first. */
+	assert_in_range(f->fake.drop_bulk, 0, 1);
 }
 
 /* Nor does it when that one is refused. */
