@@ -8,6 +8,7 @@
 #include "mailfs/tree.h"
 #include "password.h"
 #include "settings.h"
+#include "token_source.h"
 
 struct control;
 struct control_place;
@@ -55,5 +56,8 @@ struct protocol {
 	void (*fill_tree)(const struct session *session, struct tree_params *params);
 };
 extern const struct protocol protocol_imap, protocol_pop3;
+
+/* How an access token is asked for; what it points to lasts as long as the session. session.c */
+struct token_asker session_token_asker(const struct session *session);
 
 #endif

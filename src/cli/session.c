@@ -241,6 +241,15 @@ static int step_store(struct session *session)
 	return r < 0 ? fail_store(r, &why) : 0;
 }
 
+struct token_asker session_token_asker(const struct session *session)
+{
+	const struct options *options = &session->settings->options;
+	return (struct token_asker){.helper = session->helper,
+		.command = options->token_command,
+		.net = session->net,
+		.timeout_ms = (int)options->timeout_s * 1000};
+}
+
 static int step_source(struct session *session)
 {
 	int r = session->protocol->create_source(session);

@@ -8,7 +8,6 @@
 #include "mailfs/sync.h"
 #include "mailfs/util/cleanup.h"
 #include "protocol.h"
-#include "token_source.h"
 
 static char *store_base(const struct options *options)
 {
@@ -38,12 +37,7 @@ static int create_source(struct session *session)
 
 	if (!params.token)
 		return imap_source_create(&params, &session->source);
-	const struct token_asker asker = {
-		.helper = session->helper,
-		.command = session->settings->options.token_command,
-		.net = session->net,
-		.timeout_ms = (int)session->settings->options.timeout_s * 1000,
-	};
+	const struct token_asker asker = session_token_asker(session);
 	return token_source_create(
 		&params, steal_ptr(session->password.secret), &asker, &session->source);
 }

@@ -44,12 +44,7 @@ static int create_source(struct session *session)
 
 	if (!params.token)
 		return pop3_maildrop_create(&params, &session->maildrop);
-	const struct token_asker asker = {
-		.helper = session->helper,
-		.command = session->settings->options.token_command,
-		.net = session->net,
-		.timeout_ms = (int)session->settings->options.timeout_s * 1000,
-	};
+	const struct token_asker asker = session_token_asker(session);
 	return token_maildrop_create(&params, &asker, &session->maildrop);
 }
 
