@@ -170,6 +170,14 @@ bool body_is_open(struct store *store, uint64_t id, const char *section)
 	return find(store, id, section) != NULL;
 }
 
+bool body_leave_open(struct store *store, uint64_t id, const char *section)
+{
+	struct store_body *body = find(store, id, section);
+	if (body)
+		body->may_have_file = true;
+	return body != NULL;
+}
+
 bool body_skip_open(struct store *store, uint64_t id, const char *section)
 {
 	struct store_body *body = find(store, id, section);
@@ -219,7 +227,7 @@ static int load(struct store_body *body)
 	rc = parse(body, statement);
 	if (rc < 0)
 		return rc;
-	body->had_row = body->has_row = true;
+	body->may_have_file = body->has_row = true;
 	body->row_bytes = sqlite3_column_int64(statement, 3);
 	usage_take(body->store, -body->row_bytes);
 	body_measure(body);

@@ -45,7 +45,7 @@ struct store_body {
 	atomic_bool used; /* since its row was written */
 
 	/* store->lock guards what follows. */
-	bool had_row; /* when it was opened: there may be a file */
+	bool may_have_file; /* it had a row when it was opened, or the sweep came upon its file */
 	bool has_row;
 	int64_t row_bytes; /* as its row says */
 

@@ -78,7 +78,7 @@ void body_settle(struct store_body *body)
 	if (body->has_row && body->row_bytes == 0 && body->taken_bytes > 0)
 		count_old_row(body);
 	usage_take(body->store, body->row_bytes - (int64_t)body->taken_bytes);
-	if (!body->disowned && !body->has_row && (body->had_row || body->fd >= 0))
+	if (!body->disowned && !body->has_row && (body->may_have_file || body->fd >= 0))
 		body_file_remove(body->store, body->id, body->section);
 }
 

@@ -4,7 +4,7 @@
  *
  * A body's file is made while the body is open, and open bodies are registered; its row, if it gets one, is
  * there before that ends. So a file is nobody's if its body is neither open nor recorded, and that stays so while
- * store->lock is held. What has no name of ours is left alone.
+ * store->lock is held. The file of an open one is left to who closes it. What has no name of ours is left alone.
  */
 #include "orphan.h"
 
@@ -69,7 +69,7 @@ static void judge(struct sweep *sweep, const struct file *file)
 {
 	struct store *store = sweep->store;
 	uint64_t id = store_id(sweep->folder, file->uid), end = 0;
-	if (body_is_open(store, id, file->section))
+	if (body_leave_open(store, id, file->section))
 		return;
 	int rc = find_recorded(store, id, file->section, &end);
 	if (rc > 0)

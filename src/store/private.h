@@ -152,6 +152,8 @@ void body_rows_lost(void *arg);
 bool body_is_open(struct store *store, uint64_t id, const char *section);
 /* The same; an open one then counts as used. */
 bool body_skip_open(struct store *store, uint64_t id, const char *section);
+/* The same, for who has found a file of it: an open one removes the file when it is closed and not recorded. */
+bool body_leave_open(struct store *store, uint64_t id, const char *section);
 
 /* Whether the body is whole, as its handle knows: 1, 0; -ENOENT: nobody has it open. store->lock is held. */
 int body_open_whole(struct store *store, uint64_t id, const char *section);

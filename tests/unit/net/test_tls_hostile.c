@@ -14,6 +14,8 @@
 #include "mailfs/util/clock.h"
 
 #define DEADLINE_MS 400
+/* By when it has ended, on a machine that is busy with other things. */
+#define ENDED_MS (DEADLINE_MS + 5000)
 
 static void assert_says(const struct source_error *error, const char *part)
 {
@@ -120,7 +122,7 @@ static void handshakes_end_at_their_deadline(void **state)
 		int64_t took = connect_fails(scripts[i], &error);
 		assert_int_equal(error.err, -ETIMEDOUT);
 		assert_says(&error, "TLS handshake timed out");
-		assert_true(took < DEADLINE_MS + 1000);
+		assert_true(took < ENDED_MS);
 	}
 }
 
@@ -139,7 +141,7 @@ static void records_without_content_do_not_last(void **state)
 	int64_t start = clock_now_ms();
 	net_set_deadline(stream, start + DEADLINE_MS);
 	assert_true(net_read(stream, &c, 1) < 0);
-	assert_true(clock_now_ms() - start < DEADLINE_MS + 1000);
+	assert_true(clock_now_ms() - start < ENDED_MS);
 	net_close(stream);
 	net_context_destroy(context);
 	peer_stop(&peer);

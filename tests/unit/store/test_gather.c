@@ -7,12 +7,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "keeper.h"
 #include "private.h"
 
 #define FOLDER 5
@@ -119,6 +121,34 @@ static void test_killed_at_once(void **state)
 		keep(fixture->store, uid);
 	fixture_reopen(fixture);
 	assert_int_equal(count_here(fixture, 1, 100), 100);
+}
+
+static void leave_file(struct fixture *fixture, unsigned uid)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "bodies/00000005/%u", uid);
+	int fd = open(fixture_path(fixture, name), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+/* One that is open while files without a row are looked for is looked at when it is closed. */
+static void test_open_while_swept(void **state)
+{
+	struct fixture *fixture = *state;
+	keep(fixture->store, 1);
+	struct store *store = fixture->store;
+	struct store_body *body = fixture_body(fixture, FOLDER, 2, "");
+	leave_file(fixture, 2);
+	leave_file(fixture, 3);
+	pthread_mutex_lock(&store->lock);
+	store->keeper.sweep = true;
+	pthread_mutex_unlock(&store->lock);
+	keeper_wake(store);
+	expect_files(fixture, 2);
+	store_body_close(body);
+	assert_int_equal(count_files(fixture), 1);
+	assert_true(is_here(fixture, 1));
 }
 
 static void keep_and_wait(struct store *store)
@@ -295,6 +325,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_killed_at_once),
+		OPEN(test_open_while_swept),
 		TEST(test_killed_later),
 		TEST(test_killed_busy),
 		TEST(test_killed_behind_others),
