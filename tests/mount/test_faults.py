@@ -159,8 +159,9 @@ def test_cuts_at_many_places(account, ending):
                 assert error.errno in ERRORS
                 failed += 1
             eventually(lambda: outcome(lambda: check(others, 2 + place))[1] == 0, 10)
-        assert account.proxy.cuts >= 12
-        assert failed < 12
+        # What was fetched ahead before the line was cut needs no line.
+        assert account.proxy.cuts >= len(larger) // 2
+        assert failed < len(larger)
         account.proxy.recover()
         eventually(lambda: outcome(lambda: read(paths[1]))[1] == 0, 10)
         assert [read(paths[uid]) for uid in sorted(paths)] == larger

@@ -12,7 +12,7 @@ from fake.pop3 import CAPABILITY, Server
 from harness import SLOW
 from hostile import LOGIN, NETWORK, OTHER, RIGHT, Case, Late, Trial, exits, mounts, read, sha256, unexpected
 
-FLOOD_S = 10
+FLOOD_S = 30                       # so long nobody listens to one
 PAUSES_S = (0.5, 1, 2)
 LOGIN_S = 0.2   # what comes before the command that waits
 EARLY = {"secret": False}
