@@ -35,11 +35,13 @@ static enum log_level level_of(enum fuse_log_level level)
 	return level == FUSE_LOG_DEBUG ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 }
 
-/* Where memory or threads are refused, libfuse says so at each request. */
-static bool is_repeated(const char *format)
+/* Where memory or threads are refused, libfuse says so at each request. What debug asks for is never left out. */
+static bool is_repeated(enum fuse_log_level level, const char *format)
 {
 	static _Atomic(const char *) last;
 	static atomic_llong last_ms;
+	if (level == FUSE_LOG_DEBUG)
+		return false;
 	int64_t now_ms = clock_now_ms();
 	bool same = atomic_exchange(&last, format) == format;
 	if (same && now_ms - atomic_load(&last_ms) < REPEAT_MS)
@@ -56,7 +58,7 @@ __attribute__((format(printf, 2, 0))) static void libfuse_log(
 		vfprintf(stderr, format, args);
 		return;
 	}
-	if (!log_enabled(level_of(level)) || is_repeated(format))
+	if (!log_enabled(level_of(level)) || is_repeated(level, format))
 		return;
 	vsnprintf(line, sizeof(line), format, args);
 	line[strcspn(line, "\n")] = 0;
