@@ -26,6 +26,7 @@
 #include "herald.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
+#include "oom.h"
 
 /* The directories' inode numbers, as in a mount. */
 static uint64_t node_root, node_sub;
@@ -35,7 +36,7 @@ int tree_directory_path(struct tree *tree, uint64_t node, struct str *out)
 	(void)tree;
 	if (node == node_sub)
 		str_append_cstr(out, "sub dir/100%25");
-	return node == node_root || node == node_sub ? 0 : -ENOENT;
+	return node == node_root || node == node_sub ? str_error(out) : -ENOENT;
 }
 
 static int announce(
@@ -456,6 +457,42 @@ static void ends_with_its_starter(void **state)
 	close(ends[1]);
 }
 
+/* It is asked for nothing, or makes what it was asked for; and is not taken for late. */
+static int try_announce(void *arg, unsigned long nth, bool forever)
+{
+	static unsigned count;
+	const struct scene *scene = arg;
+	char name[40];
+	snprintf(name, sizeof(name), "sub dir/100%%25/%u.eml", count++);
+	oom_arm(nth, forever);
+	int r = announce_new(scene->herald, node_sub, strrchr(name, '/') + 1);
+	oom_disarm();
+	assert_int_equal(exists(scene, name), r == 0);
+	assert_true(herald_is_there(scene->herald) && !herald_is_late(scene->herald));
+	return r;
+}
+
+static int try_start(void *arg, unsigned long nth, bool forever)
+{
+	struct fs_herald *herald = NULL;
+	oom_arm(nth, forever);
+	int r = fs_herald_start(arg, false, &herald);
+	oom_disarm();
+	assert_int_equal(herald != NULL, r == 0);
+	fs_herald_stop(herald);
+	return r;
+}
+
+static void without_memory(void **state)
+{
+	struct scene scene;
+	(void)state;
+	begin(&scene);
+	oom_each("an announcement", try_announce, &scene);
+	oom_each("a herald's start", try_start, scene.root);
+	end(&scene);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -472,6 +509,7 @@ int main(void)
 		cmocka_unit_test(is_given_up),
 		cmocka_unit_test(its_end_is_noticed),
 		cmocka_unit_test(ends_with_its_starter),
+		cmocka_unit_test(without_memory),
 	};
 	log_set_level(LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,7 @@
 #include "mailfs/util/clock.h"
 #include "mailfs/util/cleanup.h"
 #include "mailfs/util/log.h"
+#include "oom.h"
 #include "private.h"
 
 /* --- The kernel and the herald: what each was told, in order --- */
@@ -362,6 +363,23 @@ static void what_was_not_told_is_not_taken_back(void **state)
 	expect_told("+1a +1b !1c +1b ");
 }
 
+/* What there is no memory for is not told, and nothing else for it. */
+static void without_memory(void **state)
+{
+	(void)state;
+	oom_arm(1, true);
+	notify_entry(&notify, 1, "lost");
+	appeared(1, "lost");
+	disappeared(1, "lost, too");
+	assert_true(oom_disarm());
+	notify_entry(&notify, 1, "z");
+	appeared(1, "lost");
+	disappeared(1, "a");
+	expect_told("-1z +1lost !1a ");
+	assert_int_equal(notify.name_count, 0);
+	assert_int_equal(notify.gone_count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,6 +397,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_herald_that_is_gone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(quiet_is_quiet, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_a_herald, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(without_memory, set_up, tear_down),
 	};
 	log_set_level(LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);
