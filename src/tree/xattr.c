@@ -36,7 +36,8 @@ static int date_value(const struct index_entry *message, struct str *out)
 	time_t date = (time_t)message->date_s;
 	char text[64];
 	struct tm tm;
-	if (!gmtime_r(&date, &tm) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+	if (date != message->date_s || !gmtime_r(&date, &tm) ||
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		return -ENODATA;
 	str_append_cstr(out, text);
 	return str_error(out);

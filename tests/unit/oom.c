@@ -164,7 +164,7 @@ static bool try(const char *what, oom_fn *fn, void *arg, unsigned long nth, bool
 /* How many allocations the work makes. */
 static unsigned long count_of(const char *what, oom_fn *fn, void *arg)
 {
-	const unsigned long many = 1UL << 40;
+	const unsigned long many = 1UL << 30;
 	if (try(what, fn, arg, many, false))
 		fail_msg("%s never ends", what);
 	return many - atomic_load(&left);
@@ -178,7 +178,7 @@ unsigned long oom_some(const char *what, oom_fn *fn, void *arg, unsigned long mo
 	for (int forever = 0; forever < 2; forever++)
 		for (unsigned long nth = first; try(what, fn, arg, nth, forever); nth += step)
 			tried++;
-	if (try(what, fn, arg, 1UL << 40, false))
+	if (try(what, fn, arg, 1UL << 30, false))
 		fail_msg("%s: not as before", what);
 	printf("# %s: %lu allocations, %lu refusals\n", what, all, tried);
 	return tried;
@@ -186,5 +186,5 @@ unsigned long oom_some(const char *what, oom_fn *fn, void *arg, unsigned long mo
 
 unsigned long oom_each(const char *what, oom_fn *fn, void *arg)
 {
-	return oom_some(what, fn, arg, 1UL << 40);
+	return oom_some(what, fn, arg, 1UL << 30);
 }

@@ -216,6 +216,8 @@ static void test_random(void **state)
 		time_t local = (time_t)(want + zone * 60);
 		struct tm tm;
 		char text[100];
+		if (local != want + zone * 60)
+			continue; /* a time_t of 32 bits */
 		gmtime_r(&local, &tm);
 		snprintf(text, sizeof(text), "%s, %d %s %04d %02d:%02d:%02d %c%02d%02d",
 			days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,

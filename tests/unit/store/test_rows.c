@@ -173,7 +173,7 @@ static void test_rows_in_one_transaction(void **state)
 	struct source_row rows[] = {{.uid = 1}, {.uid = 2,
 							.have = SOURCE_ROW_HEADER,
 							.header = "x",
-							.header_len = (size_t)1 << 33}};
+							.header_len = (size_t)INT32_MAX + 1}};
 	assert_int_equal(store_rows_put(fixture->store, 5, rows, 2), -EIO);
 	assert_int_equal(load(fixture, 5, 0), 0);
 	assert_int_equal(store_rows_put(fixture->store, 5, rows, 1), 0);
