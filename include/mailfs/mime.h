@@ -7,6 +7,7 @@
 #ifndef MAILFS_MIME_H
 #define MAILFS_MIME_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -196,6 +197,26 @@ int mime_part_parse(const char *data, size_t len, struct mime_part **ret);
  */
 int mime_part_locate(const struct mime_part *message, const char *section, uint64_t *ret_offset,
 	uint64_t *ret_len);
+
+/* The attached message at a section of a message ("2", "2.1.3", numbered as above), which mime_part_is_message(); NULL: there is none. Owned by message. */
+const struct mime_part *mime_message_at(const struct mime_part *message, const char *section);
+
+/*
+ * The structure that was used last, for who looks at the parts of one message, one after the other: to parse it again for each would
+ * take time that grows with the square of their number. id: the owner's name for the message. All may be called by several threads at a time.
+ */
+struct mime_kept {
+	pthread_mutex_t lock;
+	uint64_t id;
+	struct mime_part *part; /* NULL: none */
+};
+void mime_kept_init(struct mime_kept *kept);
+void mime_kept_finish(struct mime_kept *kept);
+bool mime_kept_has(struct mime_kept *kept, uint64_t id);
+/* The caller's from now on. NULL: it is another message's, and destroyed so that there are not two at a time, or somebody has it. */
+struct mime_part *mime_kept_take(struct mime_kept *kept, uint64_t id);
+/* Takes part, in the place of what is kept. */
+void mime_kept_put(struct mime_kept *kept, uint64_t id, struct mime_part *part);
 
 /*
  * Finds the structure of a message from its bytes (RFC 2045, 2046), as servers give it by BODYSTRUCTURE: for mail that has no

@@ -75,6 +75,29 @@ static int give(const struct mime_part *part, const struct mime_part *message, c
 	              : give_body(message, ret_offset, ret_len);
 }
 
+/* The part that the numbers at *section, which are taken off, lead to; *ret is NULL where there are none. -ENOENT: it has no such part. */
+static int go(const struct mime_part *message, const char **section, const struct mime_part **ret)
+{
+	const struct mime_part *part = NULL;
+
+	for (uint32_t n = number_take(section); n > 0; n = number_take(section)) {
+		part = part ? part_below(part, n) : part_of_body(message, n);
+		if (!part)
+			return -ENOENT;
+	}
+	*ret = part;
+	return 0;
+}
+
+const struct mime_part *mime_message_at(const struct mime_part *message, const char *section)
+{
+	const struct mime_part *part = NULL;
+
+	if (go(message, &section, &part) < 0 || !part || *section)
+		return NULL;
+	return mime_part_is_message(part) ? part : NULL;
+}
+
 int mime_part_locate(const struct mime_part *message, const char *section, uint64_t *ret_offset,
 	uint64_t *ret_len)
 {
@@ -82,11 +105,9 @@ int mime_part_locate(const struct mime_part *message, const char *section, uint6
 
 	if (!message->located)
 		return -ENODATA;
-	for (uint32_t n = number_take(&section); n > 0; n = number_take(&section)) {
-		part = part ? part_below(part, n) : part_of_body(message, n);
-		if (!part)
-			return -ENOENT;
-	}
+	int r = go(message, &section, &part);
+	if (r < 0)
+		return r;
 	if (part && mime_part_is_message(part))
 		message = part->children[0];
 	else if (part)

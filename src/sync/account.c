@@ -74,6 +74,7 @@ static struct sync_account *account_new(
 	}
 	lists_init(account);
 	ahead_init(account);
+	mime_kept_init(&account->structure);
 	account->link.wake_fd = -1;
 	if (link_init(&account->link) < 0 || roster_init(account) < 0) {
 		sync_account_destroy(account);
@@ -312,6 +313,7 @@ void sync_account_destroy(struct sync_account *account)
 	roster_finish(account);
 	link_finish(&account->link);
 	ahead_finish(account);
+	mime_kept_finish(&account->structure);
 	locks_finish(account);
 	free(account->drop);
 	free(account->name);

@@ -143,33 +143,37 @@ static void store_places(struct sync_body *message, const struct mime_part *stru
 			message->uid, data.data, data.len);
 }
 
-/* The structure in which the section is to be looked up; NULL: it can not be. */
-static struct mime_part *find_structure(
-	struct sync_body *message, uint64_t size, const char *section)
+/* What the server told, located; else what was found in *ret_found. */
+static struct mime_part *told_structure(
+	struct sync_body *message, uint64_t size, struct mime_part **ret_found)
 {
-	struct mime_part *told = stored_structure(message), *found = NULL;
+	struct mime_part *told = stored_structure(message);
 	if (told && told->located)
 		return told;
-	if (walk(message, size, &found) == 0 && told && graft(told, found)) {
+	if (walk(message, size, ret_found) == 0 && told && graft(told, *ret_found)) {
 		store_places(message, told);
-		mime_part_destroy(found);
 		return told;
 	}
 	mime_part_destroy(told);
-	if (strcmp(section, "HEADER") == 0)
-		return found;
-	mime_part_destroy(found);
 	return NULL;
 }
 
 static bool find_place(
 	struct sync_body *body, struct sync_body *message, uint64_t size, struct carve *carve)
 {
-	struct mime_part *structure = find_structure(message, size, body->section);
-	if (!structure)
-		return false;
-	int err = mime_part_locate(structure, body->section, &carve->start, &carve->len);
-	mime_part_destroy(structure);
+	struct mime_kept *kept = &message->folder->account->structure;
+	uint64_t id = message_id(message->number, message->uid);
+	struct mime_part *found = NULL, *told = mime_kept_take(kept, id);
+	if (!told)
+		told = told_structure(message, size, &found);
+	/* A header is one by the message's bytes, whatever the server tells. */
+	const struct mime_part *in = told                                   ? told
+	                             : strcmp(body->section, "HEADER") == 0 ? found
+	                                                                    : NULL;
+	int err = in ? mime_part_locate(in, body->section, &carve->start, &carve->len) : -ENODATA;
+	mime_part_destroy(found);
+	if (told)
+		mime_kept_put(kept, id, told);
 	return err == 0 && carve->start <= size && carve->len <= size - carve->start &&
 	       (!body->decoded || carve->len == body->announced);
 }

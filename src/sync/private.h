@@ -304,12 +304,18 @@ struct sync_account {
 	struct sync_waiter pins_waiter;  /* for the listing of one of them */
 	bool pins_waiting;               /* lock: it is used */
 	struct sync_folder *pins_folder; /* while it is: which one */
-	uint64_t sizes_wrong
-		[2]; /* lock: messages whose announced size was wrong: folder << 32 | UID */
+	uint64_t sizes_wrong[2]; /* lock: messages whose announced size was wrong: message_id() */
 	unsigned sizes_wrong_count;   /* lock */
 	atomic_bool sizes_distrusted; /* it is 2 */
 	struct ahead ahead;
+	struct mime_kept structure; /* located; of a message_id() */
 };
+
+/* One name for a message among all. number: of its folder in the store. */
+static inline uint64_t message_id(uint32_t number, uint32_t uid)
+{
+	return (uint64_t)number << 32 | uid;
+}
 
 /* ahead.c */
 void ahead_init(struct sync_account *account);

@@ -61,7 +61,7 @@ static void save(struct sync_account *account)
 
 void sizes_wrong(struct sync_account *account, uint32_t folder, uint32_t uid)
 {
-	unsigned count = note(account, (uint64_t)folder << 32 | uid);
+	unsigned count = note(account, message_id(folder, uid));
 	if (count == WRONG_MAX)
 		log_warning(
 			"%s: the server announces wrong sizes (RFC822.SIZE); from now on the size of a message is found out before it is opened",
@@ -79,7 +79,7 @@ void sizes_load(struct sync_account *account)
 	uint32_t folder, uid;
 	int len;
 	while (sscanf(pos, "%" SCNu32 " %" SCNu32 "\n%n", &folder, &uid, &len) == 2) {
-		(void)note(account, (uint64_t)folder << 32 | uid);
+		(void)note(account, message_id(folder, uid));
 		pos += len;
 	}
 }

@@ -33,13 +33,16 @@ struct ask {
 /* --- What is stored --- */
 
 /* Whether a stored structure tells where the parts lie: a maildrop's must, or the message is walked again. */
-static bool is_located(const struct str *data)
+static bool is_located(struct sync_account *account, uint64_t id, const struct str *data)
 {
 	struct mime_part *part;
 	if (mime_part_parse(str_cstr(data), data->len, &part) < 0)
 		return false;
 	bool located = part->located;
-	mime_part_destroy(part);
+	if (located)
+		mime_kept_put(&account->structure, id, part);
+	else
+		mime_part_destroy(part);
 	return located;
 }
 
@@ -47,8 +50,13 @@ static bool is_located(const struct str *data)
 static int is_stored(struct sync_folder *folder, uint32_t number, uint32_t uid, bool *ret)
 {
 	_cleanup_str_ struct str structure = STR_INIT;
-	int err = store_structure_get(folder->account->store, number, uid, &structure);
-	*ret = err == 0 && (!folder->account->drop || is_located(&structure));
+	struct sync_account *account = folder->account;
+	uint64_t id = message_id(number, uid);
+	*ret = mime_kept_has(&account->structure, id);
+	if (*ret)
+		return 0;
+	int err = store_structure_get(account->store, number, uid, &structure);
+	*ret = err == 0 && (!account->drop || is_located(account, id, &structure));
 	return err == -ENOENT ? 0 : err;
 }
 

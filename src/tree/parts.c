@@ -5,7 +5,7 @@
  * harms nobody.
  *
  * Memory: a message can have MIME_PARTS_MAX parts, of which the structure takes megabytes, the leaves a part of that. So leaves are
- * kept alone, not too many in all, and structures are read one at a time.
+ * kept alone, not too many in all, and there is one structure at a time: that of the message looked at last.
  */
 #include "parts.h"
 
@@ -27,6 +27,7 @@ int parts_cache_init(struct parts_cache *cache)
 	list_init(&cache->used);
 	cache->count = cache->leaf_count = 0;
 	cache->loading = false;
+	mime_kept_init(&cache->structure);
 	int r = -pthread_mutex_init(&cache->lock, NULL);
 	return r < 0 ? r : -pthread_cond_init(&cache->loaded, NULL);
 }
@@ -51,6 +52,7 @@ void parts_cache_finish(struct parts_cache *cache)
 	struct list_node *node;
 	while ((node = list_pop(&cache->used)))
 		parts_destroy(container_of(node, struct parts, node));
+	mime_kept_finish(&cache->structure);
 	pthread_mutex_destroy(&cache->lock);
 	pthread_cond_destroy(&cache->loaded);
 }
@@ -177,42 +179,18 @@ const struct mime_leaf *parts_leaf(const struct parts *parts, const char *sectio
 
 /* --- Loading --- */
 
-/* The attached message among the leaves that is, or holds, the one at section. */
-static const struct mime_leaf *message_towards(
-	const struct mime_leaves *leaves, const char *section)
+/* The leaves of the message, or of the attached one at section. */
+static int find_leaves(struct parts *parts, const struct mime_part *structure)
 {
-	for (size_t i = 0; i < leaves->count; i++) {
-		const struct mime_leaf *leaf = &leaves->items[i];
-		size_t len = strlen(leaf->section);
-		if (leaf->is_message && strncmp(section, leaf->section, len) == 0 &&
-			(section[len] == '.' || section[len] == 0))
-			return leaf;
-	}
-	return NULL;
-}
-
-/* Goes from attached message to attached message down to the one at section. */
-static int descend(struct parts *parts, const struct mime_part *structure)
-{
-	const struct mime_part *message = structure;
-	int r = mime_leaves(structure, NULL, &parts->leaves);
-	bool arrived = parts->section[0] == 0;
-	for (unsigned depth = 0; r == 0 && !arrived && depth <= MIME_DEPTH_MAX; depth++) {
-		const struct mime_leaf *leaf = message_towards(&parts->leaves, parts->section);
-		struct mime_leaves inner;
-		if (!leaf)
-			return -ENOENT;
-		message = leaf->part;
-		arrived = strcmp(leaf->section, parts->section) == 0;
-		r = mime_leaves(leaf->part, leaf->section, &inner);
-		if (r < 0)
-			return r;
-		mime_leaves_finish(&parts->leaves);
-		parts->leaves = inner;
-	}
-	if (r == 0 && arrived)
-		parts->cut = mime_part_cuts(message);
-	return r < 0 ? r : arrived ? 0 : -ENOENT;
+	bool attached = parts->section[0];
+	const struct mime_part *message =
+		attached ? mime_message_at(structure, parts->section) : structure;
+	if (!message)
+		return -ENOENT;
+	parts->cut = mime_part_cuts(message);
+	int r = mime_leaves(message, attached ? parts->section : NULL, &parts->leaves);
+	mime_leaves_detach(&parts->leaves);
+	return r;
 }
 
 /* Of megabytes in small pieces, which the C library keeps for each thread by itself. */
@@ -223,20 +201,27 @@ static void give_memory_back(void)
 #endif
 }
 
-/*
- * Reads the stored structure. One that is not understood leaves the message with its header alone.
- */
-static int load_structure(struct tree *tree, const struct folder *folder, struct parts *parts)
+/* The structure as stored. -EINVAL: it is not understood. */
+static int read_structure(struct tree *tree, const struct parts *parts, struct mime_part **ret)
 {
 	_cleanup_str_ struct str data = STR_INIT;
-	struct mime_part *structure = NULL;
+	*ret = mime_kept_take(
+		&tree->parts.structure, node_message(parts->folder, parts->uid, false));
+	if (*ret)
+		return 0;
 	int r = store_structure_get(tree->store, parts->folder, parts->uid, &data);
 	if (r == -ENOENT)
 		return -EIO; /* sync has just said that it is there */
 	if (r < 0)
 		return r;
-	r = data.len ? mime_part_parse(data.data, data.len, &structure) : -EINVAL;
-	str_finish(&data);
+	return data.len ? mime_part_parse(data.data, data.len, ret) : -EINVAL;
+}
+
+/* One that is not understood leaves the message with its header alone. */
+static int load_structure(struct tree *tree, const struct folder *folder, struct parts *parts)
+{
+	struct mime_part *structure = NULL;
+	int r = read_structure(tree, parts, &structure);
 	if (r == -EINVAL) {
 		log_warning(
 			"%s: message %u: its structure can not be understood, .parts shows the header only",
@@ -244,10 +229,11 @@ static int load_structure(struct tree *tree, const struct folder *folder, struct
 		parts->cut = MIME_CUT_UNKNOWN;
 		return parts->section[0] ? -ENOENT : 0;
 	}
-	if (r == 0)
-		r = descend(parts, structure);
-	mime_leaves_detach(&parts->leaves);
-	mime_part_destroy(structure);
+	if (r < 0)
+		return r;
+	r = find_leaves(parts, structure);
+	mime_kept_put(
+		&tree->parts.structure, node_message(parts->folder, parts->uid, false), structure);
 	return r;
 }
 
@@ -314,7 +300,8 @@ int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_
 	struct sync_folder *sync = folder_messages(folder);
 	if (!sync)
 		return -ENOENT;
-	if (!(call->waited & WAITED_STRUCTURE)) {
+	bool kept = mime_kept_has(&tree->parts.structure, node_message(number, uid, false));
+	if (!kept && !(call->waited & WAITED_STRUCTURE)) {
 		/*
 		 * The server is not asked for decoded sizes: Dovecot's BINARY.SIZE is too small for mail that
 		 * it keeps with LF, and tar cuts a file at the size it is shown. A bound is always enough.

@@ -35,6 +35,7 @@ struct parts_cache {
 	struct list_node used; /* oldest first */
 	size_t count, leaf_count;
 	bool loading; /* one structure is in memory at a time */
+	struct mime_kept structure;
 	pthread_cond_t loaded;
 };
 

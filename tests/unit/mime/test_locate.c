@@ -156,6 +156,8 @@ static void assert_leaves(
 		uint64_t offset, len;
 		assert_int_equal(mime_part_locate(root, leaf->section, &offset, &len), 0);
 		assert_true(offset == leaf->part->offset && len == leaf->part->size_bytes);
+		const struct mime_part *attached = mime_message_at(root, leaf->section);
+		assert_ptr_equal(attached, leaf->is_message ? leaf->part : NULL);
 		if (leaf->is_message)
 			assert_leaves(root, leaf->part, leaf->section);
 	}
@@ -171,6 +173,40 @@ static void test_leaves(void **state)
 	mime_part_destroy(part);
 }
 
+static void test_no_attached_message(void **state)
+{
+	static const char *const sections[] = {"", "0", "1", "4", "2.2", "2.HEADER", "2.MIME", "2.",
+		".2", "02", "2.2.2.1", "2.2.2.1.1", "-2", "2 ", "99999999999999999999"};
+	struct mime_part *part = walk(sample, sizeof(sample) - 1, 10);
+	(void)state;
+	for (size_t i = 0; i < sizeof(sections) / sizeof(*sections); i++)
+		assert_null(mime_message_at(part, sections[i]));
+	assert_ptr_equal(mime_message_at(part, "2"), part->children[1]);
+	mime_part_destroy(part);
+}
+
+/* Nobody else has what was taken, and there are never two. */
+static void test_kept(void **state)
+{
+	struct mime_kept kept;
+	struct mime_part *first = mime_part_create(), *second = mime_part_create();
+	(void)state;
+	mime_kept_init(&kept);
+	assert_null(mime_kept_take(&kept, 0));
+	mime_kept_put(&kept, 1, first);
+	assert_true(mime_kept_has(&kept, 1));
+	assert_false(mime_kept_has(&kept, 2));
+	assert_ptr_equal(mime_kept_take(&kept, 1), first);
+	assert_false(mime_kept_has(&kept, 1));
+	assert_null(mime_kept_take(&kept, 1));
+	mime_kept_put(&kept, 1, first);
+	mime_kept_put(&kept, 2, second);
+	assert_null(mime_kept_take(&kept, 1));
+	assert_false(mime_kept_has(&kept, 2));
+	mime_kept_put(&kept, 3, mime_part_create());
+	mime_kept_finish(&kept);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +215,8 @@ int main(void)
 		cmocka_unit_test(test_single),
 		cmocka_unit_test(test_special),
 		cmocka_unit_test(test_leaves),
+		cmocka_unit_test(test_no_attached_message),
+		cmocka_unit_test(test_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -500,6 +500,7 @@ int store_structure_get(struct store *store, uint32_t folder, uint32_t uid, stru
 	(void)store;
 	(void)folder;
 	(void)uid;
+	fake.structure_reads++;
 	if (!fake.structure_stored)
 		return -ENOENT;
 	if (!fake.structure_empty)

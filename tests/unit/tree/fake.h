@@ -65,7 +65,7 @@ struct fake {
 
 	/* structures and bodies */
 	bool structure_stored, structure_empty;
-	unsigned structure_calls;
+	unsigned structure_calls, structure_reads;
 	struct str structure;
 	const char *known_section; /* whose size the store knows */
 	uint64_t known_size;

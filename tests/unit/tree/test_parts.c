@@ -390,7 +390,6 @@ static void test_parts_of_an_attached_message(void **state)
 	fake_finish();
 }
 
-/* More messages than are kept, each used after it was dropped. */
 static bool trimming; /* the next one is looked at */
 
 /* What gives memory back takes its time: another structure is read meanwhile. */
@@ -426,6 +425,61 @@ static void test_memory_is_given_back(void **state)
 	fake_finish();
 }
 
+#define ATTACHED 300
+
+/* An attached message each; in the last another one, of two parts. */
+static void attach_many(void)
+{
+	struct mime_part *root = part("multipart", "digest", "", 0);
+	for (int i = 1; i <= ATTACHED; i++) {
+		struct mime_part *attached = part("message", "rfc822", "", 100);
+		struct mime_part *body = attached;
+		if (i == ATTACHED) {
+			body = part("message", "rfc822", "", 50);
+			mime_part_add_child(attached, body);
+		}
+		mime_part_add_child(body, part("text", i % 2 ? "plain" : "html", "7bit", 10));
+		mime_part_add_child(root, attached);
+	}
+	str_reset(&fake.structure);
+	assert_int_equal(mime_part_serialize(root, &fake.structure), 0);
+	mime_part_destroy(root);
+}
+
+/* Of each the structure is needed, which is read once, and again after another message's. */
+static void test_many_attached_messages(void **state)
+{
+	_cleanup_str_ struct str names = STR_INIT, inner = STR_INIT;
+	(void)state;
+	begin();
+	attach_many();
+	list_node(message, &names);
+	char *rest = names.data, *name;
+	for (int i = 1 - 3; (name = strsep(&rest, "|")); i++) {
+		struct tree_entry entry;
+		if (i < 1 || !*name)
+			continue;
+		assert_int_equal(look_up(message, name, &entry), 0);
+		str_reset(&inner);
+		list_node(entry.node, &inner);
+		if (i == ATTACHED) {
+			assert_string_equal(inner.data, ".|..|headers.txt|1-message|");
+			assert_int_equal(look_up(entry.node, "1-message", &entry), 0);
+			str_reset(&inner);
+			list_node(entry.node, &inner);
+		}
+		assert_string_equal(inner.data,
+			i % 2 ? ".|..|headers.txt|1-text.txt|" : ".|..|headers.txt|1-text.html|");
+		assert_int_equal(fake.structure_reads, 1);
+	}
+	assert_int_equal(fake.structure_calls, 1);
+	str_reset(&inner);
+	list_node(message + 1, &inner);
+	assert_int_equal(fake.structure_reads, 2);
+	fake_finish();
+}
+
+/* More messages than are kept, each used after it was dropped. */
 static void test_many_messages(void **state)
 {
 	struct tree_dir *dirs[100];
@@ -461,6 +515,7 @@ int main(void)
 		cmocka_unit_test(test_a_small_part_is_settled_when_opened),
 		cmocka_unit_test(test_a_large_part_has_a_bound),
 		cmocka_unit_test(test_parts_of_an_attached_message),
+		cmocka_unit_test(test_many_attached_messages),
 		cmocka_unit_test(test_many_messages),
 		cmocka_unit_test(test_memory_is_given_back),
 	};
