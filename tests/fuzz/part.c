@@ -101,6 +101,8 @@ static void check_leaves(const struct mime_part *root, const struct mime_part *m
 		FUZZ_CHECK(leaf->section[0] && strcmp(leaf->section, "0") != 0);
 		for (size_t s = 0; s < sizeof(suffixes) / sizeof(suffixes[0]); s++)
 			check_span(root, leaf->section, suffixes[s], message_bytes);
+		FUZZ_CHECK(mime_message_at(root, leaf->section) ==
+			   (leaf->is_message ? leaf->part : NULL));
 		if (leaf->is_message)
 			check_leaves(root, leaf->part, leaf->section, depth + 1, message_bytes);
 	}
