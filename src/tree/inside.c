@@ -34,6 +34,10 @@ static void settle(struct tree *tree, struct inside *inside, uint64_t bound)
 	inside->size_bytes = size;
 }
 
+/*
+ * A header of more than HEADERS_BYTES is rare, and its size is known once it is opened. In a mount where nothing is opened it is read to the size that is
+ * shown, so there the bound is the message's.
+ */
 int inside_header(
 	struct tree *tree, const struct parts *parts, uint64_t message_bytes, struct inside *ret)
 {
@@ -41,9 +45,15 @@ int inside_header(
 	const char *dot = parts->section[0] ? "." : "";
 	snprintf(section, sizeof(section), "%s%sHEADER", parts->section, dot);
 	int r = inside_init(parts, INSIDE_HEADER, section, ret);
-	if (r == 0)
-		settle(tree, ret, message_bytes < HEADERS_BYTES ? message_bytes : HEADERS_BYTES);
-	return r;
+	if (r < 0)
+		return r;
+	bool whole = message_bytes < HEADERS_BYTES || tree->readonly;
+	settle(tree, ret,
+		parts->located ? parts->header_bytes
+		: whole        ? message_bytes
+			       : HEADERS_BYTES);
+	ret->exact |= parts->located;
+	return 0;
 }
 
 int inside_truncated(struct folder *folder, const struct parts *parts, struct inside *ret)

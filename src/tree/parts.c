@@ -187,7 +187,10 @@ static int find_leaves(struct parts *parts, const struct mime_part *structure)
 		attached ? mime_message_at(structure, parts->section) : structure;
 	if (!message)
 		return -ENOENT;
+	const struct mime_part *body = attached ? message->children[0] : message;
 	parts->cut = mime_part_cuts(message);
+	parts->located = body->located;
+	parts->header_bytes = body->header_bytes;
 	int r = mime_leaves(message, attached ? parts->section : NULL, &parts->leaves);
 	mime_leaves_detach(&parts->leaves);
 	return r;

@@ -28,6 +28,8 @@ struct parts {
 		leaves; /* detached; none where the server's structure can not be understood */
 	const struct mime_leaf **by_name, **by_section; /* the same, sorted */
 	unsigned cut; /* enum mime_cut: why there are not more of them */
+	bool located; /* the structure tells how long the header is */
+	uint64_t header_bytes;
 };
 
 struct parts_cache {

@@ -42,15 +42,22 @@ static void make_structure(void)
 	mime_part_destroy(root);
 }
 
-static void begin(void)
+static void begin_with(bool readonly)
 {
+	struct tree_params params = fake_params();
+	params.readonly = readonly;
 	fake_reset();
 	box = fake_folder("Box", '/', 0);
-	assert_int_equal(fake_tree(NULL), 0);
+	assert_int_equal(fake_tree_params(&params), 0);
 	fake_listed(box, 5, 2);
 	make_structure();
 	fake.structure_stored = true;
 	str_reset(&fake.told);
+}
+
+static void begin(void)
+{
+	begin_with(false);
 }
 
 static void list_node(uint64_t node, struct str *out)
@@ -331,6 +338,45 @@ static void test_sizes_shown(void **state)
 	fake_finish();
 }
 
+/* headers.txt is never shown shorter than it is where it is read to the size that is shown. */
+static void test_headers_shown(void **state)
+{
+	const uint32_t large = 499000; /* of 500,000 bytes */
+	(void)state;
+	for (int readonly = 0; readonly < 2; readonly++) {
+		struct tree_entry entry;
+		begin_with(readonly);
+		fake_message(box, large);
+		assert_int_equal(look_up(message - 1 + large, "headers.txt", &entry), 0);
+		assert_int_equal(entry.attr.st_size, readonly ? 500000 : 65536);
+		fake_finish();
+	}
+}
+
+/* Where the structure tells how long it is, it is that long. */
+static void test_headers_located(void **state)
+{
+	struct mime_part *root = part("multipart", "mixed", "", 0);
+	struct mime_part *attached = part("message", "rfc822", "", 400000);
+	struct tree_entry entry;
+	(void)state;
+	begin();
+	mime_part_add_child(attached, part("text", "plain", "7bit", 5));
+	attached->children[0]->located = attached->located = root->located = true;
+	attached->children[0]->header_bytes = 200000;
+	root->header_bytes = 300000;
+	mime_part_add_child(root, attached);
+	str_reset(&fake.structure);
+	assert_int_equal(mime_part_serialize(root, &fake.structure), 0);
+	mime_part_destroy(root);
+	assert_int_equal(look_up(message, "headers.txt", &entry), 0);
+	assert_int_equal(entry.attr.st_size, 300000);
+	assert_false(entry.provisional);
+	assert_int_equal(look_up(node_of_part("|1-"), "headers.txt", &entry), 0);
+	assert_int_equal(entry.attr.st_size, 200000);
+	fake_finish();
+}
+
 static void test_a_small_part_is_settled_when_opened(void **state)
 {
 	struct tree_file *file;
@@ -512,6 +558,8 @@ int main(void)
 		cmocka_unit_test(test_a_part_called_truncated),
 		cmocka_unit_test(test_many_parts),
 		cmocka_unit_test(test_sizes_shown),
+		cmocka_unit_test(test_headers_shown),
+		cmocka_unit_test(test_headers_located),
 		cmocka_unit_test(test_a_small_part_is_settled_when_opened),
 		cmocka_unit_test(test_a_large_part_has_a_bound),
 		cmocka_unit_test(test_parts_of_an_attached_message),
