@@ -150,7 +150,8 @@ static int body_run(struct imap_engine *engine, struct body *body, struct source
 		.untagged = body_untagged,
 		.arg = body,
 		.limits = &limits,
-		.bytes_max = room + IMAP_LIMIT_BYTES};
+		.bytes_max = room + IMAP_LIMIT_BYTES,
+		.streaming = true};
 	_cleanup_command_ struct imap_command command;
 	limits.literal_bytes = room + IMAP_LIMIT_BODY_SLACK;
 	limits.response_bytes = room + limits.line_bytes + IMAP_LIMIT_BODY_SLACK;
