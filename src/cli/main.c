@@ -22,6 +22,7 @@
  */
 #include <fcntl.h>
 
+#include "inherited.h"
 #include "run.h"
 
 /* A caller may have closed some (`>&-`): a pipe or a socket of ours must not get their numbers. */
@@ -35,5 +36,6 @@ static void fill_standard_descriptors(void)
 int main(int argc, char **argv)
 {
 	fill_standard_descriptors();
+	inherited_note();
 	return run(argc, argv);
 }

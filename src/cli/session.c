@@ -14,6 +14,7 @@
 
 #include "helper.h"
 #include "home.h"
+#include "inherited.h"
 #include "mailfs/control.h"
 #include "mailfs/fs.h"
 #include "mailfs/maildrop.h"
@@ -226,6 +227,7 @@ static int step_shelter(struct session *session)
 {
 	_cleanup_str_ struct str why = STR_INIT;
 
+	inherited_close();
 	sandbox_prepare();
 	int r = session->settings->options.sandbox ? shelter_enter(session, &why) : 0;
 

@@ -117,6 +117,15 @@ def test_network_is_watched(account):
         eventually(watched)
 
 
+def test_what_a_caller_left_open(account):
+    """Is closed: what is open already, no sandbox keeps from being read. Not before the password was read from one of them."""
+    words = 'exec "$@" 7</etc/hostname 8>>"$HOME/left" 9<"$HOME/password"'
+    with account.mount("password_file=/dev/fd/9", wrapper=("sh", "-c", words, "sh")) as mount:
+        found = descriptors(mount.pid)
+        assert not [path for path in found if path.endswith(("/etc/hostname", "/left", "/password"))], found
+        assert "INBOX" in os.listdir(mount.path)
+
+
 def test_off(account):
     with account.mount("sandbox=off") as mount:
         assert set(by_name(mount)) == {"mailfs", "mailfs-herald"}
