@@ -6,6 +6,7 @@
 #include "run.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -74,11 +75,17 @@ static int mount_and_serve(
 	return session_run(settings, mountpoint, &daemon);
 }
 
-/* No core file can hold a password, no file that is made can be read by others, and a cut connection is an error code. */
+/*
+ * No core file can hold a password, no file that is made can be read by others, and a cut connection is an error code. What the structure of a large mail
+ * took is not kept by each of the threads that read one.
+ */
 static void prepare_process(void)
 {
 	struct rlimit no_core = {0, 0};
 
+#ifdef __GLIBC__
+	mallopt(M_ARENA_MAX, 2);
+#endif
 	setrlimit(RLIMIT_CORE, &no_core);
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);

@@ -19,8 +19,8 @@
 
 #include "private.h"
 
-/* So many leaves come from a structure of a megabyte. */
-#define LEAVES_LARGE 2000
+/* A stored structure of this length takes megabytes in memory, in small pieces. */
+#define STRUCTURE_HEAVY (256 * 1024)
 
 int parts_cache_init(struct parts_cache *cache)
 {
@@ -205,7 +205,7 @@ static void give_memory_back(void)
 }
 
 /* The structure as stored. -EINVAL: it is not understood. */
-static int read_structure(struct tree *tree, const struct parts *parts, struct mime_part **ret)
+static int read_structure(struct tree *tree, struct parts *parts, struct mime_part **ret)
 {
 	_cleanup_str_ struct str data = STR_INIT;
 	*ret = mime_kept_take(
@@ -217,6 +217,7 @@ static int read_structure(struct tree *tree, const struct parts *parts, struct m
 		return -EIO; /* sync has just said that it is there */
 	if (r < 0)
 		return r;
+	parts->heavy = data.len > STRUCTURE_HEAVY;
 	return data.len ? mime_part_parse(data.data, data.len, ret) : -EINVAL;
 }
 
@@ -285,7 +286,7 @@ static int parts_load_once(struct tree *tree, const struct folder *folder, uint3
 	int r = found ? 0 : parts_load(tree, folder, number, uid, section, &parts);
 	turn_end(&tree->parts);
 	/* That takes a while, and concerns nobody else. */
-	if (r == 0 && !found && parts->leaves.count > LEAVES_LARGE)
+	if (r == 0 && !found && parts->heavy)
 		give_memory_back();
 	if (r == 0)
 		*ret = parts;

@@ -30,6 +30,7 @@ struct parts {
 	unsigned cut; /* enum mime_cut: why there are not more of them */
 	bool located; /* the structure tells how long the header is */
 	uint64_t header_bytes;
+	bool heavy; /* what was read for it took megabytes */
 };
 
 struct parts_cache {

@@ -211,6 +211,34 @@ def test_memory(account, drop, protocol):
         frugal(mount)
 
 
+def attached(number):
+    """Attached messages of nine parts each, of which the names are long: a structure of megabytes, in directories of ten."""
+    part = text(b"Content-Type: text/plain; name=" + b"z" * 900 + b"\r\n")
+    inner = b"Content-Type: message/rfc822; name=" + b"m" * 300 + b"\r\n\r\n" + mixed(b"inner", [part] * 9, b"inner")
+    return mixed(b"number %d" % number, [inner] * 900)
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("protocol", ["imap", "pop3"])
+def test_memory_of_attached_messages(account, drop, protocol):
+    """Each reader in a thread of the mount's own, and what that allocates is not to be kept by each of them."""
+    account.deliver("INBOX", [attached(number) for number in range(2)])
+
+    def look(directories):
+        for directory in directories:
+            assert len(os.listdir(directory)) == 10
+
+    with (account.mount() if protocol == "imap" else drop.mount()) as mount:
+        top = mount.sub("INBOX", ".parts") if protocol == "imap" else mount.sub(".parts")
+        messages = [os.path.join(top, name) for name in sorted(os.listdir(top))]
+        inside = [[os.path.join(message, name) for name in os.listdir(message) if name not in ("headers.txt", "truncated.txt")] for message in messages]
+        assert all(len(names) == 900 or protocol == "imap" and len(names) > 300 for names in inside)  # Dovecot's answer would be too long
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(look, [names[first:first + 10] for first in range(0, 100, 10) for names in inside]))
+        print("peak RSS, 2 messages of 900 attached ones, %s: %d KiB" % (protocol, mount.peak_rss_kib()))
+        frugal(mount)
+
+
 # --- Servers that do not know what to do with it ---
 
 PLAIN = b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 1 1)'

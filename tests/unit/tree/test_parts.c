@@ -457,8 +457,8 @@ static void test_memory_is_given_back(void **state)
 	struct tree_entry entry;
 	(void)state;
 	begin();
-	for (int i = 0; i < 3000; i++)
-		mime_part_add_child(root, part("text", "plain", "7bit", 10));
+	for (int i = 0; i < 9000; i++)
+		mime_part_add_child(root, part("application", "octet-stream-of-bytes", "7bit", 10));
 	str_reset(&fake.structure);
 	assert_int_equal(mime_part_serialize(root, &fake.structure), 0);
 	mime_part_destroy(root);
