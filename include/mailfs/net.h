@@ -246,4 +246,8 @@ int net_sha256_final(struct net_sha256 *digest, unsigned char out[32]);
 int net_base64_encode(const void *data, size_t len, struct str *out);
 int net_base64_decode(const char *text, size_t len, struct str *out);
 
+/* Whether what a server says holds a secret (secret.h), as it is or in base64: then nobody is to read it. */
+bool net_tells_secret(const char *text);
+#define NET_SECRET_TOLD "(not shown: it holds the password)"
+
 #endif

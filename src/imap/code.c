@@ -103,6 +103,8 @@ void imap_answer_read(struct imap_answer *answer, const struct imap_response *re
 	answer->err = meaning->err;
 	answer->known = meaning->key != NULL;
 	answer->unsupported = is_unsupported(response, meaning, answer->text);
+	if (net_tells_secret(answer->text))
+		strcpy(answer->text, NET_SECRET_TOLD);
 }
 
 int imap_answer_fail(const struct imap_answer *answer, enum source_scope scope, const char *what,

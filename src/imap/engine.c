@@ -9,6 +9,7 @@
  * and ends nothing. No exchange is endless: its responses are counted, and its time is limited.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,13 +183,20 @@ static void note_capabilities(struct imap_engine *engine, struct imap_slice word
 	engine->caps.set &= ~engine->refused;
 }
 
+static void log_alert(const struct imap_slice *text)
+{
+	char words[500];
+	snprintf(words, sizeof(words), "%.*s", (int)text->len, text->data);
+	log_warning("the server says: %s", net_tells_secret(words) ? NET_SECRET_TOLD : words);
+}
+
 static void note_code(struct imap_engine *engine, const struct imap_response *response)
 {
 	if (imap_slice_is(response->code, "CAPABILITY"))
 		note_capabilities(engine, response->code_args);
 	else if (imap_slice_is(response->code, "ALERT") && !engine->in_clear &&
 		 engine->alerts++ < ALERTS_LOGGED)
-		log_warning("the server says: %.*s", (int)response->text.len, response->text.data);
+		log_alert(&response->text);
 	else if (imap_slice_is(response->code, "UIDVALIDITY"))
 		note_uidvalidity(engine, response->code_args);
 }

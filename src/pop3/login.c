@@ -41,7 +41,7 @@ static int greeting_refused(const struct pop3_reply *reply, struct source_error 
 	return source_fail(error, SOURCE_SCOPE_ACCOUNT,
 		reply->code == POP3_CODE_SYS_PERM ? SOURCE_RETRY_NEVER : SOURCE_RETRY_LATER,
 		SOURCE_CAUSE_CONNECT, -EIO, "the server refuses the connection; it says: %s",
-		reply->words[0] ? reply->words : "(nothing)");
+		pop3_reply_words(reply));
 }
 
 static int greeting_read(

@@ -119,6 +119,8 @@ struct pop3_reply {
 };
 /* -EPROTO: none of those that a server may send. */
 int pop3_reply_parse(struct pop3_slice line, struct pop3_reply *ret);
+/* Its words, for a person to read. */
+const char *pop3_reply_words(const struct pop3_reply *reply);
 int pop3_reply_read(
 	struct pop3_session *session, struct pop3_reply *ret, struct source_error *error);
 /* A refusal as an error: "WHAT: the server says: WORDS". err is what it gives. */

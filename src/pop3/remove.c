@@ -50,7 +50,7 @@ static int removal_run(struct removal *removal, struct source_error *error)
 		if (r < 0)
 			return r;
 		removal->fn(removal->arg, removal->numbers[removal->answered++],
-			reply_errno(&reply), reply.words);
+			reply_errno(&reply), pop3_reply_words(&reply));
 		pop3_renew(removal->session);
 	}
 	return 0;

@@ -130,8 +130,10 @@ int pop3_reply_read(
 
 /* --- What a refusal means --- */
 
-static const char *reply_words(const struct pop3_reply *reply)
+const char *pop3_reply_words(const struct pop3_reply *reply)
 {
+	if (net_tells_secret(reply->words))
+		return NET_SECRET_TOLD;
 	return reply->words[0] ? reply->words : "(nothing)";
 }
 
@@ -149,7 +151,7 @@ int pop3_refused(const struct pop3_reply *reply, enum source_scope scope, int er
 	enum source_retry retry =
 		reply->code == POP3_CODE_SYS_PERM ? SOURCE_RETRY_NEVER : SOURCE_RETRY_LATER;
 	return source_fail(error, scope, retry, SOURCE_CAUSE_OTHER, err, "%s: the server says: %s",
-		what, reply_words(reply));
+		what, pop3_reply_words(reply));
 }
 
 /* Another session has the maildrop. An account that is locked is another matter, so the word alone does not do. */
@@ -173,7 +175,7 @@ static bool is_passing(const struct pop3_reply *reply)
 
 int pop3_login_refused(const struct pop3_reply *reply, struct source_error *error)
 {
-	const char *words = reply_words(reply);
+	const char *words = pop3_reply_words(reply);
 	if (is_busy(reply))
 		return source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
 			SOURCE_CAUSE_LOGIN, -EACCES,

@@ -5,15 +5,24 @@
  */
 #include "mailfs/util/secret.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "mailfs/util/cleanup.h"
+#include "mailfs/util/list.h"
+
 struct secret {
+	struct list_node node;
 	size_t mapped; /* bytes of the mapping that begins here */
 	size_t len;
 	char text[];
 };
+
+/* All that there are. */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list_node all = {&all, &all};
 
 struct secret *secret_create(const char *data, size_t len)
 {
@@ -30,6 +39,8 @@ struct secret *secret_create(const char *data, size_t len)
 	secret->len = len;
 	memcpy(secret->text, data, len);
 	secret->text[len] = 0;
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&all_lock);
+	list_push(&all, &secret->node);
 	return secret;
 }
 
@@ -38,6 +49,9 @@ void secret_destroy(struct secret *secret)
 	if (!secret)
 		return;
 	size_t mapped = secret->mapped;
+	pthread_mutex_lock(&all_lock);
+	list_remove(&secret->node);
+	pthread_mutex_unlock(&all_lock);
 	secret_wipe(secret, mapped);
 	munmap(secret, mapped);
 }
@@ -50,6 +64,20 @@ const char *secret_text(const struct secret *secret)
 size_t secret_len(const struct secret *secret)
 {
 	return secret->len;
+}
+
+bool secret_is_in(const void *data, size_t len)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&all_lock);
+	struct list_node *pos, *tmp;
+	list_for_each(pos, tmp, &all)
+	{
+		const struct secret *secret = container_of(pos, struct secret, node);
+		if (secret->len >= SECRET_TOLD_MIN && secret->len <= len &&
+			memmem(data, len, secret->text, secret->len))
+			return true;
+	}
+	return false;
 }
 
 void secret_wipe(void *data, size_t len)

@@ -9,7 +9,7 @@ import pytest
 
 import hostile
 from fake.imap import CAPABILITY
-from hostile import LOGIN, NETWORK, OTHER, RIGHT, exits, mounts
+from hostile import LOGIN, NETWORK, OTHER, RIGHT, SECRET, exits, mounts
 from hostile_imap import ImapTrial, able, answer, at_mount, both, flood, greeting, on, say, trickle
 
 BAD_ANSWER = "can not be understood"
@@ -232,6 +232,8 @@ CASES += [
     at_mount("capability: a byte a second", both(greets(BARE), on("CAPABILITY", trickle(b"* CAPABILITY IMAP4rev1\r\n%t OK Done.\r\n"))),
              exits(NETWORK, "timed out"), **EARLY),
     at_mount("login: NO with escapes", answer("LOGIN", b"%t NO [AUTHENTICATIONFAILED] \x1b[2J\x07Wrong.\xc2\x85\r\n"), exits(LOGIN, "login refused.*Wrong")),
+    at_mount("login: NO and the password", answer("LOGIN", b"%t NO [AUTHENTICATIONFAILED] not with " + SECRET.encode() + b"\r\n"),
+             exits(LOGIN, "login refused.*not shown")),
     at_mount("login: NO [ALERT]", answer("LOGIN", b"%t NO [ALERT] \x1b]8;;http://evil.example\x07Call us.\r\n"), exits(LOGIN, "Call us")),
     at_mount("login: BAD", answer("LOGIN", b"%t BAD What?\r\n"), exits(LOGIN, "login refused.*What")),
     at_mount("login: BYE", answer("LOGIN", b"* BYE Enough.\r\n", cut=True), exits(NETWORK, "Enough")),

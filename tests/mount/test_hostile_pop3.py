@@ -10,7 +10,7 @@ import hostile
 from drops import message, messages
 from fake.pop3 import CAPABILITY, Server
 from harness import SLOW
-from hostile import LOGIN, NETWORK, OTHER, RIGHT, Case, Late, Trial, exits, mounts, read, sha256, unexpected
+from hostile import LOGIN, NETWORK, OTHER, RIGHT, SECRET, Case, Late, Trial, exits, mounts, read, sha256, unexpected
 
 FLOOD_S = 30                       # so long nobody listens to one
 PAUSES_S = (0.5, 1, 2)
@@ -20,6 +20,7 @@ NOT_POP3 = exits(OTHER, "the greeting is not one of POP3")
 NO_WAY = exits(LOGIN, "offers no way to log in")
 WRONG = exits(LOGIN, "the server's part of it is wrong")
 LONG_LINE, LONG_LIST = exits(OTHER, "a line is too long"), exits(OTHER, "a list is too long")
+NOT_SHOWN = exits(LOGIN, "login refused.*not shown")
 SILENT = exits(NETWORK, "timed out")
 # The other messages are kept, and said so.
 GONE = exits(NETWORK, "closed by the server; [12] of 3 messages were stored")
@@ -355,6 +356,8 @@ CASES += [
     at_mount("greeting: a byte a second", greeting(trickle(b"+OK Ready, after a while.\r\n")), SILENT, **EARLY),
     at_mount("greeting: a line without end", greeting(flood(b"+OK ", b"x" * (1 << 20))), NOT_POP3, **EARLY),
     at_mount("login: -ERR with escapes", on("AUTH", say(b"-ERR [AUTH] \x1b[31mred\x07 \xc2\x9b\r\n")), exits(LOGIN, "login refused.*red")),
+    at_mount("login: -ERR and the password", on("AUTH", say(b"-ERR [AUTH] not with " + SECRET.encode() + b"\r\n")), NOT_SHOWN),
+    at_mount("login: -ERR and what was sent", on("AUTH", say(b"-ERR [AUTH] not with " + base64.b64encode(b"\0me\0" + SECRET.encode()) + b"!\r\n")), NOT_SHOWN),
     at_mount("login: a challenge for PLAIN", on("AUTH", say(b"+ bW9yZQ==\r\n+ bW9yZQ==\r\n")), WRONG),
     at_mount("login: challenges without end", on("AUTH", flood(b"", b"+ QUJD\r\n" * 10_000)), WRONG),
     at_mount("login: the end", on("AUTH", say(b"", end=True)), exits(NETWORK, "closed by the server")),

@@ -3,6 +3,7 @@
 #ifndef MAILFS_UTIL_SECRET_H
 #define MAILFS_UTIL_SECRET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct secret;
@@ -14,6 +15,11 @@ void secret_destroy(struct secret *secret);
 /* The bytes, NUL-terminated; valid as long as the secret. */
 const char *secret_text(const struct secret *secret);
 size_t secret_len(const struct secret *secret);
+/*
+ * Whether one of the secrets that there are now, if it is not too short to tell (SECRET_TOLD_MIN), is among these bytes. By any thread.
+ */
+#define SECRET_TOLD_MIN 4
+bool secret_is_in(const void *data, size_t len);
 /* Overwrites memory that held a copy; not optimised away. */
 void secret_wipe(void *data, size_t len);
 
