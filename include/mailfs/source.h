@@ -213,7 +213,10 @@ struct source_bulk {
 	int (*begin)(void *arg, uint32_t uid, uint64_t offset, uint64_t size_bytes);
 	/* Valid during the call. The size is the stream's: up to 64 KiB. */
 	void (*data)(void *arg, const char *data, size_t len);
-	/* whole: the response was understood to its end; false: nothing of what was told of this message counts. */
+	/*
+	 * whole: the response was understood to its end; false: it does not fit, and nothing of what was told of this message counts. Not called where the
+	 * connection is lost before: what came is as good as any bytes.
+	 */
 	void (*end)(void *arg, bool whole);
 	/*
 	 * The oldest set is answered. 0: what did not come of it is not there, or came in a form that is not taken here (ask again with body()). A

@@ -67,6 +67,11 @@ struct sync_events {
 	/* The true decoded size of a section of a message. */
 	void (*section_size)(void *arg, struct sync_folder *folder, uint32_t uid,
 		const char *section, uint64_t size_bytes);
+	/*
+	 * Bytes of a message (section "": also of all its sections), or of a section of it, that were handed out are not those that it has: what is kept of them is to be
+	 * forgotten. May come at any time. NULL: not wanted.
+	 */
+	void (*refuted)(void *arg, struct sync_folder *folder, uint32_t uid, const char *section);
 	/* The set of messages changed after it had been shown; changed_s as in store_mailbox. */
 	void (*changed)(void *arg, struct sync_folder *folder, int64_t changed_s);
 	/* Flags of messages that were announced before are others now; flags[i] belongs to uids[i]. NULL: not wanted. */
@@ -281,6 +286,11 @@ void sync_body_close(struct sync_body *body);
  */
 ssize_t sync_body_read(
 	struct sync_body *body, void *buf, size_t len, uint64_t offset, struct sync_waiter *waiter);
+/*
+ * How often bytes that were handed out have turned out not to be those of the message, and when the last time (monotonic). Whoever has read before must not go
+ * on: what follows may not fit. Blocks: never.
+ */
+unsigned sync_body_refuted(const struct sync_body *body, int64_t *ret_ms);
 /* Settles the true size before a reader relies on it: 0 with *ret, or -EINPROGRESS; result 0 once it is known. */
 int sync_body_size(struct sync_body *body, uint64_t *ret, struct sync_waiter *waiter);
 

@@ -50,6 +50,8 @@ struct tree_observer {
 	void (*attributes)(void *arg, uint64_t node);
 	/* The entries or the times of the directory changed. */
 	void (*directory)(void *arg, uint64_t node);
+	/* What was read of the file is not what it holds: all that is kept of it is to be forgotten. NULL: not wanted. */
+	void (*contents)(void *arg, uint64_t node);
 	/* The entry is gone; name is valid during the call only. */
 	void (*gone)(void *arg, uint64_t parent, const char *name);
 	/*

@@ -83,6 +83,15 @@ static void tree_attributes_changed(void *arg, uint64_t node)
 	notify_attributes(arg, node);
 }
 
+/*
+ * Reads that are answered before that is done end too early for what the kernel has been told: it would not believe a short answer.
+ */
+static void tree_contents_changed(void *arg, uint64_t node)
+{
+	files_told(container_of(arg, struct fs, notify), node, UINT64_MAX);
+	notify_inode(arg, node);
+}
+
 static void tree_directory_changed(void *arg, uint64_t node)
 {
 	notify_inode(arg, node);
@@ -161,6 +170,7 @@ int fs_create(const struct fs_params *params, struct fs **ret, struct str *why)
 		.arg = &fs->notify,
 		.attributes = tree_attributes_changed,
 		.directory = tree_directory_changed,
+		.contents = tree_contents_changed,
 		.gone = tree_entry_gone,
 		.appeared = tree_entry_appeared,
 		.disappeared = tree_entry_disappeared,

@@ -256,7 +256,8 @@ int imap_bulk(
 	bulk->engine = engine;
 	bulk->calls = calls;
 	r = bulk_run(bulk, error);
-	bulk_message_abandon(bulk);
+	if (r < 0)
+		bulk_message_abandon(bulk, error);
 	if (r == 0)
 		r = imap_engine_settle(engine, error);
 	return r == 0 && bulk->stop == -ENOMEM ? no_memory(error) : r;

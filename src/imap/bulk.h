@@ -58,7 +58,7 @@ bool bulk_pass(void *arg, const char *head, size_t len, uint64_t size);
 void bulk_passed(void *arg, const char *data, size_t len);
 /* The response is complete: ends the message that has begun, or tells one that was held. */
 void bulk_message_read(struct bulk *bulk, const struct imap_response *response);
-/* The connection is lost: what has begun is ended. */
-void bulk_message_abandon(struct bulk *bulk);
+/* No more responses are read: what has begun is ended if it was not the connection that ended it. */
+void bulk_message_abandon(struct bulk *bulk, const struct source_error *error);
 
 #endif

@@ -290,7 +290,8 @@ void bulk_message_read(struct bulk *bulk, const struct imap_response *response)
 		log_info("message %u: the server's answer can not be understood", fetch.uid);
 }
 
-void bulk_message_abandon(struct bulk *bulk)
+void bulk_message_abandon(struct bulk *bulk, const struct source_error *error)
 {
-	tell_end(bulk, false);
+	if (error->cause == SOURCE_CAUSE_PROTOCOL)
+		tell_end(bulk, false);
 }

@@ -49,8 +49,9 @@ struct ahead_run {
 	uint64_t start;   /* where buf begins */
 	size_t known_len; /* bytes at the front of buf that are known, and must be these */
 	char known[RANGE_WITNESS_BYTES];
-	bool bad;   /* what comes is not taken */
-	bool early; /* it comes before the piece before it */
+	bool bad;    /* what comes is not taken */
+	bool handed; /* some of it was handed on */
+	bool early;  /* it comes before the piece before it */
 	struct str buf;
 
 	/* A piece that came early waits for the one before it: all of it, its witness first. NULL: none does. */

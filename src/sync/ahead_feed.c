@@ -122,7 +122,7 @@ static bool save(struct ahead_run *run)
 	const struct str *buf = &run->buf;
 	if (buf->len == 0)
 		return true;
-	int err = store_body_write(run->body->store, buf->data, buf->len, run->start);
+	int err = body_write_ahead(run->body, buf, run->start);
 	if (err == 0)
 		return true;
 	body_tell_unkept(run->body, err);
@@ -136,6 +136,7 @@ static void hand_on(struct ahead_run *run, uint64_t bound, bool exact)
 {
 	bool saved = save(run);
 	size_t len = run->buf.len;
+	run->handed |= len > 0;
 	if (exact)
 		body_settle_size(run->body, bound);
 	body_deliver(run->body, &run->buf, run->start, bound, exact, !saved, &run->worker->done);
@@ -201,11 +202,12 @@ static bool unpark(struct ahead_run *run)
 	run->index = 0;
 	run->body = set->bodies[0];
 	run->start = set->offset - set->witness;
+	run->handed = false;
 	run->bad = !know_witness(run);
 	return true;
 }
 
-/* All of it has come that will; body is NULL afterwards. */
+/* All of it has come; whole: and is what it must be. body is NULL afterwards. */
 static void take(struct ahead_run *run, bool whole)
 {
 	bool piece = run->set->length > 0;
@@ -216,6 +218,9 @@ static void take(struct ahead_run *run, bool whole)
 		end_whole(run);
 	if (piece && !good)
 		end_stream(run->body);
+	/* Who waits for more of it is told that before he is woken. */
+	if (!whole && run->handed)
+		body_refute(run->body);
 	finish(run);
 }
 
@@ -235,6 +240,7 @@ int ahead_begin(void *arg, uint32_t uid, uint64_t offset, uint64_t size_bytes)
 	if (!run->set->begun_ms)
 		run->set->begun_ms = clock_now_ms();
 	run->start = offset;
+	run->handed = false;
 	bool known = know_witness(run);
 	run->early = !known && !run->parked && is_behind(run, run->set);
 	run->bad = !known && !run->early;

@@ -257,6 +257,7 @@ void sync_body_close(struct sync_body *body)
 	struct sync_account *account = body->folder->account;
 	if (!drop_ref(body))
 		return;
+	body_doubt_end(body);
 	/* The message itself is here: what was decoded of it need not be kept twice. */
 	if ((account->drop || body->carve.message) && body->section[0] && body->store)
 		(void)store_body_drop(body->store);
@@ -273,7 +274,8 @@ size_t body_held_read(struct sync_body *body, void *buf, size_t len, uint64_t of
 {
 	size_t filled = 0;
 	/* Of a maildrop it is asked again: there is no other way to the bytes, and what failed may have been for want of descriptors. */
-	bool usable = body->store && (is_spooled(body) || !atomic_load(&body->store_broken));
+	bool usable = body->store && !atomic_load(&body->doubted) &&
+	              (is_spooled(body) || !atomic_load(&body->store_broken));
 	while (usable && filled < len) {
 		ssize_t n = store_body_read(
 			body->store, (char *)buf + filled, len - filled, offset + filled);

@@ -61,10 +61,15 @@ struct sync_body {
 	uint64_t
 		short_end; /* lock: it came shorter than announced, and ended here; UINT64_MAX: it did not */
 	atomic_uint arrivals; /* counts what was handed out */
+	atomic_uint refuted;  /* how often that turned out to be wrong */
+	_Atomic int64_t refuted_ms;
+	atomic_bool doubted; /* what the store holds is given to nobody before it has come again */
+	bool forgotten;      /* lock: what the job knows is not true any more */
 
 	/* Job. */
-	struct str chunk; /* what the server sent, or the store held */
-	struct str plain; /* chunk, decoded */
+	uint64_t doubt_pos, doubt_end; /* it has come again up to there; and has to */
+	struct str chunk;              /* what the server sent, or the store held */
+	struct str plain;              /* chunk, decoded */
 	struct pace pace;
 	struct reach reach;
 	bool by_ranges; /* it is larger than what is fetched whole */
@@ -143,6 +148,20 @@ int stream_message(struct sync_body *message, struct worker *worker, int *ret_un
 int stream_unkept(struct sync_body *message, struct worker *worker, uint64_t from);
 /* The same of the message that a section is of. */
 int stream_for_section(struct sync_body *body, struct worker *worker);
+/* Whether the folder is still the one that it was opened in. */
+bool body_is_current(const struct sync_body *body);
+/* What has been handed out is not what the message has: it is dropped, and who has some of it is told. No lock. Blocks: disk. body_refute.c */
+void body_refute(struct sync_body *body);
+/* What is held is given to nobody until the same has come again by body_write(); if other bytes come it is refuted. Blocks: disk. */
+void body_doubt(struct sync_body *body);
+/* What is still in doubt is dropped. Blocks: disk. */
+void body_doubt_end(struct sync_body *body);
+/* Into the store, which there is. Where it holds other bytes there, all of it is refuted. Of the job; and of who brings what it has not asked for. */
+int body_write(struct sync_body *body, const struct str *data, uint64_t start);
+int body_write_ahead(struct sync_body *body, const struct str *data, uint64_t start);
+/* The body of a whole message, its size as the store has it. Blocks: disk. */
+int body_open_message(
+	struct sync_folder *folder, uint32_t number, uint32_t uid, struct sync_body **ret);
 /* Reads what the store holds at offset without a gap, up to len bytes. Blocks: disk. */
 size_t body_held_read(struct sync_body *body, void *buf, size_t len, uint64_t offset);
 /*

@@ -56,7 +56,7 @@ static bool save(struct sync_body *body, const struct str *data, uint64_t start)
 		return true;
 	if (!body->store || body->unwritable < 0)
 		return false;
-	int err = store_body_write(body->store, data->data, data->len, start);
+	int err = body_write(body, data, start);
 	if (err == 0)
 		return true;
 	body->unwritable = err;
@@ -69,7 +69,7 @@ bool body_keep_chunk(struct sync_body *body, uint64_t start)
 	return save(body, &body->chunk, start);
 }
 
-static bool is_current(const struct sync_body *body)
+bool body_is_current(const struct sync_body *body)
 {
 	uint32_t number, uidvalidity;
 	folder_identity(body->folder, &number, &uidvalidity);
@@ -97,7 +97,7 @@ static void settle_section(struct sync_body *body, uint64_t size)
 void body_settle_size(struct sync_body *body, uint64_t size)
 {
 	struct sync_account *account = body->folder->account;
-	bool current = is_current(body);
+	bool current = body_is_current(body);
 
 	if (current && body->section[0]) {
 		settle_section(body, size);
@@ -381,20 +381,12 @@ static void forget_progress(struct sync_body *body)
 	body->raw_pos = body->decoded_pos = 0;
 }
 
-/* The server's ranges are wrong: what is here of a message goes, and it is fetched whole; a part is decoded anew. */
-static int begin_again(struct sync_body *body)
-{
-	range_distrust(body);
-	forget_progress(body);
-	return body->store && !body->decoded ? store_body_drop(body->store) : 0;
-}
-
 /* A section that is too large to be held: its message is fetched, and the section cut out of it. */
 static int serve_carved(struct sync_body *body, struct worker *worker, const struct body_want *want)
 {
 	int err = stream_for_section(body, worker);
-	if (err == 0 && body->store)
-		err = store_body_drop(body->store);
+	if (err == 0 && !body->decoded)
+		body_doubt_end(body);
 	forget_progress(body);
 	if (err == 0)
 		carve_begin(body);
@@ -425,16 +417,43 @@ static void take_short_end(struct sync_body *body)
 		expect_end(body, end);
 }
 
+/* What the job has found out was told by bytes that are refuted. */
+static void notice_forgotten(struct sync_body *body)
+{
+	pthread_mutex_lock(&body->folder->account->lock);
+	bool forgotten = body->forgotten;
+	body->forgotten = false;
+	pthread_mutex_unlock(&body->folder->account->lock);
+	if (!forgotten)
+		return;
+	forget_progress(body);
+	body->reach = (struct reach){.announced = body->announced, .short_end = UINT64_MAX};
+}
+
+/*
+ * The server's ranges are wrong, or what is here of the body is: it is fetched whole; a part is decoded anew. Where what is here does not come again, nobody
+ * knows what of it is right.
+ */
+static int serve_again(struct sync_body *body, struct worker *worker, const struct body_want *want)
+{
+	range_distrust(body);
+	body_doubt(body);
+	notice_forgotten(body);
+	bool doubted = atomic_load(&body->doubted);
+	int err = serve_distrusted(body, worker, want);
+	if (err < 0 && doubted)
+		body_refute(body);
+	return err;
+}
+
 int body_serve(struct sync_body *body, struct worker *worker, const struct body_want *want)
 {
+	notice_forgotten(body);
 	take_short_end(body);
 	if (!want->size && !want->background && serve_held(body, worker, want))
 		return 0;
 	int err = serve_distrusted(body, worker, want);
-	if (err != -EBADE)
-		return err;
-	err = begin_again(body);
-	return err < 0 ? err : serve_distrusted(body, worker, want);
+	return err == -EBADE ? serve_again(body, worker, want) : err;
 }
 
 /* --- In the background --- */

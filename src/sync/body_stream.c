@@ -21,6 +21,7 @@ struct stream {
 	struct str buf;
 	uint64_t start; /* where buf begins */
 	bool asked, came, whole;
+	bool ended;  /* end() said whether it is */
 	bool broken; /* the server was of two minds about what it was */
 	int err;     /* nothing more is taken */
 	int unkept;  /* why the store did not take it */
@@ -35,7 +36,7 @@ static void hand_on(struct stream *stream, bool last)
 	struct str *buf = &stream->buf;
 	uint64_t end = stream->start + buf->len;
 	if (buf->len > 0)
-		stream->err = store_body_write(message->store, buf->data, buf->len, stream->start);
+		stream->err = body_write(message, buf, stream->start);
 	stream->unkept = stream->err;
 	if (stream->err < 0) {
 		body_tell_unkept(message, stream->err);
@@ -118,6 +119,7 @@ static void end(void *arg, bool whole)
 {
 	struct stream *stream = arg;
 	stream->whole = whole;
+	stream->ended = true;
 	if (whole && stream->err == 0 && stream->window)
 		hand_window(stream, true);
 	else if (whole && stream->err == 0)
@@ -137,7 +139,7 @@ static int call(struct worker *worker, void *arg, struct source_error *error)
 	struct stream *stream = arg;
 	const struct source_bulk bulk = {stream, next, begin, data, end, answered};
 	stream->start = stream->came_bytes = 0;
-	stream->asked = stream->came = stream->whole = stream->handed = false;
+	stream->asked = stream->came = stream->whole = stream->handed = stream->ended = false;
 	stream->err = stream->unkept = 0;
 	str_reset(&stream->buf);
 	return worker->account->source->ops->bulk(worker->session, &bulk, error);
@@ -155,15 +157,9 @@ static int run(struct stream *stream)
 		return -ENOMEM;
 	if (err == 0 && (!stream->came || stream->err < 0))
 		err = -ENODATA;
-	stream->broken = err == 0 && !stream->whole;
-	return stream->broken ? -EIO : err;
-}
-
-static void drop_window(struct stream *stream)
-{
-	str_reset(&stream->buf);
-	body_deliver(
-		stream->message, &stream->buf, 0, UINT64_MAX, false, true, &stream->worker->done);
+	/* Also where the server could not be understood any more: but not where the connection was cut. */
+	stream->broken = (err == 0 || stream->ended) && !stream->whole;
+	return stream->broken && err == 0 ? -EIO : err;
 }
 
 int stream_message(struct sync_body *message, struct worker *worker, int *ret_unkept)
@@ -175,8 +171,8 @@ int stream_message(struct sync_body *message, struct worker *worker, int *ret_un
 	str_finish(&stream.buf);
 	if (stream.unkept < 0)
 		*ret_unkept = stream.unkept;
-	if (stream.broken)
-		(void)store_body_drop(message->store);
+	if (stream.broken && stream.start > 0)
+		body_refute(message);
 	return err;
 }
 
@@ -184,31 +180,20 @@ int stream_unkept(struct sync_body *message, struct worker *worker, uint64_t fro
 {
 	struct stream stream = {.message = message, .worker = worker, .window = true, .from = from};
 	int err = run(&stream);
-	if (stream.broken)
-		drop_window(&stream);
+	if (stream.broken && stream.handed)
+		body_refute(message);
 	str_finish(&stream.buf);
 	return err;
 }
 
-static int on_size(void *arg, const struct source_row *row)
-{
-	if (row->have & SOURCE_ROW_SIZE)
-		*(uint64_t *)arg = row->size_bytes;
-	return 0;
-}
-
 int stream_for_section(struct sync_body *body, struct worker *worker)
 {
-	uint64_t size = UINT64_MAX;
 	struct sync_body *message;
-	int err = store_row_get(
-		body->folder->account->store, body->number, body->uid, on_size, &size);
-	if (err == 0)
-		err = sync_body_open(body->folder, body->uid, "", NULL, size, &message);
+	int err = body_open_message(body->folder, body->number, body->uid, &message);
 	if (err < 0)
 		return err;
 	int unkept = 0;
-	err = message->number == body->number ? stream_message(message, worker, &unkept) : -ENODATA;
+	err = stream_message(message, worker, &unkept);
 	sync_body_close(message);
 	return err;
 }

@@ -23,6 +23,13 @@ void tell_attributes(struct tree *tree, uint64_t node)
 		observer->attributes(observer->arg, node);
 }
 
+static void tell_contents(struct tree *tree, uint64_t node)
+{
+	const struct tree_observer *observer = atomic_load(&tree->observer);
+	if (observer && observer->contents)
+		observer->contents(observer->arg, node);
+}
+
 void tell_directory(struct tree *tree, const struct folder *folder)
 {
 	const struct tree_observer *observer = atomic_load(&tree->observer);
@@ -334,6 +341,21 @@ static void events_section_size(
 		inside_set_size(arg, folder_number(folder), uid, section, size_bytes);
 }
 
+/* The parts of a message were cut out of it, or may have been. */
+static void events_refuted(void *arg, struct sync_folder *sync, uint32_t uid, const char *section)
+{
+	struct tree *tree = arg;
+	struct folder *folder = folder_of_sync(sync);
+	uint64_t node = 0;
+	if (!folder)
+		return;
+	uint32_t number = folder_number(folder);
+	if (!section[0])
+		tell_contents(tree, node_message(number, uid, false));
+	while ((node = nodes_next(&tree->nodes, number, uid, section, node)))
+		tell_contents(tree, node);
+}
+
 static void events_changed(void *arg, struct sync_folder *sync, int64_t changed_s)
 {
 	struct folder *folder = folder_of_sync(sync);
@@ -381,6 +403,7 @@ struct sync_events events_of_tree(struct tree *tree)
 		.gone = events_gone,
 		.size = events_size,
 		.section_size = events_section_size,
+		.refuted = events_refuted,
 		.changed = events_changed,
 		.flags = events_flags,
 		.added = roster_added,

@@ -14,12 +14,20 @@
 #include <string.h>
 
 #include "mailfs/util/cleanup.h"
+#include "mailfs/util/clock.h"
 
 #include "private.h"
+
+/*
+ * In a mount that is read-only nobody knows when a reader begins anew: so long after bytes were refuted nobody reads on. The kernel asks
+ * again, page by page, for what it could not have.
+ */
+#define REFUTED_MS 500
 
 struct tree_file {
 	struct tree *tree;
 	_Atomic(struct sync_body *) body; /* NULL: nobody has read yet */
+	atomic_uint refuted;              /* sync_body_refuted() when it was opened */
 	struct sync_folder *sync;         /* what it is in; NULL: nothing any more */
 	struct parts *parts;              /* NULL, or what body's leaf belongs to */
 	uint32_t folder, uid;
@@ -83,6 +91,25 @@ static int open_body(
 	return 0;
 }
 
+static void note_refuted(struct tree_file *file, const struct sync_body *body)
+{
+	int64_t when_ms;
+	atomic_store(&file->refuted, sync_body_refuted(body, &when_ms));
+}
+
+/* Whether what was read of it before was not what it holds. */
+static bool is_refuted(struct tree_file *file, const struct sync_body *body)
+{
+	int64_t when_ms;
+	unsigned refuted = sync_body_refuted(body, &when_ms);
+	if (refuted == atomic_load(&file->refuted))
+		return false;
+	if (!file->tree->readonly || clock_now_ms() - when_ms < REFUTED_MS)
+		return true;
+	atomic_store(&file->refuted, refuted);
+	return false;
+}
+
 /*
  * The body of a message, which is opened when it is first needed: most of what is opened again is read from the kernel's pages. Of two
  * threads that do so at once, one is late.
@@ -94,6 +121,7 @@ static int need_body(struct tree_file *file, struct sync_body **ret)
 		int r = open_body(file, NULL, &body);
 		if (r < 0)
 			return r;
+		note_refuted(file, body);
 		if (!atomic_compare_exchange_strong(&file->body, &none, body)) {
 			sync_body_close(body);
 			body = none;
@@ -201,6 +229,7 @@ static int open_inside(struct tree *tree, const struct inside *inside, struct tr
 	r = open_body(file, leaf, &body);
 	if (r < 0)
 		return r;
+	note_refuted(file, body);
 	atomic_store(&file->body, body);
 	*ret = steal_ptr(file);
 	return 0;
@@ -309,18 +338,12 @@ static ssize_t read_text(const struct str *text, void *buf, size_t len, uint64_t
 	return (ssize_t)(len < left ? len : left);
 }
 
-ssize_t tree_file_read(
-	struct tree_file *file, void *buf, size_t len, uint64_t offset, struct tree_call *call)
+static ssize_t read_body(struct tree_file *file, struct sync_body *body, void *buf, size_t len,
+	uint64_t offset, struct tree_call *call)
 {
-	struct sync_body *body;
-	if (file->text.len > 0)
-		return read_text(&file->text, buf, len, offset);
 	if (call->waited & WAITED_END)
 		return call->bytes;
-	ssize_t n = need_body(file, &body);
-	if (n < 0)
-		return n;
-	n = call->result;
+	ssize_t n = call->result;
 	if (!(call->waited & WAITED_READ)) {
 		call->waited |= WAITED_READ;
 		n = call_waits(
@@ -331,4 +354,17 @@ ssize_t tree_file_read(
 	call->bytes = n;
 	int r = confirm_end(file, body, call);
 	return r < 0 ? r : n;
+}
+
+ssize_t tree_file_read(
+	struct tree_file *file, void *buf, size_t len, uint64_t offset, struct tree_call *call)
+{
+	struct sync_body *body;
+	if (file->text.len > 0)
+		return read_text(&file->text, buf, len, offset);
+	int r = need_body(file, &body);
+	if (r < 0)
+		return r;
+	ssize_t n = read_body(file, body, buf, len, offset, call);
+	return n >= 0 && is_refuted(file, body) ? -EIO : n;
 }

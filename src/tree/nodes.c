@@ -271,3 +271,16 @@ uint64_t nodes_set_size(struct nodes *nodes, uint32_t folder, uint32_t uid, cons
 	node_settle(node, size_bytes);
 	return grown ? TREE_NODE_VIEW | node->slot : 0;
 }
+
+uint64_t nodes_next(
+	struct nodes *nodes, uint32_t folder, uint32_t uid, const char *section, uint64_t after)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&nodes->lock);
+	for (size_t i = (uint32_t)after + UINT64_C(1); i < nodes->slot_count; i++) {
+		const struct node *node = nodes->slots[i];
+		if (node && node->folder == folder && node->uid == uid &&
+			(!section[0] || strcmp(node->section, section) == 0))
+			return TREE_NODE_VIEW | node->slot;
+	}
+	return 0;
+}

@@ -87,5 +87,8 @@ int nodes_get(struct nodes *nodes, uint64_t node, struct inside *ret);
  */
 uint64_t nodes_set_size(struct nodes *nodes, uint32_t folder, uint32_t uid, const char *section,
 	uint64_t size_bytes);
+/* The next node behind `after` (0: the first) of a section of a message, or of any of them (section ""); 0: there is none. */
+uint64_t nodes_next(
+	struct nodes *nodes, uint32_t folder, uint32_t uid, const char *section, uint64_t after);
 
 #endif

@@ -194,6 +194,10 @@ def at_read(name, attack, seen, **more):
     return Case(name, "read", attack, seen, **more)
 
 
+def at_walk(name, attack, seen, **more):
+    return Case(name, "walk", attack, seen, **more)
+
+
 class ImapTrial(Trial):
     """
     An account with INBOX (three messages) and Work (two).
@@ -278,6 +282,8 @@ class ImapTrial(Trial):
             self.seen.append("read: " + errno.errorcode.get(error, "right"))
             case.seen.check(error, "reading")
             assert error or sha256(data) == self.wanted("INBOX")[VICTIM], "other bytes: %r" % data[:300]
+        elif case.at == "walk":
+            self.walk()
         elif case.at == "parts":
             found, error = self.timed(os.listdir, self.parts(VICTIM))
             self.seen.append("parts: " + errno.errorcode.get(error, "right"))
@@ -293,6 +299,20 @@ class ImapTrial(Trial):
             assert error or shown == sorted(self.wanted("INBOX")), sorted(paths)
         if case.others:
             self.right_folder(mount, "Work", () if case.seen.right else LOST)
+
+    def walk(self):
+        """All of INBOX in its order, so that most of it comes ahead of its reader; and twice more once the server is honest: nothing wrong was kept anywhere."""
+        errors = []
+        for uid, wanted in sorted(self.wanted("INBOX").items()):
+            data, error = self.timed(read, self.paths[uid])
+            assert error in (None,) + self.case.seen.errors, "%d: %s" % (uid, errno.errorcode[error])
+            assert error or sha256(data) == wanted or self.case.lied, "%d: other bytes" % uid
+            errors.append(error)
+        self.seen.append("walk: %d of %d failed" % (len(errors) - errors.count(None), len(errors)))
+        assert self.case.seen.right or any(errors), "no error"
+        self.disarm()
+        for _ in range(2):
+            self.right_folder(self.mount, "INBOX", IO)
 
     def parts(self, uid):
         return self.mount.sub("INBOX", ".parts", os.path.basename(self.paths[uid])[:-len(".eml")])

@@ -8,7 +8,7 @@ import pytest
 import hostile
 from fake.imap import Box, Message
 from hostile import RIGHT, fails, right_or
-from hostile_imap import IO, ImapTrial, answer, at_list, at_read, before, between, body, first, flood, flow, listing, message, messages, row, say, swap, trickle
+from hostile_imap import IO, SMALL, ImapTrial, answer, at_list, at_read, at_walk, before, between, body, first, flood, flow, listing, message, messages, row, say, swap, trickle
 
 EIO = errno.EIO
 ROW = b'* 2 FETCH (UID 2 FLAGS () INTERNALDATE "14-Nov-2023 22:13:20 +0000" RFC822.SIZE 64 '
@@ -235,6 +235,31 @@ CASES += [at_read("between: " + name, between(script), right_or(*IO)) for name, 
     "the body of another": say(b"* 2 FETCH (UID 2 BODY[]<0> %s)\r\n" % literal(OTHER)),
     "a part of a literal": say(b"* 2 FETCH (UID 2 BODY[]<0> {68}\r\nFrom"),
     "BYE": say(b"* BYE Enough.\r\n", cut=True), "the end": say(b"", cut=True), "UIDVALIDITY": say(b"* OK [UIDVALIDITY 5] New.\r\n"),
+}.items()]
+
+
+# Messages over 256 KiB, which are handed on before they are there.
+WALK = {"boxes": lambda: {"INBOX": Box([Message(n, SMALL % (n, n) + b"%d large\r\n" % n * 33_000) for n in range(1, 9)]), "Work": Box(messages(2, 5))}}
+
+
+def lies(change):
+    """The third message and those behind it are others, as often as they are asked for: change(row), in which the bytes are, and the row's end."""
+    def arm(server):
+        def run(session, one, data):
+            head, found, rest = data.partition(b"}\r\n")
+            if one.uid < 3 or session.box is not server.boxes["INBOX"] or b"BODY[]" not in head:
+                return data
+            server.struck += 1
+            return change(head + found, b"Q" * (len(rest) - 3), rest)
+        server.row = run
+    return arm
+
+
+CASES += [at_walk("ahead: " + name, lies(change), right_or(EIO), options=options, world=WALK)
+          for options in ((), ("ro",)) for name, change in {
+    "of two UIDs%s" % "".join(", " + one for one in options): lambda head, other, rest: head + other + b" UID 77)\r\n",
+    "two contents%s" % "".join(", " + one for one in options): lambda head, other, rest: head + other + b' BODY[] "")\r\n',
+    "not closed%s" % "".join(", " + one for one in options): lambda head, other, rest: head + other + b" FLAGS ()\r\n",
 }.items()]
 suite = hostile.suite(ImapTrial, CASES)
 

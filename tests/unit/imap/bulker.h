@@ -81,6 +81,15 @@ static inline void bulker_answered(void *arg, int err)
 	str_printf(&bulker->log, "=%s;", err == 0 ? "0" : strerrorname_np(-err));
 }
 
+/* bulk() has returned r. Where the connection was lost in the middle of a message its end is not told. */
+static inline void bulker_over(struct bulker *bulker, int r)
+{
+	assert_true(r < 0 || !bulker->open);
+	if (bulker->open)
+		str_putc(&bulker->log, '?');
+	bulker->open = false;
+}
+
 static inline struct source_bulk bulker_calls(struct bulker *bulker)
 {
 	return (struct source_bulk){.arg = bulker,

@@ -42,7 +42,7 @@ static int run_with(struct bulker *bulker, const struct source_bulk_set *sets, s
 	bulker->ops = peer.source->ops;
 	struct source_bulk calls = bulker_calls(bulker);
 	int r = peer.source->ops->bulk(peer.session, &calls, &peer.error);
-	assert_false(bulker->open);
+	bulker_over(bulker, r);
 	*ret_error = peer.error;
 	if (bulker->joins)
 		pthread_join(canceller, NULL);
@@ -495,12 +495,12 @@ static void test_cuts(void **state)
 {
 	(void)state;
 	expect_loss(ONE(5), SCRIPT(COMMAND(2, "5"), ">* 1 FETCH (UID 5 BODY[] {10}\r\nabc", "!"),
-		SOURCE_SCOPE_ACCOUNT, "[5@0+10 abc!");
+		SOURCE_SCOPE_ACCOUNT, "[5@0+10 abc?");
 	expect_loss(ONE(5, 6),
 		SCRIPT(COMMAND(2, "5:6"), ">* 1 FETCH (UID 5 BODY[] {3}\r\nabc)\r\n", "!"),
 		SOURCE_SCOPE_ACCOUNT, "[5@0+3 abc]");
 	expect_loss(ONE(5), SCRIPT(COMMAND(2, "5"), ">* 1 FETCH (UID 5 BODY[] {3}\r\nabc)", "!"),
-		SOURCE_SCOPE_ACCOUNT, "[5@0+3 abc!");
+		SOURCE_SCOPE_ACCOUNT, "[5@0+3 abc?");
 }
 
 static void cancel_now(struct bulker *bulker)

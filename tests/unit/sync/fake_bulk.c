@@ -116,7 +116,8 @@ static int send_one(struct bulk *bulk, const struct set *set, uint32_t uid)
 	err = send_bytes(bulk, message, from, end, cut);
 	bool whole = err == 0 && fake->bulk_broken != uid;
 	pthread_mutex_unlock(&fake->lock);
-	bulk->calls->end(bulk->calls->arg, whole);
+	if (err == 0)
+		bulk->calls->end(bulk->calls->arg, whole);
 	pthread_mutex_lock(&fake->lock);
 	return err;
 }

@@ -105,6 +105,17 @@ static void on_section_size(
 	pthread_mutex_unlock(&told->lock);
 }
 
+static void on_refuted(void *arg, struct sync_folder *folder, uint32_t uid, const char *section)
+{
+	struct told *told = told_of(arg, folder);
+	(void)uid, (void)section;
+	if (!told)
+		return;
+	pthread_mutex_lock(&told->lock);
+	told->refuted++;
+	pthread_mutex_unlock(&told->lock);
+}
+
 static void on_changed(void *arg, struct sync_folder *folder, int64_t changed_s)
 {
 	struct told *told = told_of(arg, folder);
@@ -171,6 +182,7 @@ struct sync_events fixture_events(struct fixture *f)
 		.gone = on_gone,
 		.size = on_size,
 		.section_size = on_section_size,
+		.refuted = on_refuted,
 		.changed = on_changed,
 		.added = f->more.added,
 		.removed = f->more.removed,

@@ -33,7 +33,7 @@ struct told {
 	unsigned batches;
 	unsigned changes;
 	int64_t changed_s;
-	unsigned sizes, section_sizes;
+	unsigned sizes, section_sizes, refuted;
 	uint64_t size, section_size; /* the last one */
 	char section[64];
 };

@@ -183,6 +183,8 @@ static void check_shifted(struct fixture *f, size_t first_offset)
 	assert_read(body, data, first_offset, 1000);
 	assert_int_equal(body_read_all(body, out, len + 1), len);
 	assert_memory_equal(out, data, len);
+	int64_t when_ms;
+	assert_int_equal(sync_body_refuted(body, &when_ms), 0);
 	sync_body_close(body);
 	/* Once burnt: the next message is fetched whole, at once. */
 	unsigned before = fake_counts(&f->fake).bodies;
@@ -203,6 +205,27 @@ static void test_shifted_ranges_in_sequence(void **state)
 static void test_shifted_ranges_at_random(void **state)
 {
 	check_shifted(*state, 2 * MIB + 3);
+}
+
+/* What was handed out is not what comes again: nobody is given more of it, and the tree hears of it. */
+static void test_other_bytes_later(void **state)
+{
+	struct fixture *f = *state;
+	size_t len = 3 * MIB + 77;
+	char *lies = pattern(len + 1), *data = lies + 1, *out = malloc(len + 1);
+	struct sync_folder *folder = fixture_start_with(f, lies, len, len);
+	struct sync_body *body = open_message(folder, 5, len);
+	int64_t when_ms;
+	assert_read(body, lies, 0, 1000);
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].data, data);
+	assert_read(body, data, MIB, 1000);
+	assert_int_equal(sync_body_refuted(body, &when_ms), 1);
+	assert_true(f->told->refuted > 0);
+	assert_int_equal(body_read_all(body, out, len + 1), len);
+	assert_memory_equal(out, data, len);
+	assert_int_equal(sync_body_refuted(body, &when_ms), 1);
+	sync_body_close(body);
+	free(out);
 }
 
 static void test_waiters_at_many_offsets(void **state)
@@ -608,6 +631,7 @@ int main(void)
 		TEST(test_random_access_is_cheap),
 		TEST(test_shifted_ranges_in_sequence),
 		TEST(test_shifted_ranges_at_random),
+		TEST(test_other_bytes_later),
 		TEST(test_waiters_at_many_offsets),
 		TEST(test_small_announced_smaller),
 		TEST(test_small_announced_but_large),

@@ -57,6 +57,12 @@ static void told_directory(void *arg, uint64_t node)
 	str_printf(&fake.told, "directory %#jx\n", (uintmax_t)node);
 }
 
+static void told_contents(void *arg, uint64_t node)
+{
+	(void)arg;
+	str_printf(&fake.told, "contents %#jx\n", (uintmax_t)node);
+}
+
 static void told_gone(void *arg, uint64_t parent, const char *name)
 {
 	(void)arg;
@@ -82,6 +88,7 @@ static void told_disappeared(
 
 static const struct tree_observer observer = {.attributes = told_attributes,
 	.directory = told_directory,
+	.contents = told_contents,
 	.gone = told_gone,
 	.appeared = told_appeared,
 	.disappeared = told_disappeared};
@@ -398,6 +405,13 @@ void sync_body_close(struct sync_body *body)
 {
 	fake.bodies--;
 	free(body);
+}
+
+unsigned sync_body_refuted(const struct sync_body *body, int64_t *ret_ms)
+{
+	(void)body;
+	*ret_ms = fake.refuted_ms;
+	return fake.refuted;
 }
 
 ssize_t sync_body_read(

@@ -70,6 +70,8 @@ struct fake {
 	const char *known_section; /* whose size the store knows */
 	uint64_t known_size;
 	bool size_settled;
+	unsigned refuted; /* how often what was handed out was */
+	int64_t refuted_ms;
 	uint64_t true_size;
 	uint64_t opened_size; /* what sync_body_open() was told */
 	char opened_section[64];

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fake.h"
+#include "private.h"
 
 static struct sync_folder *box;
 #define BOX  "0x6500000000" /* node of the folder: 101 << 32 */
@@ -121,6 +122,29 @@ static void test_sizes(void **state)
 	fake_finish();
 }
 
+/* All that was kept of a message, and of what lies in it; or of one section. */
+static void test_refuted(void **state)
+{
+	struct inside inside = {.kind = INSIDE_PART, .folder = 5, .uid = 1, .section = "2"};
+	uint64_t node, other, third, generation;
+	char expected[200];
+	(void)state;
+	begin(2);
+	assert_int_equal(nodes_ref(&fake.tree->nodes, &inside, &node, &generation), 0);
+	strcpy(inside.section, "3");
+	assert_int_equal(nodes_ref(&fake.tree->nodes, &inside, &other, &generation), 0);
+	inside.uid = 2;
+	assert_int_equal(nodes_ref(&fake.tree->nodes, &inside, &third, &generation), 0);
+	fake.events.refuted(fake.events.arg, box, 1, "");
+	snprintf(expected, sizeof(expected), "contents 0x500000001\ncontents %#jx\ncontents %#jx\n",
+		(uintmax_t)node, (uintmax_t)other);
+	expect_told(expected);
+	fake.events.refuted(fake.events.arg, box, 1, "3");
+	snprintf(expected, sizeof(expected), "contents %#jx\n", (uintmax_t)other);
+	expect_told(expected);
+	fake_finish();
+}
+
 static void test_listed_anew(void **state)
 {
 	char expected[300];
@@ -223,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_a_name_alone_is_no_entry),
 		cmocka_unit_test(test_changed),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_refuted),
 		cmocka_unit_test(test_listed_anew),
 		cmocka_unit_test(test_a_row_that_is_announced_better),
 		cmocka_unit_test(test_a_message_that_was_not_gone_after_all),

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "fake.h"
+#include "mailfs/util/clock.h"
 
 /* Of message 1, which is too large to be settled at open. */
 #define END 201001
@@ -150,6 +151,48 @@ static void test_read(void **state)
 }
 
 /* A read that comes to where the file was said to end waits until that is known to be true. */
+/* Whoever has read what was taken back gets an error; who opens it now does not. Read-only it is a matter of time. */
+static void check_refuted(bool readonly)
+{
+	struct tree_file *file, *other;
+	char buf[10];
+	begin();
+	if (readonly) {
+		fake_finish();
+		struct tree_params params = fake_params();
+		params.readonly = true;
+		fake_reset();
+		box = fake_folder("Box", '/', 0);
+		assert_int_equal(fake_tree_params(&params), 0);
+		fake_listed(box, 5, 1);
+	}
+	fake.size_settled = true;
+	fake.true_size = END;
+	fake.read_result = 10;
+	assert_int_equal(tree_file_open_unsettled(fake.tree, MESSAGE(1), &file, fake_call()), 0);
+	assert_int_equal(tree_file_read(file, buf, 10, 0, fake_call()), 10);
+	fake.refuted = 1;
+	fake.refuted_ms = clock_now_ms();
+	assert_int_equal(tree_file_read(file, buf, 10, 10, fake_call()), -EIO);
+	assert_int_equal(tree_file_open_unsettled(fake.tree, MESSAGE(1), &other, fake_call()), 0);
+	assert_int_equal(tree_file_read(other, buf, 10, 0, fake_call()), 10);
+	fake.read_result = 0;
+	assert_int_equal(tree_file_read(file, buf, 10, END, fake_call()), -EIO);
+	fake.read_result = 10;
+	fake.refuted_ms -= 10000;
+	assert_int_equal(tree_file_read(file, buf, 10, 10, fake_call()), readonly ? 10 : -EIO);
+	tree_file_close(file);
+	tree_file_close(other);
+	fake_finish();
+}
+
+static void test_refuted(void **state)
+{
+	(void)state;
+	check_refuted(false);
+	check_refuted(true);
+}
+
 static void test_the_end_is_confirmed(void **state)
 {
 	struct tree_file *file;
@@ -370,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_an_interrupted_open_leaves_nothing),
 		cmocka_unit_test(test_another_message_is_never_opened),
 		cmocka_unit_test(test_read),
+		cmocka_unit_test(test_refuted),
 		cmocka_unit_test(test_the_end_is_confirmed),
 		cmocka_unit_test(test_a_server_that_is_not_believed),
 		cmocka_unit_test(test_gone_while_it_is_open),

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* What was handed out ahead of readers, and does not fit in the end, does not stay: neither in the store nor where it was handed to. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "mailfs/store.h"
+
+enum { COUNT = 8, LIED = 6 };
+#define SIZE ((size_t)400 << 10)
+
+static char *data;
+
+/* INBOX with messages 1 … COUNT; the same bytes at another place for each, and of LIED other bytes than its own. */
+static struct sync_folder *start(struct fixture *f)
+{
+	struct fake_mailbox *inbox = fake_mailbox_add(&f->fake, "INBOX", 77);
+	data = pattern(SIZE + COUNT);
+	for (uint32_t uid = 1; uid <= COUNT; uid++)
+		fake_message_add(inbox, uid, uid == LIED ? data : data + uid, SIZE);
+	fake_can_bulk(&f->fake);
+	fixture_start(f);
+	return fixture_inbox(f);
+}
+
+static struct sync_body *open_message(struct sync_folder *folder, uint32_t uid)
+{
+	struct sync_body *body;
+	assert_int_equal(sync_body_open(folder, uid, "", NULL, SIZE, &body), 0);
+	return body;
+}
+
+static void check_bytes(struct sync_body *body, uint32_t uid)
+{
+	char out[131072];
+	ssize_t n;
+	size_t pos = 0;
+	for (; (n = body_read(body, out, sizeof(out), pos)) > 0; pos += (size_t)n)
+		assert_memory_equal(out, data + uid + pos, (size_t)n);
+	assert_int_equal(n, 0);
+	assert_int_equal(pos, SIZE);
+}
+
+static bool is_quiet(struct fixture *f)
+{
+	struct sync_status status;
+	sync_account_status(f->account, &status);
+	return status.ahead == 0 && status.demand == 0;
+}
+
+static unsigned refuted(const struct sync_body *body)
+{
+	int64_t when_ms;
+	return sync_body_refuted(body, &when_ms);
+}
+
+/* Somebody reads up to the one that is LIED, which comes meanwhile. From then on the server is honest. */
+static struct sync_body *walk(struct fixture *f, struct sync_folder *folder)
+{
+	struct sync_body *lied = open_message(folder, LIED);
+	for (uint32_t uid = 1; uid < LIED; uid++) {
+		struct sync_body *body = open_message(folder, uid);
+		check_bytes(body, uid);
+		assert_int_equal(refuted(body), 0);
+		sync_body_close(body);
+		wait_for(is_quiet(f));
+	}
+	assert_int_equal(fake_message(&f->fake.mailboxes[0], LIED)->sent, 1);
+	FAKE_SET(&f->fake, mailboxes[0].messages[LIED - 1].data, data + LIED);
+	return lied;
+}
+
+static void test_the_end_does_not_fit(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_folder *folder = start(f);
+	FAKE_SET(&f->fake, bulk_broken, LIED);
+	struct sync_body *lied = walk(f, folder);
+	assert_int_equal(refuted(lied), 1);
+	assert_int_equal(f->told->refuted, 1);
+	check_bytes(lied, LIED);
+	assert_int_equal(refuted(lied), 1);
+	sync_body_close(lied);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_the_end_does_not_fit),
+	};
+	return cmocka_run_group_tests_name("sync/refuted", tests, NULL, NULL);
+}
