@@ -6,7 +6,7 @@
  * before what is wanted, with bytes that are known. Where none are, the end of the first 32 KiB is asked for twice.
  *
  * Invariant: what range_fetch_checked() leaves in body->chunk stands at pos, as far as the server can be held to its own
- * word; -EBADE says that it has broken it. A range that begins at 0 needs no witness. What was asked for as a proof is kept: whoever
+ * word; -EBADE says that it has broken it. A range that begins at 0 needs no witness, but proves no end that it has shown before. What was asked for as a proof is kept: whoever
  * reads from the beginning has it already.
  */
 #include "body.h"
@@ -116,12 +116,36 @@ static int prove(struct sync_body *body, struct worker *worker)
 	return fetch_behind(body, worker, PROOF_BYTES, 0, known, len);
 }
 
-int range_fetch_checked(struct sync_body *body, struct worker *worker, uint64_t pos, uint64_t asked)
+static int fetch_proven(struct sync_body *body, struct worker *worker, uint64_t pos, uint64_t asked)
 {
 	char known[RANGE_WITNESS_BYTES];
 	size_t len = witness(body, pos, known);
 	int err = pos > 0 && len == 0 && !atomic_load(&body->proven) ? prove(body, worker) : 0;
 	return err < 0 ? err : fetch_behind(body, worker, pos, asked, known, len);
+}
+
+/*
+ * It seemed to end so near to its beginning that what follows, with its witness, would begin at 0: that is the question that was answered already, and
+ * from a server that sends no more than so many bytes at a time the answer is the same. So the next byte is asked for alone; an end needs no
+ * witness. Where there is one, there is more of it, too.
+ */
+static int fetch_end(struct sync_body *body, struct worker *worker, uint64_t pos, uint64_t asked)
+{
+	int err = range_fetch(body, worker, pos, 1, 1);
+	if (err < 0 || body->chunk.len == 0)
+		return err;
+	err = fetch_proven(body, worker, pos, asked);
+	if (err < 0 || body->chunk.len > 0)
+		return err;
+	log_warning("%s: message %u, part '%s': the server gives too few bytes", body->folder->name,
+		body->uid, body->section);
+	return -EIO;
+}
+
+int range_fetch_checked(struct sync_body *body, struct worker *worker, uint64_t pos, uint64_t asked)
+{
+	bool ends = pos > 0 && pos <= RANGE_WITNESS_BYTES && body->reach.short_end == pos;
+	return ends ? fetch_end(body, worker, pos, asked) : fetch_proven(body, worker, pos, asked);
 }
 
 void range_remember(struct sync_body *body)

@@ -238,6 +238,18 @@ CASES += [at_read("between: " + name, between(script), right_or(*IO)) for name, 
 }.items()]
 
 
+
+def few(most):
+    """So many bytes of the victim's at a time."""
+    def change(data):
+        head, _, rest = data.rpartition(b"{%d}\r\n" % len(data[data.index(b"}") + 3:-3]))
+        return head + literal(rest[:-3][:most]) + b")\r\n"
+    return row(change, "BODY[]<")
+
+
+CASES += [at_read("few: %d bytes at a time" % most, few(most), fails(EIO), world=LARGE) for most in (1, 100, 256)]
+CASES.append(at_read("few: 100,000 bytes at a time", few(100_000), RIGHT, world=LARGE))
+
 # Messages over 256 KiB, which are handed on before they are there.
 WALK = {"boxes": lambda: {"INBOX": Box([Message(n, SMALL % (n, n) + b"%d large\r\n" % n * 33_000) for n in range(1, 9)]), "Work": Box(messages(2, 5))}}
 

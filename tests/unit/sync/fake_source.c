@@ -388,6 +388,8 @@ static int body_answer(struct source_session *session, uint32_t uid, uint64_t of
 		end = message->short_at;
 		message->short_at = 0;
 	}
+	if (message->most && offset < end && end - offset > message->most)
+		end = offset + message->most;
 	message->sent++;
 	if (offset < end) {
 		if (end - offset > limit)

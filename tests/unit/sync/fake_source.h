@@ -27,6 +27,7 @@ struct fake_message {
 	const char *data;   /* borrowed; the body, or the one part, as it is on the server */
 	uint64_t len;
 	uint64_t short_at; /* once: an answer that reaches over this offset ends there; 0: never */
+	uint64_t most;     /* bytes of one answer; 0: all that were asked for */
 	uint64_t
 		shifted_from; /* an answer that begins at or past this is of bytes one earlier, as Dovecot 2.4.1's; 0: none */
 	bool twice;          /* the listing gives it twice */

@@ -207,27 +207,6 @@ static void test_shifted_ranges_at_random(void **state)
 	check_shifted(*state, 2 * MIB + 3);
 }
 
-/* What was handed out is not what comes again: nobody is given more of it, and the tree hears of it. */
-static void test_other_bytes_later(void **state)
-{
-	struct fixture *f = *state;
-	size_t len = 3 * MIB + 77;
-	char *lies = pattern(len + 1), *data = lies + 1, *out = malloc(len + 1);
-	struct sync_folder *folder = fixture_start_with(f, lies, len, len);
-	struct sync_body *body = open_message(folder, 5, len);
-	int64_t when_ms;
-	assert_read(body, lies, 0, 1000);
-	FAKE_SET(&f->fake, mailboxes[0].messages[0].data, data);
-	assert_read(body, data, MIB, 1000);
-	assert_int_equal(sync_body_refuted(body, &when_ms), 1);
-	assert_true(f->told->refuted > 0);
-	assert_int_equal(body_read_all(body, out, len + 1), len);
-	assert_memory_equal(out, data, len);
-	assert_int_equal(sync_body_refuted(body, &when_ms), 1);
-	sync_body_close(body);
-	free(out);
-}
-
 static void test_waiters_at_many_offsets(void **state)
 {
 	struct fixture *f = *state;
@@ -281,6 +260,42 @@ static void check_size(struct fixture *f, size_t len, uint64_t announced)
 	sync_body_close(body);
 	assert_int_equal(fake_counts(&f->fake).bodies, bodies);
 	free(out);
+}
+
+/* A server that gives so many bytes at a time, of any message: it is right, or an error. */
+static void test_few_bytes_at_a_time(void **state)
+{
+	static const struct {
+		uint64_t most;
+		bool right;
+	} cases[] = {
+		{1, false}, {100, false}, {255, false}, {256, false}, {257, true}, {1000, true}};
+	struct fixture *f = *state;
+	size_t len = 40 * KIB;
+	char *data = pattern(len), *out = malloc(len + 1);
+	struct sync_folder *folder = fixture_start_with(f, data, len, len);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		FAKE_SET(&f->fake, mailboxes[0].messages[0].most, cases[i].most);
+		struct sync_body *body = open_message(folder, 5, len);
+		size_t pos = body_read_all(body, out, len + 1);
+		uint64_t size;
+		assert_int_equal(pos, cases[i].right ? len : 0);
+		assert_memory_equal(out, data, pos);
+		assert_int_equal(body_size(body, &size), cases[i].right ? 0 : -EIO);
+		sync_body_close(body);
+	}
+	assert_int_equal(f->told->sizes, 0);
+	free(out);
+}
+
+/* What ends there, however far it was said to go, costs one small question more. */
+static void test_tiny_announced_larger(void **state)
+{
+	struct fixture *f = *state;
+	check_size(f, 100, 50 * KIB);
+	assert_int_equal(fake_counts(&f->fake).bodies, 2);
+	assert_int_equal(f->fake.offsets[1], 100);
+	assert_int_equal(f->fake.lengths[1], 1);
 }
 
 static void test_small_announced_smaller(void **state)
@@ -631,8 +646,9 @@ int main(void)
 		TEST(test_random_access_is_cheap),
 		TEST(test_shifted_ranges_in_sequence),
 		TEST(test_shifted_ranges_at_random),
-		TEST(test_other_bytes_later),
 		TEST(test_waiters_at_many_offsets),
+		TEST(test_few_bytes_at_a_time),
+		TEST(test_tiny_announced_larger),
 		TEST(test_small_announced_smaller),
 		TEST(test_small_announced_but_large),
 		TEST(test_small_announced_larger),

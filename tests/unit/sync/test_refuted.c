@@ -84,12 +84,43 @@ static void test_the_end_does_not_fit(void **state)
 	sync_body_close(lied);
 }
 
+#define MIB ((size_t)1 << 20)
+
+static struct sync_body *open_large(struct sync_folder *folder, size_t len)
+{
+	struct sync_body *body;
+	assert_int_equal(sync_body_open(folder, 5, "", NULL, len, &body), 0);
+	return body;
+}
+
+/* What was handed out is not what comes again: nobody is given more of it, and the tree hears of it. */
+static void test_other_bytes_later(void **state)
+{
+	struct fixture *f = *state;
+	size_t len = 3 * MIB + 77;
+	char *lies = pattern(len + 1), *truth = lies + 1, *out = malloc(len + 1);
+	struct sync_folder *folder = fixture_start_with(f, lies, len, len);
+	struct sync_body *body = open_large(folder, len);
+	int64_t when_ms;
+	assert_read(body, lies, 0, 1000);
+	FAKE_SET(&f->fake, mailboxes[0].messages[0].data, truth);
+	assert_read(body, truth, MIB, 1000);
+	assert_int_equal(sync_body_refuted(body, &when_ms), 1);
+	assert_true(f->told->refuted > 0);
+	assert_int_equal(body_read_all(body, out, len + 1), len);
+	assert_memory_equal(out, truth, len);
+	assert_int_equal(sync_body_refuted(body, &when_ms), 1);
+	sync_body_close(body);
+	free(out);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_the_end_does_not_fit),
+		TEST(test_other_bytes_later),
 	};
 	return cmocka_run_group_tests_name("sync/refuted", tests, NULL, NULL);
 }
