@@ -190,8 +190,8 @@ size_t imap_uid_set_append(struct str *out, const uint32_t *uids, size_t count)
 int imap_fetch_begin(struct imap_engine *engine, struct source_error *error)
 {
 	if (!engine->selected)
-		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NEVER,
-			SOURCE_CAUSE_OTHER, -EINVAL, "no folder is open");
+		return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_NOW,
+			SOURCE_CAUSE_MAILBOX, -EIO, "no folder is open");
 	imap_engine_begin(engine);
 	return 0;
 }

@@ -187,6 +187,13 @@ static int enter_folder(struct worker *worker, const struct attempt *attempt, bo
 		attempt->folder->name, state.uidvalidity, attempt->uidvalidity);
 }
 
+/* Whether the session has no mailbox open any more: what was open has another identity, by the server's word. */
+static bool is_closed(const struct source_error *error)
+{
+	return error->scope == SOURCE_SCOPE_MAILBOX && error->cause == SOURCE_CAUSE_MAILBOX &&
+	       error->retry == SOURCE_RETRY_NOW;
+}
+
 static int attempt_call(
 	struct worker *worker, const struct attempt *attempt, struct source_error *error)
 {
@@ -198,6 +205,9 @@ static int attempt_call(
 		err = attempt->fn(worker, attempt->arg, error);
 		if (error->scope < SOURCE_SCOPE_ACCOUNT)
 			worker->used_ms = clock_now_ms();
+		/* The next call selects, and sees whether that is so. */
+		if (err < 0 && is_closed(error))
+			session_selected(worker, NULL, 0);
 		if (err != -ENOENT || error->scope != SOURCE_SCOPE_MESSAGE || fresh)
 			return err;
 		fresh = true;

@@ -56,6 +56,14 @@ def first(data):
     return script
 
 
+def once(script):
+    """A script: the first time alone."""
+    def run(session, tag):
+        spent, session.server.spent = getattr(session.server, "spent", False), True
+        return False if spent else script(session, tag)
+    return run
+
+
 def answer(verb, data, of="", cut=False):
     return on(verb, say(data, cut), of)
 

@@ -7,8 +7,8 @@ import pytest
 
 import hostile
 from fake.imap import Box, Message
-from hostile import RIGHT, fails, right_or
-from hostile_imap import IO, SMALL, ImapTrial, answer, at_list, at_read, at_walk, before, between, body, first, flood, flow, listing, message, messages, row, say, swap, trickle
+from hostile import RIGHT, fails, read, right_or, sha256
+from hostile_imap import IO, SMALL, ImapTrial, answer, at_list, at_read, at_walk, before, between, body, first, flood, flow, listing, message, messages, once, row, say, swap, trickle
 
 EIO = errno.EIO
 ROW = b'* 2 FETCH (UID 2 FLAGS () INTERNALDATE "14-Nov-2023 22:13:20 +0000" RFC822.SIZE 64 '
@@ -178,12 +178,20 @@ STRUCTURES = {
     "of another message": b'("IMAGE" "PNG" ("NAME" "a.png") NIL NIL "BASE64" 4000000000 NIL NIL NIL NIL)',
 }
 
+def reads_all(trial, _mount):
+    """The messages that were listed before it."""
+    for uid, digest in trial.wanted("INBOX").items():
+        assert sha256(read(trial.paths[uid])) == digest, uid
+
+
 CASES = []
 for name, data in FRAMES.items():
     CASES.append(at_list("list: " + name, listing(first(data)), RIGHT if name in HARMLESS + ROWS else fails(EIO)))
     CASES.append(at_read("read: " + name, body(first(data)), RIGHT if name in HARMLESS else fails(EIO)))
 for name, data in NUMBERS.items():
     CASES.append(at_read("unasked: " + name, body(first(data)), fails(EIO) if name == "UIDVALIDITY changes" else RIGHT))
+CASES += [at_read("unasked: UIDVALIDITY changes, once", body(once(first(NUMBERS["UIDVALIDITY changes"]))), fails(EIO), others=False, options=("connections=1",),
+                  check=reads_all)]
 CASES += [at_list("size: " + name, sized(text), RIGHT) for name, text in SIZES.items()]
 CASES += [at_list("date: " + name, dated(text), RIGHT) for name, text in DATES.items()]
 CASES += [at_list("flags: " + name, flagged(text), RIGHT) for name, text in FLAGS.items()]

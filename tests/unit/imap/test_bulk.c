@@ -484,7 +484,7 @@ static void test_no_folder(void **state)
 	struct bulker bulker = {0};
 	struct source_bulk calls = bulker_calls(&bulker);
 	session_begin(&peer, SCRIPT(GREETING("")));
-	assert_int_equal(peer.source->ops->bulk(peer.session, &calls, &peer.error), -EINVAL);
+	assert_int_equal(peer.source->ops->bulk(peer.session, &calls, &peer.error), -EIO);
 	assert_int_equal(bulker.asked, 0);
 	peer_finish(&peer);
 }

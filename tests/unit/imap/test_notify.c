@@ -90,7 +90,7 @@ static void test_notify_closes(void **state)
 	assert_int_equal(watch(&watcher, NULL, LONG_MS), 0);
 	assert_int_equal(watcher.peer.source->ops->rows(watcher.peer.session, 1, 2,
 				 SOURCE_COLUMNS_UID, NULL, NULL, &skipped, &watcher.peer.error),
-		-EINVAL);
+		-EIO);
 	watcher_finish(&watcher);
 	watcher_begin(&watcher, 1,
 		SCRIPT(GREETING(" NOTIFY"), "<C1 EXAMINE \"box\"",

@@ -134,7 +134,8 @@ static void test_refused_esearch(void **state)
 	assert_int_equal(uids(&peer, 1, 9, &got), -EIO);
 	assert_non_null(strstr(peer.error.text, "identity"));
 	/* and now none is open */
-	assert_int_equal(uids(&peer, 1, 9, &got), -EINVAL);
+	assert_int_equal(uids(&peer, 1, 9, &got), -EIO);
+	assert_non_null(strstr(peer.error.text, "no folder is open"));
 	str_finish(&got);
 	peer_finish(&peer);
 }

@@ -410,6 +410,14 @@ static void body_delay(struct fake_source *fake)
 	pthread_mutex_lock(&fake->lock);
 }
 
+static int fake_close(struct source_session *session, struct source_error *error)
+{
+	session->selected = NULL;
+	error->retry = SOURCE_RETRY_NOW;
+	return fake_fail(
+		error, SOURCE_SCOPE_MAILBOX, SOURCE_CAUSE_MAILBOX, -EIO, "another identity");
+}
+
 static int fake_body(struct source_session *session, uint32_t uid, const char *section,
 	uint64_t offset, uint64_t length, uint64_t limit, struct str *out,
 	struct source_error *error)
@@ -431,6 +439,9 @@ static int fake_body(struct source_session *session, uint32_t uid, const char *s
 		/* What came before the connection was cut must never be seen. */
 		str_append_cstr(out, "GARBAGE");
 		err = fake_die(session, error);
+	} else if (fake->close_bodies > 0) {
+		fake->close_bodies--;
+		err = fake_close(session, error);
 	} else {
 		err = body_answer(session, uid, offset, length, limit, out, error);
 	}

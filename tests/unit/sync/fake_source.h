@@ -122,7 +122,8 @@ struct fake_source {
 	enum source_cause connect_cause;
 	unsigned connections_max; /* connects beyond fail; 0: no limit */
 	unsigned connected;
-	int drop_bodies;          /* this many calls of body() lose the connection */
+	int drop_bodies; /* this many calls of body() lose the connection */
+	int close_bodies; /* this many end with another UIDVALIDITY, said in the middle: nothing is selected then */
 	int drop_rows;            /* this many calls of rows() lose the connection … */
 	unsigned drop_rows_after; /* … after so many rows */
 	unsigned abilities;       /* enum source_ability */

@@ -577,6 +577,40 @@ static void test_uidvalidity_changed_gives_no_other_bytes(void **state)
 	sync_body_close(body);
 }
 
+/* The server says in the middle that it has another one: the read fails, and the next selects, and finds that it is not so, or is. */
+static void test_uidvalidity_said_to_have_changed(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(5000), buf[10];
+	f->params.connections = 1;
+	struct sync_folder *folder = fixture_start_with(f, data, 5000, 5000);
+	struct sync_body *body = open_message(folder, 5, 5000);
+	unsigned selects = fake_counts(&f->fake).selects;
+	FAKE_SET(&f->fake, close_bodies, 1);
+	assert_int_equal(body_read(body, buf, sizeof(buf), 0), -EIO);
+	assert_read(body, data, 0, 5000);
+	assert_int_equal(fake_counts(&f->fake).selects, selects + 1);
+	sync_body_close(body);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(f->told->resets, 1);
+	pthread_mutex_lock(&f->fake.lock);
+	struct fake_mailbox *inbox = &f->fake.mailboxes[0];
+	fake_message_add(inbox, 6, data, 5000);
+	pthread_mutex_unlock(&f->fake.lock);
+	assert_int_equal(refresh(folder), 0);
+	body = open_message(folder, 6, 5000);
+	pthread_mutex_lock(&f->fake.lock);
+	inbox->uidvalidity = 78;
+	f->fake.close_bodies = 1;
+	pthread_mutex_unlock(&f->fake.lock);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(body_read(body, buf, sizeof(buf), 0), -EIO);
+	sync_body_close(body);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(f->told->resets, 2);
+	assert_int_equal(fake_counts(&f->fake).misuse, 0);
+}
+
 static void test_raw_header(void **state)
 {
 	struct fixture *f = *state;
@@ -675,6 +709,7 @@ int main(void)
 		TEST(test_gone),
 		TEST(test_a_session_that_has_not_heard_is_asked_again),
 		TEST(test_uidvalidity_changed_gives_no_other_bytes),
+		TEST(test_uidvalidity_said_to_have_changed),
 		TEST(test_raw_header),
 		TEST(test_raw_header_larger_than_one_fetch),
 		TEST(test_bytes_without_a_store),
