@@ -66,6 +66,13 @@ static int compare_entries(const void *a, const void *b, void *arg)
 	return (*x > *y) - (*x < *y);
 }
 
+/* One that says that it can be selected is believed: SELECT shows whether it can. */
+static unsigned join_flags(unsigned a, unsigned b)
+{
+	unsigned never = a & b & SOURCE_MAILBOX_NOSELECT;
+	return ((a | b) & ~(unsigned)SOURCE_MAILBOX_NOSELECT) | never;
+}
+
 /* Marks all but the first of each name, which takes over what the others know. */
 static int mark_repeated(struct listing *listing)
 {
@@ -81,7 +88,7 @@ static int mark_repeated(struct listing *listing)
 			continue;
 		}
 		sorted[i]->again = true;
-		sorted[first]->flags |= sorted[i]->flags;
+		sorted[first]->flags = join_flags(sorted[first]->flags, sorted[i]->flags);
 		if (sorted[first]->special_use == 0)
 			sorted[first]->special_use = sorted[i]->special_use;
 	}

@@ -440,7 +440,7 @@ static void begin_anew(struct sync_folder *folder)
 	folder->doubted_listed = folder->ghosts.count = folder->excess = 0;
 	folder->used_ms = folder->walk_ms = 0;
 	folder->missed = folder->walk_uid = 0;
-	folder->walking = false;
+	folder->walking = folder->disowned = false;
 	folder->pins = (struct pins){0};
 	atomic_store(&folder->uid_gap, 0);
 	folder->arrival = FOLDER_ARRIVING;

@@ -237,8 +237,9 @@ struct sync_folder {
 	bool gone;                   /* lock: the server has it no more */
 	enum folder_arrival arrival; /* lock */
 	unsigned
-		missed; /* job (survey): LIST left it out so many times in a row, and the server did not say why */
-	bool dirty; /* lock: a watch said that it changed, since the listing job last began */
+		missed; /* job (survey): LIST left it out, or said that it holds no messages, so many times in a row, and the server did not say why */
+	bool disowned; /* job (survey): LIST says that it holds no messages, which is not believed */
+	bool dirty;    /* lock: a watch said that it changed, since the listing job last began */
 	int64_t watched_ms; /* lock: since when a watch tells of every change of it; -1: none does */
 
 	struct list_node structure_waiters; /* lock */

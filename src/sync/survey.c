@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What LIST says now against what is known. Invariants: a folder is taken for gone only when LIST leaves it out and the server, asked for that one, does not have it;
- * what is stored of it is removed only when the server has said so in as many words. An empty LIST where there were folders is an error. What is
+ * what is stored of it is removed only when the server has said so in as many words. Likewise one that had messages holds none from now on only when LIST says so and
+ * the server, asked for that one, does not have it. An empty LIST where there were folders is an error. What is
  * found is applied only when all that had to be asked was answered, so a survey that fails changes nothing.
  */
 #include "survey.h"
@@ -9,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
@@ -212,7 +214,7 @@ static int find_differences(struct survey *survey)
 			err = add_departure(survey, survey->known[k]);
 		else if (side > 0)
 			err = add_arrival(survey, l);
-		else
+		else if (!survey->known[k]->disowned)
 			survey->known[k]->missed = 0;
 		k += side <= 0;
 		l += side >= 0;
@@ -246,6 +248,24 @@ int survey_status(struct survey *survey, const char *name, struct source_state *
 	return err;
 }
 
+/* Whether that failed for want of a connection: the survey fails, too. */
+static bool is_unanswered(const struct survey *survey, int err)
+{
+	return err < 0 && (err == -EAGAIN || survey->error.scope >= SOURCE_SCOPE_ACCOUNT);
+}
+
+static bool is_selectable(const struct source_mailbox *mailbox)
+{
+	return !(mailbox->flags & SOURCE_MAILBOX_NOSELECT);
+}
+
+/* As far as is known: that it was listed once. */
+static bool had_messages(struct sync_folder *folder)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->account->lock);
+	return folder->state.folder != 0;
+}
+
 /*
  * A server answers for the mailbox that is selected out of what the session has open, also if it is gone (Dovecot). Another is selected first, or
  * the session ended.
@@ -270,7 +290,7 @@ static int look_again(struct survey *survey, struct departure *departure)
 {
 	struct sync_folder *folder = departure->folder;
 	struct source_state state;
-	if (sync_folder_mailbox(folder)->flags & SOURCE_MAILBOX_NOSELECT) {
+	if (!departure->state.folder && !is_selectable(sync_folder_mailbox(folder))) {
 		departure->leaves = true;
 		return 0;
 	}
@@ -280,7 +300,7 @@ static int look_again(struct survey *survey, struct departure *departure)
 		log_debug("%s: the server does not list it, but has it", folder->name);
 		return 0;
 	}
-	if (err == -EAGAIN || survey->error.scope >= SOURCE_SCOPE_ACCOUNT)
+	if (is_unanswered(survey, err))
 		return err;
 	departure->confirmed = err == -ENOENT;
 	departure->leaves = departure->confirmed || ++folder->missed >= MISSED_MAX;
@@ -293,6 +313,71 @@ static int look_again_at_all(struct survey *survey)
 	for (size_t i = 0; err == 0 && i < survey->departure_count; i++)
 		if (survey->looks < SURVEY_LOOKS_MAX)
 			err = look_again(survey, &survey->departures[i]);
+	return err;
+}
+
+/* Whether it is to be asked if LIST is right in that it holds no messages. folder: as it is known; NULL: it is not. */
+static bool is_doubtful(struct sync_folder *folder, const struct source_mailbox *mailbox)
+{
+	if (is_selectable(mailbox) || (folder && !is_selectable(sync_folder_mailbox(folder))))
+		return false;
+	return strcasecmp(mailbox->name, "INBOX") == 0 || (folder && had_messages(folder));
+}
+
+static void keep_selectable(struct sync_folder *folder, struct source_mailbox *mailbox)
+{
+	mailbox->flags &= ~(unsigned)SOURCE_MAILBOX_NOSELECT;
+	if (folder && !folder->disowned)
+		log_warning(
+			"%s: the server lists it as one without messages (\\Noselect), and does not stand by it: it stays as it is",
+			folder->name);
+	if (folder)
+		folder->disowned = true;
+}
+
+/*
+ * A mailbox that was deleted and has children is listed so (RFC 3501 §6.3.4), and STATUS is refused then. Of the INBOX, which can not be deleted, nothing but
+ * SELECT shows that it can not be read.
+ */
+static int look_at_doubtful(
+	struct survey *survey, struct sync_folder *folder, struct source_mailbox *mailbox)
+{
+	struct source_state state;
+	if (folder)
+		leave_folder(survey, folder);
+	int err = survey_status(survey, mailbox->name, &state);
+	if (is_unanswered(survey, err))
+		return err;
+	if (folder && err == 0)
+		folder->missed = 0;
+	bool final = err == -ENOENT || (survey->error.retry == SOURCE_RETRY_NEVER &&
+					       survey->error.cause != SOURCE_CAUSE_PROTOCOL);
+	bool stays = err == 0 || (folder && folder_is_inbox(folder) && had_messages(folder)) ||
+	             (folder && !final && ++folder->missed < MISSED_MAX);
+	if (stays)
+		keep_selectable(folder, mailbox);
+	else if (folder)
+		folder->disowned = false;
+	return 0;
+}
+
+static int look_at_unselectable(struct survey *survey)
+{
+	int err = 0;
+	for (size_t k = 0, l = 0; err == 0 && l < survey->listed_count;) {
+		int side = order(survey, k, l);
+		struct sync_folder *folder = side == 0 ? survey->known[k] : NULL;
+		struct source_mailbox *mailbox = &survey->listed[l];
+		bool doubtful = side >= 0 && is_doubtful(folder, mailbox);
+		if (folder && !doubtful)
+			folder->disowned = false;
+		if (doubtful && survey->looks < SURVEY_LOOKS_MAX)
+			err = look_at_doubtful(survey, folder, mailbox);
+		else if (doubtful)
+			mailbox->flags &= ~(unsigned)SOURCE_MAILBOX_NOSELECT;
+		k += side <= 0;
+		l += side >= 0;
+	}
 	return err;
 }
 
@@ -472,6 +557,8 @@ int survey_run(struct survey *survey)
 	if (err == 0 && survey->listed_count == 0 && survey->known_count > 0)
 		return session_fail(&survey->error, SOURCE_SCOPE_MAILBOX, -EIO,
 			"the server lists no folders, where there were %zu", survey->known_count);
+	if (err == 0)
+		err = look_at_unselectable(survey);
 	if (err == 0)
 		err = find_differences(survey);
 	if (err == 0)

@@ -168,6 +168,12 @@ static void test_list_inbox(void **state)
 		SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"",
 			">* LIST () \"/\" Inbox\r\n* LIST () \"/\" INBOX\r\n* LIST (\\Noinferiors) \"/\" iNBOX\r\nC1 OK\r\n"),
 		"Inbox|/|a|\n");
+	/* Which of the two is true SELECT tells. */
+	expect_list(
+		SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"",
+			">* LIST (\\Noselect \\Noinferiors) \"/\" INBOX\r\n* LIST (\\NonExistent) \"/\" a\r\n* LIST () \"/\" INBOX\r\n"
+			"* LIST () \"/\" a\r\n* LIST (\\Noselect) \"/\" a\r\n* LIST (\\NonExistent) \"/\" b\r\n* LIST (\\Noselect) \"/\" b\r\nC1 OK\r\n"),
+		"INBOX|/|a|\na|/|8|\nb|/|9|\n");
 }
 
 /* A row that can not be understood costs its folder alone. */

@@ -472,6 +472,104 @@ static void test_noselect_gone(void **state)
 	assert_int_equal(fake_counts(&f->fake).statuses, 0);
 }
 
+static bool holds_messages(struct fixture *f, const char *name)
+{
+	return !(sync_folder_mailbox(living(f, name))->flags & SOURCE_MAILBOX_NOSELECT);
+}
+
+/* LIST says that a folder that had messages holds none: that is not believed as long as the server has it. */
+static void test_disowned(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	add(f, "New", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	start(f);
+	assert_int_equal(refresh(fixture_folder(f, "A")), 0);
+	CHANGE(f, (a->flags = SOURCE_MAILBOX_NOSELECT, a->special_use = "\\Junk"));
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(survey(f), 0);
+		assert_int_equal(fake_counts(&f->fake).statuses, i);
+	}
+	assert_true(has_said("~A ")); /* the rest of it is */
+	assert_true(holds_messages(f, "A"));
+	assert_int_equal(refresh(living(f, "A")), 0);
+	CHANGE(f, a->unlisted = true);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("~A "));
+	/* Nor by the next mount. */
+	CHANGE(f, a->unlisted = false);
+	fixture_end(f);
+	start(f);
+	assert_true(holds_messages(f, "A"));
+	assert_int_equal(refresh(living(f, "A")), 0);
+	assert_int_equal(stored(f, "A"), 3);
+	/* Of which nothing is known, nothing is asked. */
+	unsigned statuses = fake_counts(&f->fake).statuses;
+	CHANGE(f, (a->flags = 0, f->fake.mailboxes[1].flags = SOURCE_MAILBOX_NOSELECT));
+	assert_int_equal(survey(f), 0);
+	assert_false(holds_messages(f, "New"));
+	assert_int_equal(fake_counts(&f->fake).statuses, statuses);
+}
+
+/* RFC 3501 section 6.3.4: it was deleted, and is there for its children. */
+static void test_deleted_and_still_a_parent(void **state)
+{
+	struct fixture *f = *state;
+	char *data = pattern(LEN);
+	add(f, "INBOX", 1, 3, data);
+	struct fake_mailbox *a = add(f, "A", 1, 3, data);
+	struct fake_mailbox *b = add(f, "B", 1, 3, data);
+	start(f);
+	assert_int_equal(refresh(fixture_folder(f, "A")), 0);
+	assert_int_equal(refresh(fixture_folder(f, "B")), 0);
+	CHANGE(f, (a->flags = b->flags = SOURCE_MAILBOX_NOSELECT, a->status_err = -ENOENT,
+			  b->status_err = -EIO));
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("~A "));
+	/* Refused without a reason: at the second time. */
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("~A ~B "));
+	assert_false(holds_messages(f, "A"));
+	assert_false(holds_messages(f, "B"));
+	/* It goes, after it was asked for: rows of it are stored. */
+	CHANGE(f, a->unlisted = true);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("~A ~B -A "));
+	/* A refusal that does not last is no reason. */
+	CHANGE(f, (b->flags = 0, b->status_err = 0));
+	assert_int_equal(survey(f), 0);
+	for (int i = 0; i < 3; i++) {
+		CHANGE(f, (b->flags = SOURCE_MAILBOX_NOSELECT, b->status_err = -EIO));
+		assert_int_equal(survey(f), 0);
+		assert_true(holds_messages(f, "B"));
+		CHANGE(f, i == 1 ? (void)(b->flags = 0) : (void)(b->status_err = 0));
+		assert_int_equal(survey(f), 0);
+		assert_true(holds_messages(f, "B"));
+	}
+}
+
+/* It can not be deleted. */
+static void test_disowned_inbox(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = add(f, "INBOX", 1, 3, pattern(LEN));
+	inbox->flags = SOURCE_MAILBOX_NOSELECT;
+	start(f);
+	assert_true(holds_messages(f, "INBOX"));
+	assert_int_equal(refresh(living(f, "INBOX")), 0);
+	CHANGE(f, inbox->status_err = inbox->select_err = -ENOENT);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(survey(f), 0);
+		assert_true(holds_messages(f, "INBOX"));
+		assert_true(refresh(living(f, "INBOX")) < 0);
+	}
+	CHANGE(f, inbox->status_err = inbox->select_err = 0);
+	assert_int_equal(refresh(living(f, "INBOX")), 0);
+	assert_int_equal(stored(f, "INBOX"), 3);
+}
+
 /* --- When --- */
 
 /* What the watch hears is looked at, and told. */
@@ -546,6 +644,9 @@ int main(void)
 		TEST(test_attributes),
 		TEST(test_attributes_that_flicker),
 		TEST(test_noselect_gone),
+		TEST(test_disowned),
+		TEST(test_deleted_and_still_a_parent),
+		TEST(test_disowned_inbox),
 		TEST(test_told_by_the_watch),
 		TEST(test_not_too_often),
 	};
