@@ -3,7 +3,7 @@
  * Servers lie: VANISHED of messages that are there (iCloud), modification sequences that stand still or go back, EXISTS that is
  * another number than that of the messages that can be listed. So no answer counts that does not add up: what is stored, less
  * what is gone, with what is new must be as many as the server says there are. What does not add up on one rung is asked for by other
- * means on the next; what does not on the last is an error, or, when the server insists, its word.
+ * means on the next; what does not on the last is an error, or, when the server insists, its word, as far as SEARCH does not gainsay it.
  *
  * A rung tells of the mailbox as it was at the SELECT or later. What came meanwhile may make it add up wrongly, which costs a rung, and
  * never rightly: UIDs at or past SELECT's UIDNEXT are left for the next run.

@@ -28,6 +28,7 @@ struct listing {
 	struct diff_rows told;
 	struct uid_ranges vanished, exist;
 	bool flooded; /* more of it than is believed */
+	bool fewer;   /* it lists fewer than it counts, and that may be so */
 
 	/* The call that runs. */
 	enum source_columns columns;
@@ -107,7 +108,10 @@ int listing_is_made_again(struct listing *listing, bool *ret);
  * to ask; then that it contradicts itself about less than half of them only takes these out of what is gone. listing->exist is what it says now.
  */
 int listing_confirm_loss(struct listing *listing, struct diff *diff, bool searched, bool last);
-/* Takes out of what is gone, which is little, those that stayed in this way before, as long as SEARCH gives them. */
+/*
+ * Takes out of what is gone, which is little, those that stayed in this way before, as long as SEARCH gives them; and of fewer than it counts each that
+ * SEARCH gives.
+ */
 int listing_keep_ghosts(struct listing *listing, struct diff *diff);
 /* The error for it. */
 int listing_loss_doubted(struct listing *listing, size_t gone);

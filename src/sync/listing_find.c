@@ -272,15 +272,15 @@ static int scan(struct listing *listing, uint32_t last, struct diff_rows *rows, 
 	return err < 0 ? err : diff_rows_sort(rows);
 }
 
-/* Whether the server says what it said at the run before, which was not believed. */
+/* Whether the server says what it said at the run before, which was not believed. Then SEARCH decides about what it does not list. */
 static bool insists(struct listing *listing, size_t listed)
 {
 	struct sync_folder *folder = listing->folder;
 	bool again = listed && folder->doubted_messages == listing->state.messages &&
 	             folder->doubted_listed == listed;
 	if (again)
-		log_warning("%s: the server says that there are %u messages, and lists %zu: the "
-			    "others are taken for gone",
+		log_warning("%s: the server says that there are %u messages, and lists %zu: of the "
+			    "others those stay that SEARCH gives",
 			folder->name, listing->state.messages, listed);
 	return again;
 }
@@ -370,6 +370,7 @@ static int confirm(struct listing *listing, const struct ladder_case *c, struct 
 	bool last = c->rung == LADDER_SCAN,
 	     loss = ladder_is_loss(c->known->messages, diff->gone_count);
 	int err = 0;
+	listing->fewer = c->again;
 	if (loss)
 		err = listing_confirm_loss(listing, diff, c->exist != NULL, last);
 	else if (last)

@@ -2,7 +2,7 @@
 /*
  * Before an answer empties a folder, or takes most of it, the server is asked once more, by another command than the one that said so: SEARCH, or FETCH where
  * it was SEARCH. Only what both say is dropped, and nothing if they differ about most of it. Where the server refuses that question, STATUS must count as SELECT did. This costs a round trip,
- * and only then; an answer that is lost, cut, or about another mailbox costs what has been fetched in years.
+ * and only then, and where it lists fewer than it counts; an answer that is lost, cut, or about another mailbox costs what has been fetched in years.
  */
 #include "listing.h"
 
@@ -24,10 +24,12 @@ static int call_status(struct worker *worker, void *arg, struct source_error *er
 	return ops->status(worker->session, look->name, &look->state, error);
 }
 
-/* Whether STATUS counts as many as SELECT did. */
+/* Whether STATUS counts as many as SELECT did. That says nothing for a loss that SELECT did not count. */
 static int confirm_count(struct listing *listing)
 {
 	struct look look = {.name = listing->folder->name};
+	if (listing->fewer)
+		return LADDER_DOUBT;
 	int err = session_ask(listing->worker, call_status, &look, &listing->error);
 	if (err < 0)
 		return listing_doubt_refusal(listing, err);
@@ -112,14 +114,28 @@ static bool has_ghosts(const struct listing *listing, const struct diff *diff)
 	return false;
 }
 
+/* What SEARCH gives stays, whatever it was before; unknown: it did not answer, and all does. */
+static int keep_all(struct listing *listing, struct diff *diff, bool unknown)
+{
+	int err = 0;
+	if (unknown)
+		listing->exist.count = 0;
+	for (size_t i = 0; err == 0 && unknown && i < diff->gone_count; i++)
+		err = uid_ranges_add(&listing->exist, diff->gone[i], diff->gone[i]);
+	return err < 0 ? err : keep_contradicted(listing, diff);
+}
+
 int listing_keep_ghosts(struct listing *listing, struct diff *diff)
 {
+	bool all = listing->fewer && diff->gone_count > 0;
 	size_t gone = 0;
-	if (!has_ghosts(listing, diff))
+	if (!all && !has_ghosts(listing, diff))
 		return 0;
 	int err = listing_doubt_refusal(listing, listing_uids(listing, UINT32_MAX));
 	if (err < 0)
 		return err;
+	if (all)
+		return keep_all(listing, diff, err == LADDER_DOUBT);
 	/* Where it does not answer they stay. */
 	for (size_t i = 0; i < diff->gone_count; i++) {
 		uint32_t uid = diff->gone[i];

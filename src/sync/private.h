@@ -232,7 +232,7 @@ struct sync_folder {
 	uint32_t
 		excess; /* job (listing): so many more than it listed it said that there are, and was believed; 0: none */
 	struct uid_ranges
-		ghosts; /* job (listing): what FETCH does not list, and SEARCH does; noted when most else was gone */
+		ghosts; /* job (listing): what FETCH does not list, and SEARCH does; noted when others were gone */
 	int64_t used_ms;             /* lock: when somebody last asked for the listing; 0: never */
 	bool gone;                   /* lock: the server has it no more */
 	enum folder_arrival arrival; /* lock */

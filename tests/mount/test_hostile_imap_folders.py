@@ -8,7 +8,7 @@ import pytest
 
 import hostile
 from fake.imap import CAPABILITY, Box, Message, _uidnext
-from hostile import NETWORK, OTHER, RIGHT, Case, exits, fails, mounts
+from hostile import NETWORK, OTHER, RIGHT, Case, exits, fails, mounts, right_or
 from hostile_imap import IO, ImapTrial, answer, at_list, at_mount, before, both, flood, message, on, push, say, trickle
 
 SYNC = CAPABILITY + " CONDSTORE QRESYNC ESEARCH"
@@ -155,6 +155,21 @@ def lie(text):
     return arm
 
 
+def lists_one(server):
+    """Of three that EXISTS, STATUS and SEARCH have. What is listed is said at least twice."""
+    def run(session, one, data):
+        hidden = one.uid != 1 and session.box is server.boxes["INBOX"] and b"BODY[]" not in data
+        server.struck += hidden
+        return b"" if hidden else data
+    server.row = run
+
+
+def shows_all(trial, mount):
+    for _ in range(4):
+        paths, error = trial.timed(mount.by_uid, "INBOX")
+        assert error == errno.EIO or sorted(paths) == sorted(trial.wanted("INBOX")), (error, paths)
+
+
 def seen_flag(server):
     server.flag("INBOX", 1, "\\Seen")
 
@@ -275,6 +290,7 @@ CASES += [
     again("EXISTS 0, which is not true", selects(exists="0"), nothing, BROKEN, capability=CAPABILITY),
     again("EXISTS 1, which is not true", selects(exists="1"), nothing, RIGHT, capability=CAPABILITY),
     again("EXISTS 1,000,000", selects(exists="1000000"), nothing, RIGHT, capability=CAPABILITY),
+    Case("again: FETCH lists one of three", "again", lists_one, right_or(errno.EIO), world={"capability": CAPABILITY}, check=shows_all),
     again("UIDNEXT goes back", selects(uidnext="1"), nothing, RIGHT, capability=CAPABILITY),
     again("UIDNEXT goes back, with MODSEQ", selects(uidnext="1", modseq="1"), nothing),
     again("HIGHESTMODSEQ goes back", selects(modseq="0"), seen_flag),

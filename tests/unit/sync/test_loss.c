@@ -155,6 +155,63 @@ static void test_lost_with_ghosts_that_count(void **state)
 	assert_int_equal(refresh(folder), -EIO);
 }
 
+/* It lists a part of what it counts, twice: what SEARCH gives stays, however little is missing, and also when it counts as many too many as before. */
+static void test_fewer_than_it_counts(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_mailbox *inbox = inbox_with(f, 0, 25);
+	struct sync_folder *folder = listed(f);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_last, 15);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 1);
+	expunge(f, 15);
+	FAKE_SET(&f->fake, mailboxes[0].exists, 25);
+	assert_int_equal(refresh(folder), -EIO);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(refresh(folder), 0);
+		assert_int_equal(told_shown(f->told), 25);
+	}
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_last, 16);
+	expunge(f, 1);
+	FAKE_SET(&f->fake, mailboxes[0].exists, 24);
+	assert_int_equal(refresh(folder), 0);
+	FAKE_SET(&f->fake, mailboxes[0].uids_err, -EIO);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(told_shown(f->told), 25);
+	assert_int_equal(f->told->changes, 0);
+	/* What really went goes, and with SEARCH's word all of it. */
+	FAKE_SET(&f->fake, mailboxes[0].uids_err, 0);
+	fake_message_remove(&f->fake, inbox, 25);
+	FAKE_SET(&f->fake, mailboxes[0].exists, 23);
+	assert_int_equal(refresh(folder), 0);
+	assert_int_equal(told_shown(f->told), 24);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+}
+
+/* Most of it: an error as long as SEARCH gives it, or does not answer; that STATUS counts it, too, is no proof of the loss. */
+static void test_far_fewer_than_it_counts(void **state)
+{
+	struct fixture *f = *state;
+	inbox_with(f, 0, 400);
+	struct sync_folder *folder = listed(f);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_last, 300);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 1);
+	expunge(f, 300);
+	FAKE_SET(&f->fake, mailboxes[0].exists, 400);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(refresh(folder), -EIO);
+	FAKE_SET(&f->fake, mailboxes[0].uids_err, -EIO);
+	lie(f, FAKE_LIE_EMPTY_STATUS);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(refresh(folder), -EIO);
+	assert_int_equal(told_shown(f->told), 400);
+	FAKE_SET(&f->fake, mailboxes[0].uids_err, 0);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+}
+
 /* EXISTS, SEARCH and STATUS say that most are gone, and FETCH, which has a row that can not be read, gives them. */
 static void test_said_to_be_gone_and_listed(void **state)
 {
@@ -318,6 +375,8 @@ int main(void)
 		DELTA_TEST(test_lost_with_ghosts_and_qresync),
 		DELTA_TEST(test_lost_with_few_ghosts),
 		DELTA_TEST(test_lost_with_ghosts_that_count),
+		DELTA_TEST(test_fewer_than_it_counts),
+		DELTA_TEST(test_far_fewer_than_it_counts),
 		DELTA_TEST(test_said_to_be_gone_and_listed),
 		DELTA_TEST(test_really_empty),
 		DELTA_TEST(test_really_empty_with_qresync),
