@@ -41,12 +41,14 @@ struct listing {
 	size_t tidied; /* so many entries are known to be different ones */
 	bool full;     /* there are more than are taken */
 	unsigned malformed;
+	struct str puzzles; /* what of these is told, each with a NUL */
 };
 
 static void listing_finish(struct listing *listing)
 {
 	free(listing->entries);
 	str_finish(&listing->bytes);
+	str_finish(&listing->puzzles);
 }
 
 /* --- Each once --- */
@@ -228,6 +230,17 @@ static int entry_add(struct listing *listing, const struct imap_tree *tree)
 	return is_over(listing, 2) ? listing_tidy(listing) : 0;
 }
 
+static void note_malformed(struct listing *listing, const struct imap_response *response)
+{
+	if (listing->malformed++ >= MALFORMED_LOGGED)
+		return;
+	size_t len = response->args.len;
+	if (len > 0)
+		len = strnlen(response->args.data, len);
+	str_append(&listing->puzzles, response->args.data, len < 300 ? len : 300);
+	str_putc(&listing->puzzles, 0);
+}
+
 static int list_untagged(
 	struct imap_engine *engine, const struct imap_response *response, void *arg)
 {
@@ -240,11 +253,7 @@ static int list_untagged(
 	if (r == 0)
 		imap_engine_row(engine);
 	if (r == -EPROTO) {
-		if (listing->malformed++ < MALFORMED_LOGGED)
-			log_warning(
-				"a folder is missing, because the server's LIST can not be understood: %.*s",
-				(int)(response->args.len < 300 ? response->args.len : 300),
-				response->args.data);
+		note_malformed(listing, response);
 		return 0;
 	}
 	return r;
@@ -447,13 +456,36 @@ static int listing_fail(const struct imap_engine *engine, struct source_error *e
 		SOURCE_MAILBOXES_MAX);
 }
 
+static void warn_of_malformed(const struct listing *listing)
+{
+	const struct str *puzzles = &listing->puzzles;
+	if (puzzles->len == 0 || str_error(puzzles) < 0)
+		return;
+	for (const char *at = puzzles->data; at < puzzles->data + puzzles->len;
+		at += strlen(at) + 1)
+		log_warning(
+			"a folder is missing, because the server's LIST can not be understood: %s",
+			at);
+}
+
+/* An account must not look as if it had no folders. */
+static int not_understood(const struct listing *listing, struct source_error *error)
+{
+	return source_fail(error, SOURCE_SCOPE_MAILBOX, SOURCE_RETRY_LATER, SOURCE_CAUSE_PROTOCOL,
+		-EIO, "the folders can not be listed: the server's LIST can not be understood: %s",
+		str_error(&listing->puzzles) < 0 ? "" : str_cstr(&listing->puzzles));
+}
+
 int imap_list(
 	struct imap_engine *engine, source_mailbox_fn *fn, void *arg, struct source_error *error)
 {
 	struct listing listing = {.spaces = &engine->spaces};
 	imap_engine_begin(engine);
 	int r = list_all(engine, &listing, error);
-	if (r == 0) {
+	if (r == 0 && listing.count == 0 && listing.malformed > 0) {
+		r = not_understood(&listing, error);
+	} else if (r == 0) {
+		warn_of_malformed(&listing);
 		r = listing_tidy(&listing);
 		if (r == 0)
 			r = hand_out(&listing, fn, arg);

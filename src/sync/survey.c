@@ -316,12 +316,47 @@ static int look_again_at_all(struct survey *survey)
 	return err;
 }
 
+static bool is_inbox(const struct source_mailbox *mailbox)
+{
+	return strcasecmp(mailbox->name, "INBOX") == 0;
+}
+
+/* Whether LIST leaves the INBOX out, and no survey has seen it. */
+static bool lacks_inbox(const struct survey *survey)
+{
+	for (size_t i = 0; i < survey->listed_count; i++)
+		if (is_inbox(&survey->listed[i]))
+			return false;
+	for (size_t i = 0; i < survey->known_count; i++)
+		if (folder_is_inbox(survey->known[i]))
+			return false;
+	return true;
+}
+
+/* It is always there (RFC 3501 §5.1), but not for each account. */
+static int look_for_inbox(struct survey *survey)
+{
+	struct source_state state;
+	if (!lacks_inbox(survey))
+		return 0;
+	int err = survey_status(survey, "INBOX", &state);
+	if (err < 0)
+		return is_unanswered(survey, err) ? err : 0;
+	log_debug("INBOX: the server does not list it, but has it");
+	const struct source_mailbox inbox = {.name = "INBOX",
+		.delimiter = survey->listed_count ? survey->listed[0].delimiter : 0};
+	err = on_mailbox(survey, &inbox);
+	if (err == 0)
+		listed_sort(survey);
+	return err == -E2BIG ? 0 : err;
+}
+
 /* Whether it is to be asked if LIST is right in that it holds no messages. folder: as it is known; NULL: it is not. */
 static bool is_doubtful(struct sync_folder *folder, const struct source_mailbox *mailbox)
 {
 	if (is_selectable(mailbox) || (folder && !is_selectable(sync_folder_mailbox(folder))))
 		return false;
-	return strcasecmp(mailbox->name, "INBOX") == 0 || (folder && had_messages(folder));
+	return is_inbox(mailbox) || (folder && had_messages(folder));
 }
 
 static void keep_selectable(struct sync_folder *folder, struct source_mailbox *mailbox)
@@ -557,6 +592,11 @@ int survey_run(struct survey *survey)
 	if (err == 0 && survey->listed_count == 0 && survey->known_count > 0)
 		return session_fail(&survey->error, SOURCE_SCOPE_MAILBOX, -EIO,
 			"the server lists no folders, where there were %zu", survey->known_count);
+	if (err == 0)
+		err = look_for_inbox(survey);
+	if (err == 0 && survey->listed_count == 0)
+		return session_fail(
+			&survey->error, SOURCE_SCOPE_MAILBOX, -EIO, "the server lists no folders");
 	if (err == 0)
 		err = look_at_unselectable(survey);
 	if (err == 0)

@@ -206,6 +206,11 @@ static void expect_list_fails(const char *const *steps, int err, const char *wor
 static void test_list_fails(void **state)
 {
 	(void)state;
+	/* Nothing that is understood is not nothing. */
+	expect_list_fails(SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"",
+				  ">* LIST\r\n* LIST () \"/\" (a)\r\n* LIST x\r\nC1 OK\r\n",
+				  "<C2 LIST \"\" \"INBOX\"", ">C2 OK\r\n"),
+		-EIO, "can not be understood");
 	expect_list_fails(SCRIPT(GREETING(""), "<C1 LIST \"\" \"*\"",
 				  ">* LIST () \"/\" a\r\nC1 NO [UNAVAILABLE] later\r\n"),
 		-EIO, "later");

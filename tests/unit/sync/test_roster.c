@@ -130,6 +130,42 @@ static void test_empty_list(void **state)
 	assert_non_null(strstr(error.text, "lists no folders"));
 }
 
+/* INBOX is always there, whether LIST has it or not; and an account without any folder is none. */
+static void test_inbox_is_not_listed(void **state)
+{
+	struct fixture *f = *state;
+	struct source_error error;
+	struct str why = STR_INIT;
+	struct fake_mailbox *inbox = add(f, "INBOX", 1, 3, pattern(LEN));
+	struct fake_mailbox *a = add(f, "A", 1, 3, pattern(LEN));
+	inbox->unlisted = true;
+	start(f);
+	assert_int_equal(refresh(fixture_folder(f, "INBOX")), 0);
+	assert_int_equal(stored(f, "INBOX"), 3);
+	CHANGE(f, inbox->unlisted = false);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said(""));
+	fixture_end(f);
+	assert_int_equal(store_open(f->directory, STORE_CACHE, &f->store, &why), 0);
+	assert_int_equal(store_roster_put(f->store, NULL, 0), 0);
+	/* Not for each account. */
+	inbox->removed = true;
+	start(f);
+	assert_int_equal(sync_account_folder_count(f->account), 1);
+	CHANGE(f, inbox->removed = false);
+	assert_int_equal(survey(f), 0);
+	assert_true(has_said("+INBOX "));
+	fixture_end(f);
+	assert_int_equal(store_open(f->directory, STORE_CACHE, &f->store, &why), 0);
+	assert_int_equal(store_roster_put(f->store, NULL, 0), 0);
+	str_finish(&why);
+	inbox->removed = a->removed = true;
+	f->params.store = f->store;
+	assert_int_equal(sync_account_create(&f->params, &f->account), 0);
+	assert_true(sync_account_start(f->account, &error) < 0);
+	assert_non_null(strstr(error.text, "lists no folders"));
+}
+
 /* Refused without a reason: hidden at the second time, and kept in the store for when it comes back. */
 static void test_refused_without_a_reason(void **state)
 {
@@ -628,6 +664,7 @@ int main(void)
 		TEST(test_order),
 		TEST(test_short_list),
 		TEST(test_empty_list),
+		TEST(test_inbox_is_not_listed),
 		TEST(test_refused_without_a_reason),
 		TEST(test_cut_anywhere),
 		TEST(test_renamed_by_id),
