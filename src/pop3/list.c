@@ -212,6 +212,14 @@ static int tables_join(struct tables *tables, struct maildrop_listing *ret)
 	return 0;
 }
 
+/* Whether nobody can say if there are messages: neither does STAT, nor a line that lists any, and lines there are. */
+static bool is_nonsense(const struct tables *tables)
+{
+	return tables->messages == LIST_COUNT_NONE &&
+	       tables->uidl.count + tables->list.count == 0 &&
+	       (tables->uidl.doubtful || tables->list.doubtful);
+}
+
 /* --- The commands --- */
 
 static void stat_parse(struct tables *tables, struct pop3_slice text)
@@ -357,6 +365,10 @@ int pop3_list(
 		if (!tables.has_uidl)
 			quirk_seen(QUIRK_POP3_NO_UIDL);
 	}
+	if (r == 0 && is_nonsense(&tables))
+		r = source_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+			SOURCE_CAUSE_PROTOCOL, -EIO,
+			"the server's answers to STAT and LIST can not be understood");
 	if (r == 0 && tables_join(&tables, ret) < 0)
 		r = pop3_no_memory(session, error);
 	tables_finish(&tables);

@@ -111,6 +111,20 @@ static void say_failed(struct intake *intake, const struct source_error *error)
 		intake->drop->account->name, (int)len, error->text, str_cstr(&age));
 }
 
+static void say_unlisted(struct intake *intake, const struct look_report *report)
+{
+	_cleanup_str_ struct str text = STR_INIT;
+	if (!report->unlisted) {
+		intake->unlisted.text[0] = 0;
+		return;
+	}
+	str_printf(&text,
+		"the server's answers contradict each other: it says that it has %llu messages, and lists %llu; the others are missing here, and are asked for again at the next look",
+		(unsigned long long)(report->total + report->unlisted),
+		(unsigned long long)report->total);
+	complain(intake, &intake->unlisted, &text);
+}
+
 static void say_refused(struct intake *intake, const struct look_report *report)
 {
 	_cleanup_str_ struct str text = STR_INIT;
@@ -138,6 +152,7 @@ static void say_well(struct intake *intake, const struct look_report *report)
 	intake->failed.text[0] = 0;
 	if (report->stored)
 		log_info("%s: %llu new messages", name, (unsigned long long)report->stored);
+	say_unlisted(intake, report);
 	say_refused(intake, report);
 }
 
@@ -153,13 +168,26 @@ static void append_resume(const struct look_report *report, struct source_error 
 			(unsigned long long)report->stored, (unsigned long long)report->total);
 }
 
+/* An empty directory would say that there is no mail. */
+static int all_refused(const struct look_report *report, struct source_error *error)
+{
+	char all[40] = "";
+	if (report->total > 1)
+		snprintf(all, sizeof(all), "all %llu messages", (unsigned long long)report->total);
+	return session_fail(error, SOURCE_SCOPE_ACCOUNT, -EIO, "the server refuses %s: %s",
+		report->total > 1 ? all : "the only message", report->refused_words);
+}
+
 /* 0 also when it failed and there is something to show; that is said then. */
 static int look_first(struct intake *intake, struct source_error *error)
 {
 	const struct drop *drop = intake->drop;
+	bool alone = !intake->had_before && !drop->params.background;
 	struct look_report report;
 	int err = look_run(intake, true, &report, error);
 	intake->login_delay_s = report.login_delay_s;
+	if (err == 0 && alone && report.total > 0 && report.refused == report.total)
+		return all_refused(&report, error);
 	if (err == 0) {
 		say_well(intake, &report);
 		return 0;

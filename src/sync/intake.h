@@ -66,11 +66,12 @@ int committer_finish(struct committer *committer);
 
 /* What became of a look. */
 struct look_report {
-	bool listed;      /* the server gave its list, at least once */
-	uint64_t total;   /* messages in it */
-	uint64_t stored;  /* lock: new here */
-	uint64_t missing; /* listed, and not here at the end */
-	uint64_t refused; /* of those: the server refuses them */
+	bool listed;       /* the server gave its list, at least once */
+	uint64_t total;    /* messages in it */
+	uint64_t stored;   /* lock: new here */
+	uint64_t missing;  /* on the server, and not here at the end */
+	uint64_t unlisted; /* of those: the server says that it has so many more than it lists */
+	uint64_t refused;  /* of those: the server refuses them */
 	char refused_words[WORDS_MAX];
 	bool unswept; /* something that should have been deleted was not: */
 	char unswept_words[WORDS_MAX];
@@ -167,7 +168,7 @@ struct intake {
 	unsigned login_delay_s;
 	uint64_t stuck[STUCK_MAX]; /* look_stuck_key() of each */
 	size_t stuck_count;
-	struct complaint failed, refused, unswept;
+	struct complaint failed, unlisted, refused, unswept;
 	/* Of the first look, when it ran on the thread. */
 	int first_err;                   /* lock */
 	struct source_error first_error; /* lock */

@@ -112,15 +112,53 @@ static int look_nameless(struct source_error *error)
 	return err;
 }
 
+/* Messages of which the server speaks, and which it does not list. */
+static uint64_t unlisted(const struct maildrop_listing *listing)
+{
+	return listing->messages > listing->count ? listing->messages - listing->count : 0;
+}
+
+/* One may go between two answers: it is asked once more, and the fuller answer counts. */
+static int list_again(struct look *look, struct source_error *error)
+{
+	struct maildrop_listing again = {0};
+	int err = look->drop->params.maildrop->ops->list(look->session, &again, error);
+	if (err == 0 && unlisted(&again) < unlisted(&look->listing)) {
+		maildrop_listing_finish(&look->listing);
+		look->listing = again;
+		return 0;
+	}
+	if (err == 0)
+		maildrop_listing_finish(&again);
+	return err;
+}
+
+/* An empty directory would say that there is no mail. */
+static int look_unlisted(const struct look *look, struct source_error *error)
+{
+	uint64_t messages = look->listing.messages;
+	int err = session_fail(error, SOURCE_SCOPE_ACCOUNT, -EIO,
+		"the server's answers contradict each other: it says that it has %llu message%s, and lists none",
+		(unsigned long long)messages, messages == 1 ? "" : "s");
+	error->cause = SOURCE_CAUSE_PROTOCOL;
+	/* It was asked twice; the next look asks again. */
+	error->retry = SOURCE_RETRY_NEVER;
+	return err;
+}
+
 static int look_list(struct look *look, struct source_error *error)
 {
 	const struct sync_drop_params *params = &look->drop->params;
 	const struct maildrop_ops *ops = params->maildrop->ops;
 	int err = ops->list(look->session, &look->listing, error);
+	if (err == 0 && unlisted(&look->listing))
+		err = list_again(look, error);
 	if (err < 0)
 		return err;
 	ops->abilities(look->session, &look->abilities);
 	look->report.login_delay_s = look->abilities.login_delay_s;
+	if (look->listing.count == 0 && look->listing.messages > 0)
+		return look_unlisted(look, error);
 	if (!look->abilities.uidl && !params->uidl_hash && look->listing.count > 0)
 		return look_nameless(error);
 	return 0;
@@ -166,6 +204,7 @@ static int look_plan(struct look *look, struct source_error *error)
 	defer_stuck(look);
 	look->report.listed = true;
 	look->report.total = look->listing.count;
+	look->report.unlisted = unlisted(&look->listing);
 	look->report.refused = 0;
 	if (look->first)
 		intake_listed(look->drop->intake);
@@ -199,7 +238,7 @@ static void count_missing(struct look *look)
 {
 	if (!look->plan.entries)
 		return;
-	look->report.missing = 0;
+	look->report.missing = look->report.unlisted;
 	for (size_t i = 0; i < look->listing.count; i++)
 		look->report.missing += !plan_entry_here(&look->plan.entries[i]);
 }

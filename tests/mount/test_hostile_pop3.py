@@ -146,6 +146,8 @@ NUMBERS = {
     "NUL": [b"1 %s", b"2\0 %s", b"3 %s"],
     "+OK among them": [b"1 %s", b"+OK", b"2 %s", b"-ERR no", b"3 %s"],
 }
+# And what STAT promises beyond what LIST and UIDL give is spoken of.
+UNLISTED = exits(OTHER, "contradict each other: it says that it has 3 messages, and lists none$")
 # Of these one more is told than there are; it is asked for, and not given.
 TOLD = ("gap and more", "2^31", "2^32-1")
 SIZES = [b"0", b"-5", b"99999999999999999999999999", b"18446744073709551615", b"4294967296", b"x", b"", b"12abc", b"1e9"]
@@ -324,10 +326,23 @@ def extra_seen(verb, extra):
     return RIGHT if extra == CR or verb == "RETR" else exits(OTHER, "more than was asked for")
 
 
+def stat_seen(stat):
+    if stat.startswith(b"-"):
+        return exits(OTHER, "STAT failed.*No")
+    more = stat.split()[1:2] in ([b"4"], [b"4294967299"])
+    return mounts("says that it has %s messages, and lists 3; the others are missing" % stat.split()[1].decode()) if more else RIGHT
+
+
+def listed(*numbers):
+    """LIST and UIDL that leave others out."""
+    return both(*(numbered(verb, [b"%d %%s" % number for number in numbers]) for verb in ("LIST", "UIDL")))
+
+
+JUNK = rows(b"no", b"number")
 CASES = [at_mount("%s: %s" % (verb, name), numbered(verb, lines), REFUSED if name in TOLD else RIGHT)
          for verb in ("LIST", "UIDL") for name, lines in NUMBERS.items()]
 CASES += [at_mount("size: " + size.decode(), changed("LIST", rows(b"1 " + size, b"2 " + size, b"3 " + size)), RIGHT) for size in SIZES]
-CASES += [at_mount("STAT: " + stat.decode(), changed("STAT", stat + CR), exits(OTHER, "STAT failed.*No") if stat.startswith(b"-") else RIGHT)
+CASES += [at_mount("STAT: " + stat.decode(), changed("STAT", stat + CR), stat_seen(stat))
           for stat in STATS]
 CASES += [at_mount("greeting: " + name, greeting(say(data)), seen, secret=seen.right) for name, (data, seen) in GREETINGS.items()]
 CASES += [at_mount("APOP: " + name, both(able("UIDL", "TOP"), greeting(say(b"+OK " + stamp + CR))), NO_WAY, check=no_apop, **EARLY)
@@ -378,12 +393,19 @@ CASES += [
              options=("after=delete",)),
     at_mount("QUIT: the end", on("QUIT", say(b"", end=True)), RIGHT),
     at_mount("QUIT: silence", on("QUIT", say(b"")), RIGHT),
+    at_mount("lists: nothing of 3", listed(), UNLISTED),
+    at_mount("lists: junk of 3", both(changed("LIST", JUNK), changed("UIDL", JUNK)), UNLISTED),
+    at_mount("lists: junk, STAT too", both(changed("STAT", b"+OK three\r\n"), changed("LIST", JUNK), changed("UIDL", JUNK)),
+             exits(OTHER, "answers to STAT and LIST can not be understood")),
+    at_mount("lists: 2 of 3", listed(1, 3), mounts("it says that it has 3 messages, and lists 2; the others are missing"), missing=1),
+    at_mount("RETR: -ERR to all", on("RETR", say(b"-ERR \x1b[31mBroken.\r\n")), exits(OTHER, "refuses all 3 messages: .*Broken")),
     again("the greeting is -ERR", greeting(say(b"-ERR [IN-USE] \x1b[31mBusy.\r\n", end=True))),
     again("the login is refused with escapes", on("AUTH", say(b"-ERR [SYS/TEMP] \x1b[31mLater.\r\n"))),
     again("silence", greeting(lambda session: session.read_line())),
     again("an empty mailbox", both(changed("STAT", b"+OK 0 0\r\n"), changed("LIST", rows()), changed("UIDL", rows()))),
     again("a message is missing", both(changed("STAT", b"+OK 2 100\r\n"), changed("LIST", rows(b"1 100", b"2 100")),
                                        changed("UIDL", lambda data: b"".join(data.splitlines(keepends=True)[:3]) + b".\r\n"))),
+    again("nothing of 3", listed()),
     again("numbers that are none", changed("UIDL", rows(b"0 a", b"-1 b", b"4294967297 c"))),
     again("a line without end", on("UIDL", flood(b"+OK\r\n", b"x" * (1 << 20)))),
 ]

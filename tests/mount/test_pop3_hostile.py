@@ -2,6 +2,7 @@
 """POP3 servers that say what they should not: either the right files, or a clear error, in time and in little memory."""
 
 import os
+import re
 import time
 
 import pytest
@@ -126,9 +127,15 @@ def test_all_messages_refused(serve):
         one.refuse = "No."
     drop = serve(content)
     code, text = drop.run()
-    assert len(text.splitlines()) == 1 and "No." in text, (code, text)
-    if code == 0:
-        drop.background()
+    assert code == 8 and len(text.splitlines()) == 1 and re.search(r"refuses all 5 messages: .*No\.", text), (code, text)
+    # One that came makes it a mount; then what is refused is spoken of, and there is something to show.
+    content[0].refuse = ""
+    with drop.mount() as mount:
+        assert "refuses 4 of 5 messages" in mount.log()
+        check(mount, content[:1])
+    content[0].refuse = "No."
+    with drop.mount() as mount:
+        check(mount, content[:1])
 
 
 def endless(data, megabytes=64):

@@ -143,6 +143,9 @@ static int session_dies(struct maildrop_session *session, struct source_error *e
 	if (session->cancelled)
 		return answer_fail(error, SOURCE_SCOPE_CANCELLED, SOURCE_RETRY_NEVER,
 			SOURCE_CAUSE_OTHER, -ECANCELED, "cancelled");
+	if (session->server->silent)
+		return answer_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
+			SOURCE_CAUSE_CONNECT, -ETIMEDOUT, "test: timed out");
 	return lost(error, "test: connection cut");
 }
 
@@ -214,14 +217,16 @@ static int drop_list(
 {
 	struct server *server = session_enter(session);
 	_cleanup_unlock_ pthread_mutex_t *guard = &server->lock;
+	uint64_t more = server->unlisted[server->counts.lists < 2 ? server->counts.lists : 2];
+	size_t count = server->listless && more ? 0 : session->count;
 	server->counts.lists++;
-	if (session->cancelled)
+	if (session->cancelled || server->silent)
 		return session_dies(session, error);
-	*ret = (struct maildrop_listing){.count = session->count,
-		.messages = session->count,
+	*ret = (struct maildrop_listing){.count = count,
+		.messages = session->count + more,
 		.doubtful = server->doubtful,
 		.entries = calloc(session->count + 1, sizeof(*ret->entries))};
-	for (uint32_t i = 0; i < session->count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		const struct letter *letter = &server->letters[session->view[i]];
 		size_t len = server->abilities.uidl ? strlen(letter->uidl) : 0;
 		ret->entries[i] = (struct maildrop_entry){.number = i + 1,

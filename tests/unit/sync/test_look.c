@@ -131,6 +131,76 @@ static void test_refused(void **state)
 	assert_int_equal(f->warning_count, 1);
 }
 
+/* Nothing came: that is no mailbox without mail. */
+static void test_all_refused(void **state)
+{
+	struct fixture *f = *state;
+	letters_add(f, 1, 2);
+	f->server.letters[0].refused = f->server.letters[1].refused = true;
+	assert_true(fixture_look(f) < 0);
+	assert_non_null(
+		strstr(f->error.text, "the server refuses all 2 messages: -ERR it is locked"));
+	assert_int_equal(f->warning_count, 0);
+	assert_int_equal(spool_state(f).missing, 2);
+	fixture_end(f);
+	f->params.background = true;
+	assert_int_equal(fixture_look(f), 0);
+	fixture_end(f);
+	f->params.background = false;
+	f->server.letters[0].refused = false;
+	assert_int_equal(fixture_look(f), 0);
+	fixture_end(f);
+	f->server.letters[0].gone = true;
+	assert_int_equal(fixture_look(f), 0);
+	assert_true(warned(f, "the server refuses 1 of 1 messages"));
+	assert_int_equal(spool_count(f), 1);
+}
+
+/* STAT says that there are more than the lists have. */
+static void test_unlisted(void **state)
+{
+	struct fixture *f = *state;
+	letters_add(f, 1, 3);
+	/* One that goes between two answers is none. */
+	f->server.unlisted[0] = 1;
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(server_counts(&f->server).lists, 2);
+	assert_int_equal(server_counts(&f->server).connects, 1);
+	assert_int_equal(spool_state(f).missing, 0);
+	assert_int_equal(f->warning_count, 0);
+	fixture_end(f);
+	f->server.unlisted[2] = 4;
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(server_counts(&f->server).lists, 4);
+	assert_true(
+		warned(f, "it says that it has 7 messages, and lists 3; the others are missing"));
+	assert_int_equal(f->warning_count, 1);
+	assert_int_equal(spool_state(f).missing, 4);
+	spool_check(f, false);
+}
+
+static void test_listless(void **state)
+{
+	struct fixture *f = *state;
+	letters_add(f, 1, 3);
+	f->server.listless = true;
+	f->server.unlisted[0] = f->server.unlisted[1] = f->server.unlisted[2] = 1;
+	assert_true(fixture_look(f) < 0);
+	assert_int_equal(f->error.cause, SOURCE_CAUSE_PROTOCOL);
+	assert_non_null(strstr(f->error.text, "it says that it has 4 messages, and lists none"));
+	fixture_end(f);
+	f->server.listless = false;
+	memset(f->server.unlisted, 0, sizeof(f->server.unlisted));
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(f->warning_count, 0);
+	fixture_end(f);
+	f->server.listless = true;
+	f->server.unlisted[2] = 1;
+	assert_int_equal(fixture_look(f), 0);
+	assert_true(warned(f, "and lists none; shown is what is here, as of 20"));
+	spool_check(f, false);
+}
+
 /* After each callback in turn the connection is cut, and the look with it. */
 static void test_cuts(void **state)
 {
@@ -436,6 +506,9 @@ int main(void)
 		TEST(test_empty),
 		TEST(test_progress),
 		TEST(test_refused),
+		TEST(test_all_refused),
+		TEST(test_unlisted),
+		TEST(test_listless),
 		TEST(test_cuts),
 		TEST(test_cut_at_each),
 		TEST(test_reconnect),
