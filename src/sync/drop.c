@@ -119,7 +119,7 @@ static void say_unlisted(struct intake *intake, const struct look_report *report
 		return;
 	}
 	str_printf(&text,
-		"the server's answers contradict each other: it says that it has %llu messages, and lists %llu; the others are missing here, and are asked for again at the next look",
+		"the server's answers contradict each other: it says that it has %llu messages, and lists %llu; what it does not list can not be downloaded, and is asked for again at the next look",
 		(unsigned long long)(report->total + report->unlisted),
 		(unsigned long long)report->total);
 	complain(intake, &intake->unlisted, &text);

@@ -2,7 +2,8 @@
 /*
  * One look at a maildrop: connect, list, decide, fetch, make durable, delete, QUIT. When the connection breaks, what was stored
  * stays and another one goes on from there, with numbers and listing anew: at once as long as each brings something, else
- * after a pause, a few times. A failure of the store ends the look: nothing that it could not take is fetched
+ * after a pause, a few times, which is for a server that is busy, or takes the last session for open. One that is silent gets no second
+ * timeout while somebody waits for the mount. A failure of the store ends the look: nothing that it could not take is fetched
  * again, and nothing is deleted.
  */
 #include "intake.h"
@@ -276,6 +277,18 @@ static bool look_again(const struct look *look, const struct source_error *error
 	       look->abilities.login_delay_s <= LOGIN_DELAY_MAX_S;
 }
 
+/*
+ * Whether the mount has waited for a silent server long enough: somebody waits for it, and either there is something to show, or nothing
+ * came on this connection.
+ */
+static bool look_is_waste(const struct look *look, const struct source_error *error, bool progress)
+{
+	const struct intake *intake = look->drop->intake;
+	bool mounted = look->drop->params.background && look->report.listed;
+	return error->err == -ETIMEDOUT && look->first && !mounted &&
+	       (intake->had_before || !progress);
+}
+
 /* How long to wait; *futile counts connections that brought nothing. -1: it is enough. */
 static int64_t look_wait_ms(const struct look *look, bool progress, size_t *futile)
 {
@@ -301,7 +314,10 @@ static int look_all(struct look *look, struct source_error *error)
 		connection_finish(look);
 		if (err == 0 || !look_again(look, error, connected))
 			return err;
-		int64_t wait_ms = look_wait_ms(look, look->report.stored > stored, &futile);
+		bool progress = look->report.stored > stored;
+		if (look_is_waste(look, error, progress))
+			return err;
+		int64_t wait_ms = look_wait_ms(look, progress, &futile);
 		if (wait_ms < 0)
 			return err;
 		log_debug("%s: %s; once more", look->account->name, error->text);

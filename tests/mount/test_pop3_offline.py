@@ -3,6 +3,7 @@
 
 import os
 import re
+import time
 
 from dovecot import free_port
 from drops import alone, check, failed, message, messages, read, side_by_side
@@ -32,6 +33,19 @@ def silent(drop):
     drop.server.greeting = b""
 
 
+def mute(drop):
+    """Silent once one is logged in."""
+    def script(session, _args):
+        while True:
+            session.read_line()
+    drop.server.on["STAT"] = script
+
+
+def slow(drop):
+    """A byte a second, for longer than anybody waits."""
+    drop.server.on["STAT"] = lambda session, _: session.trickle(b"+OK 3 300" + b" " * 60 + b"\r\n") or True
+
+
 def refused_listing(drop):
     drop.server.on["LIST"] = drop.server.on["UIDL"] = drop.server.on["STAT"] = lambda session, _: session.send(b"-ERR Trouble.\r\n") or True
 
@@ -41,8 +55,18 @@ def shut(drop):
 
 
 TROUBLES = {"away": (away, (NETWORK,)), "login refused": (refusing, (LOGIN,)), "in use": (busy, (LOGIN, FOLDER)),
-            "login delay": (delayed, (LOGIN, NETWORK)), "silent": (silent, (NETWORK,)), "closed": (shut, (NETWORK, LOGIN, OTHER)),
+            "login delay": (delayed, (LOGIN, NETWORK)), "silent": (silent, (NETWORK,)), "mute": (mute, (NETWORK,)),
+            "slow": (slow, (NETWORK,)), "closed": (shut, (NETWORK, LOGIN, OTHER)),
             "no listing": (refused_listing, (OTHER, FOLDER))}
+
+
+# Nobody waits for those longer than timeout= and a second.
+SILENT = ("silent", "mute", "slow")
+
+
+def in_time(kind, begun, timeout):
+    took = time.monotonic() - begun
+    assert kind not in SILENT or took < timeout + SLOW, "it took %.1f s" % took
 
 
 def at_the_first_mount(kind):
@@ -50,7 +74,9 @@ def at_the_first_mount(kind):
     trouble, codes = TROUBLES[kind]
     with alone(messages(3)) as drop:
         trouble(drop)
-        code, text = drop.run("timeout=%d" % (2 if kind == "silent" else 10))
+        timeout, begun = (2 if kind in SILENT else 10), time.monotonic()
+        code, text = drop.run("timeout=%d" % timeout)
+        in_time(kind, begun, timeout)
         assert code in codes and len(text.splitlines()) == 1 and text.startswith("mailfs: "), (code, text)
         for words in ("The password is not right.", "Another session has the maildrop.", "Not so often.", "Closed for the night."):
             if words in drop.server.refuse_login + drop.server.greeting.decode():
@@ -65,7 +91,10 @@ def at_a_later_mount(kind):
     with alone(content) as drop:
         drop.mount().stop()
         trouble(drop)
+        begun = time.monotonic()
         code, text = drop.run("timeout=2")
+        in_time(kind, begun, 2)
+        assert kind not in SILENT or "timed out" in text, text
         assert code == 0 and len(text.splitlines()) == 1, (code, text)
         assert re.search(r"as of 20\d\d-\d\d-\d\d \d\d:\d\d", text), text
         path = os.path.join(drop.home.path, "mail")

@@ -56,9 +56,10 @@ struct server {
 	bool doubtful;
 	uint64_t unlisted
 		[3]; /* so many more messages than it lists says each answer, the last one all further ones */
-	bool listless; /* those that it has are not listed either */
-	bool silent;   /* a connection that is made, or breaks, times out */
-	bool away;     /* connect fails */
+	bool listless;  /* those that it has are not listed either */
+	bool silent;    /* nothing is answered, not the list either */
+	bool times_out; /* what breaks, breaks by a time-out */
+	bool away;      /* connect fails */
 	enum source_cause away_cause;
 	enum source_retry away_retry;
 	int sessions_left; /* connects that succeed; -1: all */

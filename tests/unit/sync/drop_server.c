@@ -143,7 +143,7 @@ static int session_dies(struct maildrop_session *session, struct source_error *e
 	if (session->cancelled)
 		return answer_fail(error, SOURCE_SCOPE_CANCELLED, SOURCE_RETRY_NEVER,
 			SOURCE_CAUSE_OTHER, -ECANCELED, "cancelled");
-	if (session->server->silent)
+	if (session->server->silent || session->server->times_out)
 		return answer_fail(error, SOURCE_SCOPE_ACCOUNT, SOURCE_RETRY_LATER,
 			SOURCE_CAUSE_CONNECT, -ETIMEDOUT, "test: timed out");
 	return lost(error, "test: connection cut");

@@ -172,8 +172,8 @@ static void test_unlisted(void **state)
 	f->server.unlisted[2] = 4;
 	assert_int_equal(fixture_look(f), 0);
 	assert_int_equal(server_counts(&f->server).lists, 4);
-	assert_true(
-		warned(f, "it says that it has 7 messages, and lists 3; the others are missing"));
+	assert_true(warned(f,
+		"it says that it has 7 messages, and lists 3; what it does not list can not be downloaded"));
 	assert_int_equal(f->warning_count, 1);
 	assert_int_equal(spool_state(f).missing, 4);
 	spool_check(f, false);
@@ -265,6 +265,36 @@ static void test_reconnect(void **state)
 	assert_true(f->progress.done);
 	assert_int_equal(f->progress.messages, 12);
 	spool_check(f, false);
+}
+
+/* A mount waits once for a server that says nothing, and once more only if something came. */
+static void test_silent(void **state)
+{
+	struct fixture *f = *state;
+	letters_add(f, 1, 6);
+	f->server.silent = true;
+	assert_true(fixture_look(f) < 0);
+	assert_int_equal(server_counts(&f->server).connects, 1);
+	assert_int_equal(f->error.err, -ETIMEDOUT);
+	fixture_end(f);
+	server_reset_counts(&f->server);
+	f->server.silent = false;
+	f->server.times_out = true;
+	f->server.letters[4].breaks = true;
+	assert_true(fixture_look(f) < 0);
+	assert_int_equal(server_counts(&f->server).connects, 3);
+	assert_int_equal(spool_count(f), 5);
+	fixture_end(f);
+	/* There is something to show; what came is kept. */
+	server_reset_counts(&f->server);
+	letters_add(f, 7, 2);
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(server_counts(&f->server).connects, 1);
+	assert_true(warned(f, "test: timed out; shown is what is here"));
+	fixture_end(f);
+	f->server.silent = true;
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(server_counts(&f->server).connects, 2);
 }
 
 /* One over which every connection breaks does not keep the others away. */
@@ -512,6 +542,7 @@ int main(void)
 		TEST(test_cuts),
 		TEST(test_cut_at_each),
 		TEST(test_reconnect),
+		TEST(test_silent),
 		TEST(test_stuck),
 		TEST(test_away),
 		TEST(test_no_uidl),
