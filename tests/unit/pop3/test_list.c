@@ -322,6 +322,22 @@ static void expect_broken(
 	client_finish(&client);
 }
 
+/* Neither STAT nor a list says whether there is mail: that is no empty maildrop. Where STAT says it, or no line lies, it is one. */
+static void test_nonsense(void **state)
+{
+	struct client client;
+	struct maildrop_listing listing;
+	(void)state;
+	client_begin(
+		&client, SCRIPT(LOGIN(""), CAPA_AGAIN, "<STAT", ">+OK three\r\n", "<UIDL",
+				 ">+OK\r\nno number\r\n.\r\n", "<LIST", ">+OK\r\nnone\r\n.\r\n"));
+	assert_int_equal(list(&client, &listing), -EIO);
+	assert_int_equal(client.error.cause, SOURCE_CAUSE_PROTOCOL);
+	client_finish(&client);
+	expect_lists("+OK 0 0", "none\r\n", "none\r\n", "", true);
+	expect_lists("+OK", "", "", "", true);
+}
+
 static void test_broken(void **state)
 {
 	static const char *const answers[] = {">1 abc\r\n", ">* OK\r\n", ">\r\n", ">+ \r\n"};
@@ -446,6 +462,7 @@ int main(void)
 		cmocka_unit_test(test_capa_refused_later),
 		cmocka_unit_test(test_without_uidl),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_long_line),
 		cmocka_unit_test(test_flood),
