@@ -271,6 +271,12 @@ static int body_read(struct window *window, struct flight *flight, bool bare, ui
 	}
 }
 
+static void window_doubt(struct window *window)
+{
+	window->doubt = true;
+	window->count_max = 1;
+}
+
 static int message_refused(struct window *window, struct flight *flight,
 	const struct pop3_reply *reply, struct source_error *error)
 {
@@ -278,8 +284,19 @@ static int message_refused(struct window *window, struct flight *flight,
 	struct maildrop_result result = {.error = &own};
 	result.err =
 		pop3_refused(reply, SOURCE_SCOPE_MESSAGE, -ENOENT, "a message is not given", &own);
-	window->doubt = true;
-	window->count_max = 1;
+	window_doubt(window);
+	return sink_end(window, flight->cookie, &result, error);
+}
+
+/* +OK, and then nothing: a refusal in disguise. A message that is listed as empty may be. */
+static int message_missing(struct window *window, struct flight *flight, struct source_error *error)
+{
+	struct source_error own;
+	struct maildrop_result result = {.error = &own};
+	result.err =
+		source_fail(&own, SOURCE_SCOPE_MESSAGE, SOURCE_RETRY_LATER, SOURCE_CAUSE_PROTOCOL,
+			-ENOENT, "a message is not given: it is listed, and comes without a byte");
+	window_doubt(window);
 	return sink_end(window, flight->cookie, &result, error);
 }
 
@@ -318,6 +335,8 @@ static int message_take(
 	r = net_sha256_final(window->session->digest, result.sha256);
 	if (r < 0)
 		return pop3_stopped(window->session, r, error);
+	if (!window->header && result.size_bytes == 0 && !is_unknown(flight->size_bytes))
+		return message_missing(window, flight, error);
 	if (!is_in_step(window, flight, result.size_bytes)) {
 		result.err = source_fail(&own, SOURCE_SCOPE_MESSAGE, SOURCE_RETRY_NOW,
 			SOURCE_CAUSE_PROTOCOL, -EAGAIN,

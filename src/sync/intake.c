@@ -356,9 +356,7 @@ static int message_end(void *arg, void *cookie, const struct maildrop_result *re
 	} else if (result->err < 0) {
 		message_refused(look, index, result);
 	} else {
-		uint64_t listed = look->listing.entries[index].size_bytes;
-		look->plan.entries[index].misfit =
-			listed != UINT64_MAX && listed != result->size_bytes;
+		look->plan.entries[index].size_bytes = result->size_bytes;
 		err = message_begin(look, index);
 		if (err == 0)
 			err = message_whole(look, index, result->sha256);

@@ -228,6 +228,7 @@ static void settle(struct plan *plan, uint32_t index, uint32_t record)
 		return;
 	entry->record = record;
 	entry->uid = plan->records[record].uid;
+	entry->size_bytes = plan->records[record].size_bytes;
 	plan->records[record].claimed = true;
 }
 

@@ -2,7 +2,7 @@
 /*
  * What is deleted on the server. Only what is durable here: recorded, and its file read and compared in this session, or
  * written in it. And only what is certain to be that message: by a unique-id beyond doubt, or because its whole content was
- * fetched and compared in this session. Nothing by a listing that contradicts itself.
+ * fetched and compared in this session. And only what has the size that the server lists. Nothing by a listing that contradicts itself.
  *
  * The server deletes at QUIT (RFC 1939 §6). It is believed when it has said +OK to DELE and to QUIT; in any other case the
  * message is looked at again the next time, wherever it then is.
@@ -13,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "mailfs/util/cleanup.h"
 #include "mailfs/util/clock.h"
 #include "mailfs/util/log.h"
 
@@ -45,6 +47,17 @@ static void complain_of(struct look *look, const struct source_error *error)
 		complain(look, error->text);
 }
 
+static void complain_unproven(struct look *look, size_t count)
+{
+	char words[WORDS_MAX];
+	if (count == 0)
+		return;
+	snprintf(words, sizeof(words),
+		"%zu stay there, because what came has not the size that the server lists, and so may not be the whole message",
+		count);
+	complain(look, words);
+}
+
 /* Whether it may be deleted and it is time to, if its file is sound. */
 static bool is_due(const struct look *look, const struct plan_entry *entry, int64_t due_s)
 {
@@ -59,31 +72,62 @@ static bool is_due(const struct look *look, const struct plan_entry *entry, int6
 	}
 }
 
-/* --- Sizes: a message that was cut, or mixed up with another, mostly has another size than the listed one --- */
+/*
+ * --- Sizes ---
+ *
+ * A message that was cut, or mixed up with another, mostly has another size than the listed one, so only what has that size is
+ * proven to be whole and the right one. What differs is explained by nothing but line ends: servers count LF where they send CRLF, or
+ * the other way round, and then the difference is the number of lines exactly. That a server's sizes are wrong throughout
+ * proves nothing: so does one whose answers are one behind the questions, or that gives headers alone.
+ */
 
-/* So many that do not fit, and more than do: the server's sizes mean nothing. */
-#define MISFITS_MIN 4
+struct ends {
+	uint64_t crlf, bare; /* lines that end so */
+};
 
-static bool is_misfit(const struct look *look, size_t index)
+/* len bytes of the file, from where it lies on. */
+static int count_ends(int fd, uint64_t offset, uint64_t len, struct ends *ret)
+{
+	char piece[16 << 10];
+	char last = 0;
+	*ret = (struct ends){0};
+	while (len > 0) {
+		size_t want = len < sizeof(piece) ? (size_t)len : sizeof(piece);
+		ssize_t n = pread(fd, piece, want, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		for (ssize_t i = 0; i < n; last = piece[i++]) {
+			ret->crlf += piece[i] == '\n' && last == '\r';
+			ret->bare += piece[i] == '\n' && last != '\r';
+		}
+		offset += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return 0;
+}
+
+/* Whether the message has the listed size if all its lines end in LF, or in CRLF. */
+static bool is_explained(const struct look *look, const struct plan_entry *entry, uint64_t listed)
+{
+	struct ends ends;
+	uint64_t offset, size = entry->size_bytes;
+	if (listed == UINT64_MAX || listed > 2 * size || listed < size / 2)
+		return false;
+	_cleanup_close_ int fd = store_spool_open(
+		look->account->store, look->drop->serve.number, entry->uid, &offset);
+	if (fd < 0 || count_ends(fd, offset, size, &ends) < 0)
+		return false;
+	return size > 0 && (listed == size - ends.crlf || listed == size + ends.bare);
+}
+
+/* Whether its size says that it is the message that the server lists. */
+static bool is_proven(const struct look *look, size_t index)
 {
 	const struct plan_entry *entry = &look->plan.entries[index];
 	uint64_t listed = look->listing.entries[index].size_bytes;
-	if (entry->state != PLAN_HERE)
-		return entry->misfit;
-	return listed != UINT64_MAX && listed != look->plan.records[entry->record].size_bytes;
-}
-
-static bool sizes_are_believed(const struct look *look)
-{
-	size_t fits = 0, misfits = 0;
-	for (size_t i = 0; i < look->listing.count; i++) {
-		if (!is_due(look, &look->plan.entries[i], INT64_MAX))
-			continue;
-		bool misfit = is_misfit(look, i);
-		misfits += misfit;
-		fits += !misfit;
-	}
-	return misfits < MISFITS_MIN || misfits <= fits;
+	return entry->size_bytes == listed || is_explained(look, entry, listed);
 }
 
 /* 1: its file is what was downloaded. 0: it is not; it stays on the server, and the next look fetches it. */
@@ -151,19 +195,19 @@ static int sweep_all(struct sweep *sweep)
 {
 	struct look *look = sweep->look;
 	int64_t due_s = look_due_s(look);
-	bool believed = sizes_are_believed(look);
+	size_t unproven = 0;
 	int err = 0;
 	for (size_t i = 0; err == 0 && i < look->listing.count; i++) {
 		if (!is_due(look, &look->plan.entries[i], due_s))
 			continue;
-		if (believed && is_misfit(look, i)) {
-			complain(look,
-				"the size of a message is not the one that the server lists; compare the two");
+		if (!is_proven(look, i)) {
+			unproven++;
 			continue;
 		}
 		/* Files may take long to compare, and nobody else looks whether it is to end. */
 		err = intake_pause(look->drop->intake, 0) ? -ECANCELED : sweep_entry(sweep, i);
 	}
+	complain_unproven(look, unproven);
 	return err == 0 ? sweep_flush(sweep) : err;
 }
 

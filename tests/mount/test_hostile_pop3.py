@@ -180,7 +180,6 @@ BODIES = {  # and what it is when it is believed
     "a NUL in it": (b"Subject: x\0y\r\n\r\nbo\0dy\r\n.\r\n", b"Subject: x\0y\r\n\r\nbo\0dy\r\n"),
     "dots not stuffed": (b"Subject: x\r\n\r\n.one\r\n..two\r\n...\r\n.\r\n", b"Subject: x\r\n\r\n.one\r\n.two\r\n..\r\n"),
     "bare LF and a dot": (b"Subject: x\n\nbody\n.\nmore\r\n.\r\n", b"Subject: x\n\nbody\n"),
-    "nothing": (b".\r\n", b""),
     "a lone CR": (b"Subject: x\r\r\n\r\nbo\rdy\r\n.\r\n", b"Subject: x\r\r\n\r\nbo\rdy\r\n"),
     "another message's": (message(3).served + b".\r\n", message(3).served),
 }
@@ -392,6 +391,7 @@ CASES += [
     at_mount("RETR: -ERR in the middle", wired(b"Subject: x\r\n\r\n-ERR Disk trouble.\r\n.\r\n"), RIGHT,
              lied=(b"Subject: x\r\n\r\n-ERR Disk trouble.\r\n",)),
     at_mount("RETR: -ERR", on("RETR", say(b"-ERR \x1b[31mBroken.\r\n"), "2"), mounts("refuses 1 of 3 messages.*Broken"), missing=1),
+    at_mount("RETR: nothing", wired(b".\r\n"), mounts("refuses 1 of 3 messages.*comes without a byte"), missing=1),
     at_mount("DELE: refused", on("DELE", say(b"-ERR No.\r\n")), mounts("not all that was downloaded could be deleted.*No"), options=("after=delete",)),
     at_mount("QUIT: -ERR", on("QUIT", say(b"-ERR Some were not removed.\r\n", end=True)), mounts("not all that was downloaded could be deleted.*Some were not"),
              options=("after=delete",)),

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from drops import by_uidl, check, held, kill_all, message, messages, read, shown
+from drops import alone, by_uidl, check, held, kill_all, message, messages, read, shown, side_by_side
 from fake.pop3 import QUITS
 from harness import eventually
 
@@ -102,6 +102,44 @@ def test_a_message_that_can_not_be_had_is_not_deleted(serve):
     with drop.mount("after=delete") as mount:
         check(mount, content)
     assert drop.server.messages == []
+
+
+LIES = {  # what RETR n brings; d: what it should
+    "nothing": lambda _server, _number, _d: b".\r\n",
+    "nothing, at first": lambda _server, number, d: b".\r\n" if number < 4 else d,
+    "headers only": lambda _server, _number, d: d[:d.index(b"\r\n\r\n") + 4] + b".\r\n",
+    "half": lambda _server, _number, d: d[:len(d) // 2] + b"\r\n.\r\n",
+    "a page that says why not": lambda _server, _number, _d: b"Internal error: the storage is away\r\n.\r\n",
+    "the next one": lambda server, number, _d: server.messages[number % 6].lines,
+    "the one before": lambda server, number, _d: server.messages[number - 2].lines,
+    "no answer to one": lambda _server, number, d: None if number == 2 else d,
+    "two answers to one": lambda _server, number, d: d + (b"+OK\r\n" + d if number == 2 else b""),
+    "+OK and no more for one": lambda _server, number, d: b"" if number == 2 else d,
+}
+
+
+def test_what_is_not_the_whole_right_message_is_not_deleted():
+    """Neither when the server lies about it, nor when it is honest at the next mount."""
+    def case(name):
+        content = [message(number, 74 * number) for number in range(1, 7)]
+        with alone(content) as drop:
+            def lie(session, args):
+                data = LIES[name](drop.server, int(args), session.one(args).lines)
+                if data is not None:
+                    session.send(b"+OK\r\n" + data)
+                return True
+
+            drop.server.on["RETR"] = lie
+            if drop.run("after=delete", "timeout=1")[0] == 0:
+                drop.background()
+            drop.server.on.clear()
+            for _ in range(2):
+                with drop.mount("after=delete") as mount:
+                    here = shown(mount)
+                    lost = held(content) - here - held(drop.server.messages)
+                    assert not lost, "deleted, and not here: %s" % lost
+
+    side_by_side(LIES, case)
 
 
 @pytest.mark.parametrize("quit_", [name for name in QUITS if name != "ok"])

@@ -119,6 +119,29 @@ static void test_refused(void **state)
 	client_finish(&client);
 }
 
+/* +OK and the final dot alone, where a message is listed. One that is listed as empty may be. */
+static void test_without_a_byte(void **state)
+{
+	static const struct maildrop_want wants[] = {{.number = 1, .size_bytes = 3},
+		{.number = 2, .size_bytes = 9}, {.number = 3, .size_bytes = 0},
+		{.number = 4, .size_bytes = 3}};
+	struct client client;
+	(void)state;
+	client_begin(&client, SCRIPT(LOGIN(""), CAPA_AGAIN, "<RETR 1", ">+OK\r\na\r\n.\r\n",
+				      "<RETR 2", ">+OK\r\n.\r\n", "<LIST 3", ">+OK 3 0\r\n",
+				      "<RETR 3", ">+OK\r\n.\r\n", "<RETR 4", ">+OK\r\nd\r\n.\r\n"));
+	sink_init(&sink, 4);
+	sink.wants = wants;
+	assert_int_equal(sink_run(&sink, &client, false), 0);
+	assert_int_equal(sink.messages[1].err, -ENOENT);
+	assert_non_null(strstr(sink.messages[1].text, "comes without a byte"));
+	EXPECT_MESSAGE(0, "a\r\n");
+	EXPECT_MESSAGE(2, "");
+	EXPECT_MESSAGE(3, "d\r\n");
+	sink_finish(&sink);
+	client_finish(&client);
+}
+
 /* A refusal that nobody asked for: what follows is not taken for the answer to the next question. */
 static void test_refusal_too_many(void **state)
 {
@@ -452,6 +475,7 @@ int main(void)
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_without_a_byte),
 		cmocka_unit_test(test_refusal_too_many),
 		cmocka_unit_test(test_refused_without_sizes),
 		cmocka_unit_test(test_refusal_too_many_late),

@@ -118,6 +118,8 @@ void spool_damage(struct fixture *f, unsigned content);
 size_t letters_gone(struct fixture *f);
 unsigned warnings(struct fixture *f);
 bool warned(struct fixture *f, const char *words);
+/* How many lines it has; each ends in CRLF. */
+uint64_t letter_lines(const struct letter *letter);
 void content_digest(const struct letter *letter, unsigned char out[MAILDROP_DIGEST_BYTES]);
 
 #define SERVER_SET(server, member, value)                                                          \

@@ -93,6 +93,17 @@ bool file_digest(int fd, uint64_t len, unsigned char out[MAILDROP_DIGEST_BYTES])
 	return true;
 }
 
+uint64_t letter_lines(const struct letter *letter)
+{
+	uint64_t lines = 0;
+	for (uint64_t at = 0; at < letter->len; at++) {
+		char byte;
+		letter_bytes(letter, at, &byte, 1);
+		lines += byte == '\n';
+	}
+	return lines;
+}
+
 struct letter *letter_add(struct fixture *f, const char *uidl, unsigned content, uint64_t len)
 {
 	assert_true(*f->server.count < LETTERS_MAX);

@@ -98,7 +98,7 @@ static void test_refused(void **state)
 	spool_check(f, true);
 }
 
-/* A message of another size than the listed one may have been cut; where all are, sizes mean nothing. */
+/* A message of another size than the listed one may have been cut, or be another one: however many of them there are. */
 static void test_sizes(void **state)
 {
 	struct fixture *f = *state;
@@ -108,16 +108,58 @@ static void test_sizes(void **state)
 	assert_int_equal(fixture_look(f), 0);
 	assert_int_equal(letters_gone(f), 9);
 	assert_false(f->server.letters[3].gone);
-	assert_true(warned(f, "is not the one that the server lists"));
+	assert_true(warned(
+		f, "1 stay there, because what came has not the size that the server lists"));
 	assert_int_equal(fixture_look(f), 0);
 	assert_false(f->server.letters[3].gone);
 	fixture_end(f);
 	letters_add(f, 100, 10);
 	for (size_t i = 10; i < 20; i++)
-		f->server.letters[i].listed = f->server.letters[i].len + 1;
+		f->server.letters[i].listed = f->server.letters[i].len + (i % 2 ? 1 : -1);
 	assert_int_equal(fixture_look(f), 0);
-	assert_int_equal(letters_gone(f), 20);
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(letters_gone(f), 9);
+	assert_true(warned(f, "11 stay there"));
 	spool_check(f, true);
+}
+
+/* LF counted for CRLF: to the byte, and no less. Also when they came in an earlier look. */
+static void test_sizes_by_lines(void **state)
+{
+	struct fixture *f = *state;
+	letters_add(f, 1, 10);
+	for (size_t i = 0; i < 10; i++)
+		f->server.letters[i].listed =
+			f->server.letters[i].len - letter_lines(&f->server.letters[i]);
+	f->server.letters[5].listed++;
+	f->server.letters[6].listed--;
+	set_after(f, 1);
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(letters_gone(f), 0);
+	set_after(f, 0);
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(letters_gone(f), 8);
+	assert_false(f->server.letters[5].gone);
+	assert_false(f->server.letters[6].gone);
+	assert_int_equal(server_counts(&f->server).retrs, 10);
+	letters_add(f, 20, 1);
+	f->server.letters[10].listed =
+		f->server.letters[10].len - letter_lines(&f->server.letters[10]);
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(letters_gone(f), 9);
+}
+
+/* Many that fit another's size, as answers do that are one behind the questions. */
+static void test_sizes_of_others(void **state)
+{
+	struct fixture *f = *state;
+	letters_add(f, 1, 10);
+	for (size_t i = 0; i < 10; i++)
+		f->server.letters[i].listed = f->server.letters[(i + 1) % 10].len;
+	set_after(f, 0);
+	assert_int_equal(fixture_look(f), 0);
+	assert_int_equal(letters_gone(f), 0);
+	assert_true(warned(f, "10 stay there"));
 }
 
 static void test_cut_remove(void **state)
@@ -396,6 +438,8 @@ int main(void)
 		TEST(test_delete_later),
 		TEST(test_refused),
 		TEST(test_sizes),
+		TEST(test_sizes_by_lines),
+		TEST(test_sizes_of_others),
 		TEST(test_cut_remove),
 		TEST(test_cut_quit),
 		TEST(test_cut_quit_deletes),
