@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mailfs/source.h"
 #include "mailfs/util/str.h"
@@ -66,13 +67,28 @@ struct maildrop_want {
 	uint32_t number;
 	uint64_t size_bytes; /* as listed, to bound what is in flight; UINT64_MAX: unknown */
 	void *cookie;        /* handed back */
+	/* maildrop_mark() of what came for it before and was doubted for its size: it is asked for when nothing else is. 0: nothing did. */
+	uint64_t before;
 };
+/* Whether a message has the size that LIST says, which often is without the line end that its last line gets on the wire. */
+static inline bool maildrop_fits(uint64_t listed_bytes, uint64_t size_bytes)
+{
+	return size_bytes == listed_bytes || (size_bytes > 2 && size_bytes - 2 == listed_bytes);
+}
+/* Tells one content from another, where that is by chance. Never 0. */
+static inline uint64_t maildrop_mark(const unsigned char sha256[MAILDROP_DIGEST_BYTES])
+{
+	uint64_t mark;
+	memcpy(&mark, sha256, sizeof(mark));
+	return mark ? mark : 1;
+}
 
 /* What is told of a message that was asked for. */
 struct maildrop_result {
 	/*
 	 * 0: it is complete. -ENOENT: the server refuses it (error says how), the session goes on. -EAGAIN: what data() got may
-	 * be another message, because a refusal among pipelined answers may be one too many: to be asked for again.
+	 * be another message, because a refusal among pipelined answers may be one too many, or because it has not the listed size: to be
+	 * asked for again. The same bytes are believed then, whatever their number; size_bytes and sha256 are theirs.
 	 */
 	int err;
 	const struct source_error *error;            /* when err is not 0 */

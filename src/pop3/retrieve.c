@@ -11,6 +11,10 @@
  * is taken for that to the next question, and a message gets another's name. So after a refusal what is in flight counts only if its size is the
  * listed one, and no other's; and before anything else is asked for, LIST with a number has to be answered with that number. That is sound where sizes
  * are wrong, or not known. Where it is refused, messages are asked for one by one, and sizes have to fit.
+ *
+ * An answer that is missing, or came twice, is not seen as such: a message of another size than the listed one is doubted in the same way, and believed
+ * when it comes again, asked for alone, with the same bytes. When some are confirmed so, and few fit, it is the sizes that are wrong: from then on they say
+ * nothing.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,11 +31,14 @@
 #define HEADER_BYTES_MAX  ((uint64_t)16 << 20)
 #define SLACK_BYTES       ((uint64_t)64 << 20)
 #define MESSAGE_BYTES_MAX ((uint64_t)4 << 30)
+/* So many that came twice with a size that is not the listed one, and more than fit: sizes mean nothing. */
+#define CONFIRMED_MIN 4
 
 struct flight {
 	void *cookie;
 	uint64_t size_bytes;    /* as listed */
 	uint64_t counted_bytes; /* what it still takes of the window */
+	uint64_t before;        /* as in maildrop_want */
 	bool alone;             /* asked for when nothing else was in flight */
 };
 
@@ -45,7 +52,9 @@ struct window {
 	struct maildrop_want held; /* asked for by the sink, does not fit yet */
 	bool is_held;
 	struct str commands;
-	bool doubt; /* there was a refusal: answers may be out of step */
+	bool doubt; /* there was a refusal, or a size that does not fit: answers may be out of step */
+	size_t fits,
+		confirmed; /* messages by their size: the listed one; another one, which was confirmed */
 };
 
 /* --- The sink: its time is not the server's --- */
@@ -103,8 +112,8 @@ static void window_push(struct window *window, const struct maildrop_want *want)
 {
 	size_t at = (window->first + window->count) % POP3_WINDOW_COUNT;
 	uint64_t bytes = want_bytes(window, want);
-	window->flights[at] =
-		(struct flight){want->cookie, want->size_bytes, bytes, window->count_max == 1};
+	window->flights[at] = (struct flight){
+		want->cookie, want->size_bytes, bytes, want->before, window->count_max == 1};
 	window->count++;
 	window->bytes += bytes;
 	str_printf(
@@ -155,6 +164,23 @@ static int window_send(struct window *window, size_t before, struct source_error
 	return r;
 }
 
+static void window_doubt(struct window *window)
+{
+	window->doubt = true;
+	window->count_max = 1;
+}
+
+static bool sizes_mean_nothing(const struct window *window)
+{
+	return window->confirmed >= CONFIRMED_MIN && window->confirmed > window->fits;
+}
+
+/* What was doubted goes out when nothing is in flight, with a LIST before it and one behind it. */
+static bool is_for_alone(const struct window *window, const struct maildrop_want *want)
+{
+	return want->before && !sizes_mean_nothing(window);
+}
+
 /* Fills the window, if it is time to. */
 static int window_fill(struct window *window, struct source_error *error)
 {
@@ -163,7 +189,8 @@ static int window_fill(struct window *window, struct source_error *error)
 		return 0;
 	if (!window->is_held)
 		window->is_held = sink_next(window, &window->held);
-	if (before == 0 && window->doubt && window->is_held) {
+	if (before == 0 && window->is_held &&
+		(window->doubt || is_for_alone(window, &window->held))) {
 		int r = window_settle(window, window->held.number, error);
 		if (r < 0)
 			return r;
@@ -173,6 +200,11 @@ static int window_fill(struct window *window, struct source_error *error)
 			window->is_held = sink_next(window, &window->held);
 		if (!window->is_held || !is_fitting(window, want_bytes(window, &window->held)))
 			break;
+		bool alone = is_for_alone(window, &window->held);
+		if (alone && window->count > 0)
+			break;
+		if (alone)
+			window_doubt(window);
 		window_push(window, &window->held);
 		window->is_held = false;
 	}
@@ -271,12 +303,6 @@ static int body_read(struct window *window, struct flight *flight, bool bare, ui
 	}
 }
 
-static void window_doubt(struct window *window)
-{
-	window->doubt = true;
-	window->count_max = 1;
-}
-
 static int message_refused(struct window *window, struct flight *flight,
 	const struct pop3_reply *reply, struct source_error *error)
 {
@@ -311,17 +337,45 @@ static bool is_shared(const struct window *window, const struct flight *flight)
 	return false;
 }
 
-/* Whether an answer is that to its question, as far as can be seen. */
-static bool is_in_step(struct window *window, const struct flight *flight, uint64_t size_bytes)
+/* Behind a refusal: whether an answer is that to its question, as far as can be seen. */
+static bool is_in_step(struct window *window, const struct flight *flight, bool fits)
 {
 	if (!window->doubt)
 		return true;
-	if (window->header || flight->size_bytes != size_bytes || is_unknown(size_bytes) ||
-		is_shared(window, flight))
+	if (window->header || !fits || is_unknown(flight->size_bytes) || is_shared(window, flight))
 		return false;
 	if (flight->alone)
 		window_believe(window);
 	return true;
+}
+
+/* Whether what came is believed to be the message that was asked for, and all of it. */
+static bool is_believed(
+	struct window *window, const struct flight *flight, const struct maildrop_result *result)
+{
+	bool fits = maildrop_fits(flight->size_bytes, result->size_bytes);
+	bool known = !window->header && !is_unknown(flight->size_bytes);
+	if (known && fits) {
+		window->fits++;
+		return flight->before || is_in_step(window, flight, fits);
+	}
+	if (known && flight->before) {
+		bool same = maildrop_mark(result->sha256) == flight->before;
+		window->confirmed += same;
+		return same;
+	}
+	if (known && !sizes_mean_nothing(window)) {
+		window_doubt(window);
+		return false;
+	}
+	return is_in_step(window, flight, fits);
+}
+
+static const char *doubt_words(const struct flight *flight, uint64_t size_bytes)
+{
+	return is_unknown(flight->size_bytes) || maildrop_fits(flight->size_bytes, size_bytes)
+	               ? "behind a refusal the answers do not fit the questions"
+	               : "a message has not the size that is listed, and is another each time";
 }
 
 static int message_take(
@@ -337,10 +391,10 @@ static int message_take(
 		return pop3_stopped(window->session, r, error);
 	if (!window->header && result.size_bytes == 0 && !is_unknown(flight->size_bytes))
 		return message_missing(window, flight, error);
-	if (!is_in_step(window, flight, result.size_bytes)) {
+	if (!is_believed(window, flight, &result)) {
 		result.err = source_fail(&own, SOURCE_SCOPE_MESSAGE, SOURCE_RETRY_NOW,
-			SOURCE_CAUSE_PROTOCOL, -EAGAIN,
-			"behind a refusal the answers do not fit the questions");
+			SOURCE_CAUSE_PROTOCOL, -EAGAIN, "%s",
+			doubt_words(flight, result.size_bytes));
 		result.error = &own;
 	}
 	return sink_end(window, flight->cookie, &result, error);

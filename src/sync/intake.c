@@ -16,6 +16,8 @@
 #define PROGRESS_MS 100
 /* For all that is around a message in memory. */
 #define ARRIVAL_BYTES 512
+/* So often a message is asked for again because what came for it is doubted. */
+#define DOUBTS_MAX 2
 
 /* Those of a row, then those that tell when it arrived. */
 #define ROW_FIELDS 4
@@ -38,7 +40,8 @@ static struct maildrop_want want_of(const struct look *look, size_t index)
 	const struct maildrop_entry *listed = &look->listing.entries[index];
 	return (struct maildrop_want){.number = listed->number,
 		.size_bytes = listed->size_bytes,
-		.cookie = cookie_of(index)};
+		.cookie = cookie_of(index),
+		.before = look->plan.entries[index].before};
 }
 
 void progress_tell(struct look *look, bool done)
@@ -140,10 +143,23 @@ static bool urgent_next(struct look *look, struct maildrop_want *ret)
 	return false;
 }
 
+/* At once, so that it is soon known whether sizes mean anything. */
+static bool again_next(struct look *look, struct maildrop_want *ret)
+{
+	while (look->again_taken < look->again_count) {
+		uint32_t index = look->again[look->again_taken++];
+		if (!is_wanted(&look->plan.entries[index]))
+			continue;
+		ask(look, index, ret);
+		return true;
+	}
+	return false;
+}
+
 static bool message_next(void *arg, struct maildrop_want *ret)
 {
 	struct look *look = arg;
-	if (urgent_next(look, ret))
+	if (again_next(look, ret) || urgent_next(look, ret))
 		return true;
 	for (; look->turn <= TURN_STUCK; look->turn++, look->at = 0)
 		for (; look->at < look->listing.count; look->at++) {
@@ -328,21 +344,22 @@ static void message_refused(struct look *look, size_t index, const struct maildr
 		drop_unexpect(look->drop, entry->uid, -EIO);
 }
 
-/* What came for it may be another message: it is asked for again, at the end, once. */
+/* What came for it may be another message: it is asked for again. If only its size does not fit, the same bytes are believed then. */
 static void message_doubted(struct look *look, size_t index, const struct maildrop_result *result)
 {
 	struct plan_entry *entry = &look->plan.entries[index];
-	if (entry->doubted) {
+	uint64_t listed = look->listing.entries[index].size_bytes;
+	if (entry->doubts == DOUBTS_MAX) {
 		message_refused(look, index, result);
 		return;
 	}
-	entry->doubted = true;
+	entry->doubts++;
 	entry->asked = false;
-	entry->turn = TURN_STUCK;
-	if (look->turn >= TURN_STUCK) {
-		look->turn = TURN_STUCK;
-		look->at = 0;
-	}
+	entry->before =
+		listed == 0 || listed == UINT64_MAX || maildrop_fits(listed, result->size_bytes)
+			? 0
+			: maildrop_mark(result->sha256);
+	look->again[look->again_count++] = (uint32_t)index;
 }
 
 static int message_end(void *arg, void *cookie, const struct maildrop_result *result)
@@ -383,10 +400,12 @@ static void count_wanted(struct look *look)
 	}
 }
 
-/* The connection broke over this one, or before it: next time the others come first. */
+/* The connection broke over this one, or before it: next time the others come first. What did not fit was the first that went wrong. */
 static void note_stuck(struct look *look)
 {
-	if (look->ended_count < look->asked_count)
+	if (look->again_count > 0)
+		look_stuck(look, look->again[0]);
+	else if (look->ended_count < look->asked_count)
 		look_stuck(look, look->asked[look->ended_count]);
 }
 
@@ -399,9 +418,10 @@ int take_messages(struct look *look, struct source_error *error)
 		return 0;
 	look->turn = 0;
 	look->at = 0;
-	/* Each once, and once more if it was doubted. */
-	look->asked = calloc(look->listing.count, 2 * sizeof(*look->asked));
-	int err = look->asked ? committer_start(&look->committer, look) : -ENOMEM;
+	/* Each once, and once more each time that it was doubted. */
+	look->asked = calloc(look->listing.count, (1 + DOUBTS_MAX) * sizeof(*look->asked));
+	look->again = calloc(look->listing.count, DOUBTS_MAX * sizeof(*look->again));
+	int err = look->asked && look->again ? committer_start(&look->committer, look) : -ENOMEM;
 	if (err < 0)
 		return look_store_failed(look, err, error);
 	progress_tell(look, false);

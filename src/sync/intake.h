@@ -109,6 +109,9 @@ struct look {
 	size_t wanted_count;
 	uint32_t *asked; /* entries, in the order in which they were asked for */
 	size_t asked_count, ended_count;
+	uint32_t *
+		again; /* entries that were doubted, in that order; the first again_taken were asked for again */
+	size_t again_count, again_taken;
 	unsigned turn; /* where next() goes on */
 	size_t at;
 	struct committer committer;

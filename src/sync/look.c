@@ -86,9 +86,11 @@ static void connection_finish(struct look *look)
 	maildrop_listing_finish(&look->listing);
 	free(steal_ptr(look->wanted));
 	free(steal_ptr(look->asked));
+	free(steal_ptr(look->again));
 	look->wanted_count = 0;
 	look->asked_count = 0;
 	look->ended_count = 0;
+	look->again_count = look->again_taken = 0;
 }
 
 static int look_connect(struct look *look, struct source_error *error)

@@ -41,11 +41,12 @@ struct plan_entry {
 	uint32_t class;      /* what it may be identical with; see plan.c */
 	uint32_t record;     /* the one that it claims; PLAN_NO_RECORD */
 	uint32_t uid;        /* 0: not known before its content is */
+	uint64_t before;     /* as in maildrop_want */
 	uint64_t size_bytes; /* of what is here, or came now */
 	unsigned char state;
-	unsigned char turn; /* 0: fetched first; more: later */
-	bool asked;         /* for its content, in this session */
-	bool doubted;       /* what came for it may have been another message */
+	unsigned char turn;   /* 0: fetched first; more: later */
+	bool asked;           /* for its content, in this session */
+	unsigned char doubts; /* what came for it may have been another message: so often */
 	bool has_top;
 };
 

@@ -76,7 +76,7 @@ static bool is_due(const struct look *look, const struct plan_entry *entry, int6
  * --- Sizes ---
  *
  * A message that was cut, or mixed up with another, mostly has another size than the listed one, so only what has that size is
- * proven to be whole and the right one. What differs is explained by nothing but line ends: servers count LF where they send CRLF, or
+ * proven to be whole and the right one. What differs is explained by nothing but line ends: that of the last line is added on the wire; servers count LF where they send CRLF, or
  * the other way round, and then the difference is the number of lines exactly. That a server's sizes are wrong throughout
  * proves nothing: so does one whose answers are one behind the questions, or that gives headers alone.
  */
@@ -119,7 +119,9 @@ static bool is_explained(const struct look *look, const struct plan_entry *entry
 		look->account->store, look->drop->serve.number, entry->uid, &offset);
 	if (fd < 0 || count_ends(fd, offset, size, &ends) < 0)
 		return false;
-	return size > 0 && (listed == size - ends.crlf || listed == size + ends.bare);
+	/* The last line may have got its end on the way. */
+	return listed == size - ends.crlf || listed + 1 == size - ends.crlf ||
+	       listed == size + ends.bare;
 }
 
 /* Whether its size says that it is the message that the server lists. */
@@ -127,7 +129,7 @@ static bool is_proven(const struct look *look, size_t index)
 {
 	const struct plan_entry *entry = &look->plan.entries[index];
 	uint64_t listed = look->listing.entries[index].size_bytes;
-	return entry->size_bytes == listed || is_explained(look, entry, listed);
+	return maildrop_fits(listed, entry->size_bytes) || is_explained(look, entry, listed);
 }
 
 /* 1: its file is what was downloaded. 0: it is not; it stays on the server, and the next look fetches it. */

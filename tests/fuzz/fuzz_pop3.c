@@ -82,11 +82,11 @@ static int retrieve(struct client *c, bool header)
 	c->wanted = c->listing.count < ENTRIES_MAX ? c->listing.count : ENTRIES_MAX;
 	for (size_t i = 0; i < c->wanted; i++)
 		c->wants[i] = (struct maildrop_want){c->listing.entries[i].number,
-			c->listing.entries[i].size_bytes, &c->wants[i]};
+			c->listing.entries[i].size_bytes, &c->wants[i], 0};
 	if (c->listing.count == 0) /* also without a list */
 		while (c->wanted < 3) {
 			c->wants[c->wanted] = (struct maildrop_want){
-				(uint32_t)c->wanted + 1, UINT64_MAX, &c->wants[c->wanted]};
+				(uint32_t)c->wanted + 1, UINT64_MAX, &c->wants[c->wanted], 0};
 			c->wanted++;
 		}
 	c->asked = c->ended = c->told = 0;

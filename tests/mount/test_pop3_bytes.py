@@ -45,7 +45,8 @@ def test_every_message(corpus, served):
             assert sorted(paths) == sorted(served[0])
             assert [uidl for uidl, path in paths.items() if read(path) != served[0][uidl]] == []
             assert all(os.stat(path).st_size == len(served[0][uidl]) for uidl, path in paths.items())
-    assert len(corpus.server.commands_pop3("corpus", "RETR")) == 2 * len(served[0])  # ours, and the fixture's
+    # Ours, and the fixture's; and a few that Dovecot lists with another size than they have are asked for again.
+    assert 0 <= len(corpus.server.commands_pop3("corpus", "RETR")) - 2 * len(served[0]) <= len(served[0]) // 10
 
 
 # What lies on the server, and what it says between RETR's +OK and the final dot.
@@ -117,13 +118,13 @@ def test_however_the_wire_is_cut_into_pieces(serve, piece):
 
 
 def test_sizes_that_are_not_those_of_the_list(serve):
-    """LIST counts as it likes (RFC 1939 section 11); the file's size is that of its bytes."""
+    """LIST counts as it likes (RFC 1939 section 11); the file's size is that of its bytes. They are believed when they come twice."""
     content = [message(number, size=size) for number, size in enumerate((0, 1, 10**9, 2**63, 50, 77), 1)]
     drop = serve(content)
     for _ in range(2):
         with drop.mount() as mount:
             check(mount, content)
-    assert len(drop.server.of("RETR")) == len(content)
+    assert len(content) < len(drop.server.of("RETR")) <= 2 * len(content)
 
 
 @pytest.fixture

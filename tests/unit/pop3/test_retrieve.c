@@ -142,6 +142,60 @@ static void test_without_a_byte(void **state)
 	client_finish(&client);
 }
 
+static uint64_t mark_of(size_t index)
+{
+	return maildrop_mark(sink.messages[index].sha256);
+}
+
+/* Another size than the listed one: doubted, with what is in flight behind it; believed when the same bytes come alone, behind a LIST. */
+static void test_misfit(void **state)
+{
+	static struct maildrop_want wants[] = {{.number = 1, .size_bytes = 3},
+		{.number = 2, .size_bytes = 9}, {.number = 3, .size_bytes = 4},
+		{.number = 2, .size_bytes = 9, .before = 1}, {.number = 4, .size_bytes = 3}};
+	(void)state;
+	for (int run = 0; run < 2; run++) {
+		struct client client;
+		client_begin(&client,
+			SCRIPT(PIPELINED, CAPA_AGAIN_PIPELINED, "<RETR 1", "<RETR 2", "<RETR 3",
+				">+OK\r\na\r\n.\r\n+OK\r\nbbbb\r\n.\r\n+OK\r\ncc\r\n.\r\n",
+				"<LIST 2", ">+OK 2 9\r\n", "<RETR 2", ">+OK\r\nbbbb\r\n.\r\n",
+				"<LIST 4", ">+OK 4 3\r\n", "<RETR 4", ">+OK\r\nd\r\n.\r\n"));
+		sink_init(&sink, 5);
+		sink.wants = wants;
+		sink.pause = 3;
+		assert_int_equal(sink_run(&sink, &client, false), 0);
+		EXPECT_MESSAGE(0, "a\r\n");
+		assert_int_equal(sink.messages[1].err, -EAGAIN);
+		EXPECT_MESSAGE(2, "cc\r\n");
+		/* Other bytes than before are not. */
+		assert_int_equal(sink.messages[3].err, run ? 0 : -EAGAIN);
+		EXPECT_MESSAGE(4, "d\r\n");
+		wants[3].before = mark_of(1);
+		sink_finish(&sink);
+		client_finish(&client);
+	}
+}
+
+/* An answer that is missing: the next ones are not taken for it and for each other. */
+static void test_one_behind(void **state)
+{
+	static const struct maildrop_want wants[] = {{.number = 1, .size_bytes = 3},
+		{.number = 2, .size_bytes = 4}, {.number = 3, .size_bytes = 5}};
+	struct client client;
+	(void)state;
+	client_begin(&client, SCRIPT(PIPELINED, CAPA_AGAIN_PIPELINED, "<RETR 1", "<RETR 2",
+				      "<RETR 3", ">+OK\r\na\r\n.\r\n+OK\r\nccc\r\n.\r\n", "!"));
+	sink_init(&sink, 3);
+	sink.wants = wants;
+	assert_true(sink_run(&sink, &client, false) < 0);
+	EXPECT_MESSAGE(0, "a\r\n");
+	assert_int_equal(sink.messages[1].err, -EAGAIN);
+	assert_int_equal(sink.ended, 2);
+	sink_finish(&sink);
+	client_abandon(&client);
+}
+
 /* A refusal that nobody asked for: what follows is not taken for the answer to the next question. */
 static void test_refusal_too_many(void **state)
 {
@@ -476,6 +530,8 @@ int main(void)
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_without_a_byte),
+		cmocka_unit_test(test_misfit),
+		cmocka_unit_test(test_one_behind),
 		cmocka_unit_test(test_refusal_too_many),
 		cmocka_unit_test(test_refused_without_sizes),
 		cmocka_unit_test(test_refusal_too_many_late),
