@@ -39,6 +39,11 @@ int store_directory_make(const char *directory, enum store_kind kind, char **ret
  * that is a symbolic link, or another user's, or that everybody may write: -EIO. Does not depend on the number of messages.
  */
 int store_open(const char *directory, enum store_kind kind, struct store **ret, struct str *why);
+/*
+ * A file of the store's that has no name and ends with its descriptor: for what would take too much memory. The descriptor, for reading and
+ * writing, which the caller closes. Its bytes are not counted. Fails also with -EROFS.
+ */
+int store_scratch(struct store *store);
 /* Writes what is pending and closes; every body was closed before. NULL is allowed. */
 void store_close(struct store *store);
 

@@ -203,25 +203,26 @@ static bool fill_folder_entry(const struct tree_dir *dir, uint64_t *offset, stru
 	return filled;
 }
 
-static bool fill_message(
-	const struct tree_dir *dir, struct index_entry *message, uint64_t next, struct fill *fill)
+/* It is marked as shown before it is: what was not marked would not be forgotten. */
+static int fill_message(
+	const struct tree_dir *dir, size_t position, struct index_entry *message, struct fill *fill)
 {
 	struct folder *folder = dir->folder;
 	struct tree_entry entry;
-	char view_name[MIME_NAME_MAX + 1];
-	const char *name = index_name(&folder->index, message);
-	if (dir->view) {
-		size_t len = message_view_len(name);
-		memcpy(view_name, name, len);
-		view_name[len] = 0;
-		name = view_name;
+	char name[INDEX_NAME_SIZE];
+	unsigned shown = dir->view ? INDEX_SHOWN_VIEW : INDEX_SHOWN;
+	int r = index_name(&folder->index, message, name);
+	if (r == 0 && fill->references && !(message->flags & shown)) {
+		message->flags |= (uint16_t)shown;
+		r = index_put(&folder->index, position, message);
 	}
+	if (r < 0)
+		return r;
+	if (dir->view)
+		name[message_view_len(name)] = 0;
 	entry_message(dir->tree, folder->number, message, dir->view, &entry);
-	if (!fill_entry(fill, name, &entry, next))
-		return false;
-	if (fill->references)
-		message->flags |= dir->view ? INDEX_SHOWN_VIEW : INDEX_SHOWN;
-	return true;
+	fill_entry(fill, name, &entry, DIR_FIRST_MESSAGE + position + 1);
+	return 0;
 }
 
 /*
@@ -238,13 +239,15 @@ static int fill_messages(struct tree_dir *dir, uint64_t epoch, uint64_t position
 		return position == 0 ? -EAGAIN : -EIO;
 	if (folder->incomplete)
 		return -EIO;
-	for (; position < folder->index.count; position++) {
-		struct index_entry *message = index_at(&folder->index, position);
-		if (!(message->flags & INDEX_GONE) &&
-			!fill_message(dir, message, DIR_FIRST_MESSAGE + position + 1, fill))
-			break;
+	int r = 0;
+	for (; position < folder->index.count && r == 0 && !fill->full; position++) {
+		struct index_entry message;
+		r = index_get(&folder->index, position, &message);
+		if (r == 0 && !(message.flags & INDEX_GONE))
+			r = fill_message(dir, position, &message, fill);
 	}
-	return 0;
+	/* What was read before is handed over; the failure comes again. */
+	return fill->count > 0 ? 0 : r;
 }
 
 /* Whether there is more to come than what is announced: 0: look again, 1: no, this is the end. */

@@ -120,21 +120,20 @@ static int row_name(const struct tree *tree, const struct source_row *row,
 struct correction {
 	unsigned shown; /* where the old name is known; 0: the name did not change */
 	bool grown;
-	char name[MIME_NAME_MAX + 1];
+	char name[INDEX_NAME_SIZE];
 };
 
 /* The name follows from the facts; whoever was shown the old one must forget it. */
-static int row_rename(struct folder *folder, size_t at, const char *name, struct correction *ret)
+static int row_rename(struct folder *folder, size_t at, struct index_entry *entry, const char *name,
+	struct correction *ret)
 {
-	struct index_entry *entry = index_at(&folder->index, at);
-	const char *old = index_name(&folder->index, entry);
-	if (strcmp(old, name) == 0)
-		return 0;
+	int r = index_name(&folder->index, entry, ret->name);
+	if (r < 0 || strcmp(ret->name, name) == 0)
+		return r;
 	ret->shown = entry->flags & (INDEX_SHOWN | INDEX_SHOWN_VIEW);
-	memcpy(ret->name, old, strlen(old) + 1);
 	entry->flags &= (uint16_t) ~(INDEX_SHOWN | INDEX_SHOWN_VIEW);
 	folder->version++;
-	return index_rename(&folder->index, at, name);
+	return index_rename(&folder->index, at, entry, name);
 }
 
 /*
@@ -144,23 +143,24 @@ static int row_rename(struct folder *folder, size_t at, const char *name, struct
 static int row_update(struct folder *folder, size_t at, const struct index_entry *fresh, char *name,
 	struct correction *ret)
 {
-	struct index_entry *entry = index_at(&folder->index, at);
-	if (entry->flags & INDEX_GONE)
-		folder->version++;
-	index_revive(&folder->index, at);
-	if (entry->flags & INDEX_FACTS & ~fresh->flags) {
-		const char *kept = index_name(&folder->index, entry);
-		memcpy(name, kept, strlen(kept) + 1);
-		return 0;
-	}
-	int r = row_rename(folder, at, name, ret);
-	ret->grown = fresh->size_bytes > entry->size_bytes;
-	entry->date_s = fresh->date_s;
-	if (fresh->size_bytes != entry->size_bytes)
-		entry->flags &= (uint16_t)~INDEX_TRUE_SIZE;
-	entry->size_bytes = fresh->size_bytes;
-	entry->flags |= fresh->flags;
-	return r;
+	struct index_entry entry;
+	int r = index_revive(&folder->index, at);
+	if (r == 0)
+		r = index_get(&folder->index, at, &entry);
+	if (r < 0)
+		return r;
+	if (entry.flags & INDEX_FACTS & ~fresh->flags)
+		return index_name(&folder->index, &entry, name);
+	r = row_rename(folder, at, &entry, name, ret);
+	if (r < 0)
+		return r;
+	ret->grown = fresh->size_bytes > entry.size_bytes;
+	entry.date_s = fresh->date_s;
+	if (fresh->size_bytes != entry.size_bytes)
+		entry.flags &= (uint16_t)~INDEX_TRUE_SIZE;
+	entry.size_bytes = fresh->size_bytes;
+	entry.flags |= fresh->flags;
+	return index_put(&folder->index, at, &entry);
 }
 
 /* *ret_new: it was not there before. */
@@ -170,9 +170,14 @@ static int row_put(struct folder *folder, const struct index_entry *fresh, char 
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	ssize_t at = index_find(&folder->index, fresh->uid);
 	if (at >= 0) {
-		*ret_new = index_at(&folder->index, (size_t)at)->flags & INDEX_GONE;
-		return row_update(folder, (size_t)at, fresh, name, ret);
+		size_t live = index_live(&folder->index);
+		int r = row_update(folder, (size_t)at, fresh, name, ret);
+		*ret_new = index_live(&folder->index) > live;
+		folder->version += *ret_new ? 1 : 0;
+		return r;
 	}
+	if (at != -ENOENT)
+		return (int)at;
 	folder->version++;
 	at = index_append(&folder->index, fresh, name);
 	*ret_new = at >= 0;
@@ -180,15 +185,15 @@ static int row_put(struct folder *folder, const struct index_entry *fresh, char 
 }
 
 /* Said once: where memory is short it may be so for each message. */
-static void make_incomplete(struct folder *folder, uint32_t uid)
+static void make_incomplete(struct folder *folder, uint32_t uid, int err)
 {
 	pthread_mutex_lock(&folder->lock);
 	bool again = folder->incomplete;
 	folder->incomplete = true;
 	pthread_mutex_unlock(&folder->lock);
 	if (!again)
-		log_error("%s: no memory for message %u: its folder can not be listed",
-			folder->name, uid);
+		log_error("%s: no room for message %u: its folder can not be listed: %s",
+			folder->name, uid, strerror(-err));
 }
 
 /* whole: the folder had been shown whole before. */
@@ -198,7 +203,7 @@ static void row_announce(
 	/* One that can not be listed can not be listed with more. */
 	if (folder_is_incomplete(folder))
 		return;
-	char name[MIME_NAME_MAX + 1];
+	char name[INDEX_NAME_SIZE];
 	struct correction correction = {0};
 	bool is_new = false;
 	struct mime_span fields[FIELDS];
@@ -208,7 +213,7 @@ static void row_announce(
 	if (r == 0)
 		r = row_put(folder, &fresh, name, &correction, &is_new);
 	if (r < 0)
-		make_incomplete(folder, fresh.uid);
+		make_incomplete(folder, fresh.uid, r);
 	if (correction.grown)
 		tell_attributes(tree, node_message(folder_number(folder), fresh.uid, false));
 	if (correction.shown)
@@ -245,9 +250,11 @@ static void events_rows(
 void tell_all_gone(struct tree *tree, const struct folder *folder, struct index *old)
 {
 	for (size_t i = 0; i < old->count; i++) {
-		struct index_entry *entry = index_at(old, i);
-		if (!(entry->flags & INDEX_GONE))
-			tell_gone(tree, folder, index_name(old, entry), entry->flags);
+		struct index_entry entry;
+		char name[INDEX_NAME_SIZE];
+		if (index_get(old, i, &entry) == 0 && !(entry.flags & INDEX_GONE) &&
+			index_name(old, &entry, name) == 0)
+			tell_gone(tree, folder, name, entry.flags);
 	}
 }
 
@@ -260,7 +267,7 @@ static void events_reset(void *arg, struct sync_folder *sync, uint32_t number)
 	pthread_mutex_lock(&folder->lock);
 	struct index old = folder->index;
 	uint32_t old_number = folder->number;
-	index_init(&folder->index);
+	index_init(&folder->index, old.pages);
 	folder->number = number;
 	folder->epoch++;
 	folder->version++;
@@ -281,39 +288,58 @@ static void events_reset(void *arg, struct sync_folder *sync, uint32_t number)
 	index_finish(&old);
 }
 
-/* Takes a message out. Its flags as they were; 0: it is not there. */
-static unsigned bury(struct folder *folder, uint32_t uid, char *ret_name, uint32_t *ret_number)
+/* Where a message is that is there. Locked. -ENOENT. */
+static ssize_t name_of(
+	struct folder *folder, uint32_t uid, char ret[INDEX_NAME_SIZE], unsigned *ret_flags)
+{
+	struct index_entry entry;
+	ssize_t at = index_find(&folder->index, uid);
+	int r = at < 0 ? (int)at : index_get(&folder->index, (size_t)at, &entry);
+	if (r == 0 && entry.flags & INDEX_GONE)
+		return -ENOENT;
+	if (r == 0)
+		r = index_name(&folder->index, &entry, ret);
+	if (r < 0)
+		return r;
+	*ret_flags = entry.flags;
+	return at;
+}
+
+/* What is to be told of a message that is gone. */
+struct buried {
+	char name[INDEX_NAME_SIZE];
+	unsigned flags;
+	uint32_t number;
+};
+
+/* Takes a message out. -ENOENT: it is not there. */
+static int bury(struct folder *folder, uint32_t uid, struct buried *ret)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
-	ssize_t at = index_find(&folder->index, uid);
+	ssize_t at = name_of(folder, uid, ret->name, &ret->flags);
 	if (at < 0)
-		return 0;
-	struct index_entry *entry = index_at(&folder->index, (size_t)at);
-	if (entry->flags & INDEX_GONE)
-		return 0;
-	unsigned flags = entry->flags | INDEX_GONE;
-	const char *kept = index_name(&folder->index, entry);
-	memcpy(ret_name, kept, strlen(kept) + 1);
-	*ret_number = folder->number;
-	index_bury(&folder->index, (size_t)at);
+		return (int)at;
+	ret->number = folder->number;
 	folder->version++;
-	return flags;
+	return index_bury(&folder->index, (size_t)at);
 }
 
 /* whole: the folder had been shown whole before. */
 static void message_gone(struct tree *tree, struct folder *folder, uint32_t uid, bool whole)
 {
-	char name[MIME_NAME_MAX + 1];
-	uint32_t number;
-	unsigned flags = bury(folder, uid, name, &number);
-	if (!flags)
+	struct buried buried;
+	int r = bury(folder, uid, &buried);
+	/* One that is gone and can not be taken out must not be shown. */
+	if (r < 0 && r != -ENOENT)
+		make_incomplete(folder, uid, r);
+	if (r < 0)
 		return;
-	tell_gone(tree, folder, name, flags);
+	tell_gone(tree, folder, buried.name, buried.flags);
 	if (!whole)
 		return;
-	tell_disappeared(tree, folder, name, node_message(number, uid, false));
+	tell_disappeared(tree, folder, buried.name, node_message(buried.number, uid, false));
 	if (news_wanted(tree))
-		news_message(tree, TREE_NEWS_GONE, folder, name, uid, NULL);
+		news_message(tree, TREE_NEWS_GONE, folder, buried.name, uid, NULL);
 }
 
 static void events_gone(void *arg, struct sync_folder *sync, const uint32_t *uids, size_t count)
@@ -364,16 +390,12 @@ static void events_changed(void *arg, struct sync_folder *sync, int64_t changed_
 		tell_directory(arg, folder);
 }
 
-/* false: there is no such message. */
-static bool name_of(struct folder *folder, uint32_t uid, char *ret)
+/* false: there is no such message, or it can not be told. */
+static bool name_to_tell(struct folder *folder, uint32_t uid, char *ret)
 {
+	unsigned flags;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
-	ssize_t at = index_find(&folder->index, uid);
-	if (at < 0 || index_at(&folder->index, (size_t)at)->flags & INDEX_GONE)
-		return false;
-	const char *kept = index_name(&folder->index, index_at(&folder->index, (size_t)at));
-	memcpy(ret, kept, strlen(kept) + 1);
-	return true;
+	return name_of(folder, uid, ret, &flags) >= 0;
 }
 
 /* The kernel knows nothing of flags. */
@@ -381,9 +403,9 @@ static void events_flags(
 	void *arg, struct sync_folder *sync, const struct store_flags *flags, size_t count)
 {
 	struct folder *folder = folder_of_sync(sync);
-	char name[MIME_NAME_MAX + 1];
+	char name[INDEX_NAME_SIZE];
 	for (size_t i = 0; folder && news_wanted(arg) && i < count; i++)
-		if (name_of(folder, flags[i].uid, name))
+		if (name_to_tell(folder, flags[i].uid, name))
 			news_message(
 				arg, TREE_NEWS_FLAGS, folder, name, flags[i].uid, flags[i].flags);
 }

@@ -140,7 +140,7 @@ static int folder_create(
 	if (!folder)
 		return -ENOMEM;
 	pthread_mutex_init(&folder->lock, NULL);
-	index_init(&folder->index);
+	index_init(&folder->index, &tree->pages);
 	folder->cached_version[0] = folder->cached_version[1] = UINT64_MAX;
 	tree->all[tree->count++] = folder;
 	folder->name = strdup(name);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A folder's messages in memory. Entries lie in one array in the order of arrival, names in chunks
- * of 64 KiB, so that growing never copies them and a name is reached by 32 bits (chunk << 16 |
- * offset).
+ * A folder's messages. Entries lie in one list of pages in the order of arrival, names in another, each within one page, so that it is
+ * reached by 32 bits (which page << 12 | offset).
  *
- * Servers list in ascending order of UID, and then the array itself is searched. Once something
- * arrives out of order, positions sorted by UID are kept beside it: a sorted part and, at its end,
+ * Servers list in ascending order of UID, and then the entries themselves are searched. Once something
+ * arrives out of order, positions sorted by UID are kept beside them: a sorted part and, at its end,
  * a few that are searched one by one and sorted in when they have become many. So each append costs
  * O(log n) on the average.
  */
@@ -17,77 +16,110 @@
 #include <string.h>
 
 #include "mailfs/util/cleanup.h"
-#include "mailfs/util/str.h"
 
-#define CHUNK_BYTES 65536
-#define CHUNKS_MAX  65536
-#define TAIL_MAX    1024 /* unsorted positions that are searched one by one */
+#define ENTRIES_IN_PAGE (PAGE_BYTES / sizeof(struct index_entry))
+#define RANKS_IN_PAGE   (PAGE_BYTES / sizeof(uint32_t))
+#define NAME_PAGES_MAX  (UINT32_C(1) << 20)
+#define TAIL_MAX        1024 /* unsorted positions that are searched one by one */
 
-void index_init(struct index *index)
+void index_init(struct index *index, struct pages *pages)
 {
-	*index = (struct index){0};
+	*index = (struct index){.pages = pages};
 }
 
 void index_finish(struct index *index)
 {
-	for (size_t i = 0; i < index->chunk_count; i++)
-		free(index->chunks[i]);
-	free(index->chunks);
-	free(index->entries);
-	free(index->sorted);
-	index_init(index);
+	page_list_finish(index->pages, &index->entries);
+	page_list_finish(index->pages, &index->names);
+	page_list_finish(index->pages, &index->sorted);
+	index_init(index, index->pages);
 }
 
-static int chunk_add(struct index *index)
-{
-	if (index->chunk_count == CHUNKS_MAX)
-		return -ENOMEM;
-	int r = array_grow(
-		&index->chunks, &index->chunk_cap, index->chunk_count + 1, sizeof(*index->chunks));
-	if (r < 0)
-		return r;
-	char *chunk = malloc(CHUNK_BYTES);
-	if (!chunk)
-		return -ENOMEM;
-	index->chunks[index->chunk_count++] = chunk;
-	index->chunk_used = 0;
-	return 0;
-}
+/* --- Names --- */
 
 static int name_store(struct index *index, const char *name, uint32_t *ret)
 {
 	size_t len = strlen(name) + 1;
-	assert(len <= CHUNK_BYTES);
-	if (index->chunk_count == 0 || CHUNK_BYTES - index->chunk_used < len) {
-		int r = chunk_add(index);
+	assert(len <= INDEX_NAME_SIZE);
+	if (index->names.count == 0 || PAGE_BYTES - index->names_used < len) {
+		if (index->names.count == NAME_PAGES_MAX)
+			return -ENOSPC;
+		int r = page_list_grow(index->pages, &index->names, index->names.count + 1);
 		if (r < 0)
 			return r;
+		index->names_used = 0;
 	}
-	memcpy(index->chunks[index->chunk_count - 1] + index->chunk_used, name, len);
-	*ret = (uint32_t)((index->chunk_count - 1) << 16 | index->chunk_used);
-	index->chunk_used += len;
+	size_t page = index->names.count - 1;
+	int r = pages_write(index->pages, index->names.numbers[page], index->names_used, name, len);
+	if (r < 0)
+		return r;
+	*ret = (uint32_t)(page << 12 | index->names_used);
+	index->names_used += len;
 	return 0;
 }
 
-const char *index_name(const struct index *index, const struct index_entry *entry)
+int index_name(
+	const struct index *index, const struct index_entry *entry, char ret[INDEX_NAME_SIZE])
 {
-	return index->chunks[entry->name >> 16] + (entry->name & 0xffff);
+	size_t offset = entry->name & 0xfff, rest = PAGE_BYTES - offset;
+	return pages_read(index->pages, index->names.numbers[entry->name >> 12], offset, ret,
+		rest < INDEX_NAME_SIZE ? rest : INDEX_NAME_SIZE);
 }
 
-struct index_entry *index_at(struct index *index, size_t position)
+/* --- Entries --- */
+
+static uint32_t entry_page(const struct index *index, size_t position)
 {
 	assert(position < index->count);
-	return &index->entries[position];
+	return index->entries.numbers[position / ENTRIES_IN_PAGE];
 }
 
-static uint32_t uid_sorted(const struct index *index, size_t rank)
+static size_t entry_offset(size_t position)
 {
-	return index->entries[index->sorted[rank]].uid;
+	return position % ENTRIES_IN_PAGE * sizeof(struct index_entry);
+}
+
+int index_get(const struct index *index, size_t position, struct index_entry *ret)
+{
+	return pages_read(index->pages, entry_page(index, position), entry_offset(position), ret,
+		sizeof(*ret));
+}
+
+int index_put(struct index *index, size_t position, const struct index_entry *entry)
+{
+	return pages_write(index->pages, entry_page(index, position), entry_offset(position), entry,
+		sizeof(*entry));
+}
+
+static int uid_at(const struct index *index, size_t position, uint32_t *ret)
+{
+	return pages_read(index->pages, entry_page(index, position),
+		entry_offset(position) + offsetof(struct index_entry, uid), ret, sizeof(*ret));
+}
+
+/* --- Positions by UID --- */
+
+static int sorted_get(const struct index *index, size_t rank, uint32_t *ret)
+{
+	return pages_read(index->pages, index->sorted.numbers[rank / RANKS_IN_PAGE],
+		rank % RANKS_IN_PAGE * sizeof(*ret), ret, sizeof(*ret));
+}
+
+static int sorted_put(struct index *index, size_t rank, uint32_t position)
+{
+	return pages_write(index->pages, index->sorted.numbers[rank / RANKS_IN_PAGE],
+		rank % RANKS_IN_PAGE * sizeof(position), &position, sizeof(position));
 }
 
 struct rank {
 	uint32_t uid, position;
 };
+
+static int sorted_rank(const struct index *index, size_t at, struct rank *ret)
+{
+	int r = sorted_get(index, at, &ret->position);
+	return r < 0 ? r : uid_at(index, ret->position, &ret->uid);
+}
 
 static int rank_compare(const void *a, const void *b)
 {
@@ -96,69 +128,121 @@ static int rank_compare(const void *a, const void *b)
 }
 
 /* Merges count sorted ranks, from the back, so that nothing is overwritten before it was moved. */
-static void merge_ranks(struct index *index, const struct rank *ranks, size_t count)
+static int merge_ranks(struct index *index, const struct rank *ranks, size_t count)
 {
 	size_t old = index->sorted_count, to = old + count;
-	while (count > 0) {
-		if (old > 0 && uid_sorted(index, old - 1) > ranks[count - 1].uid)
-			index->sorted[--to] = index->sorted[--old];
-		else
-			index->sorted[--to] = ranks[--count].position;
+	struct rank last = {0};
+	int r = old > 0 ? sorted_rank(index, old - 1, &last) : 0;
+	while (count > 0 && r == 0) {
+		if (old > 0 && last.uid > ranks[count - 1].uid) {
+			r = sorted_put(index, --to, last.position);
+			if (r == 0 && --old > 0)
+				r = sorted_rank(index, old - 1, &last);
+		} else {
+			r = sorted_put(index, --to, ranks[--count].position);
+		}
 	}
+	return r;
+}
+
+/* The positions that are not sorted yet, by UID. */
+static int rank_tail(const struct index *index, struct rank *ranks, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		ranks[i].position = (uint32_t)(index->sorted_count + i);
+		int r = uid_at(index, ranks[i].position, &ranks[i].uid);
+		if (r < 0)
+			return r;
+	}
+	qsort(ranks, count, sizeof(*ranks), rank_compare);
+	return 0;
 }
 
 /* Brings every position into the sorted ones. */
 static int sort_tail(struct index *index)
 {
 	size_t count = index->count - index->sorted_count;
-	int r = array_grow(
-		&index->sorted, &index->sorted_cap, index->count, sizeof(*index->sorted));
+	size_t pages = (index->count + RANKS_IN_PAGE - 1) / RANKS_IN_PAGE;
+	int r = page_list_grow(index->pages, &index->sorted, pages);
 	if (r < 0)
 		return r;
 	_cleanup_free_ struct rank *ranks = malloc(count * sizeof(*ranks));
 	if (!ranks)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++) {
-		size_t position = index->sorted_count + i;
-		ranks[i] = (struct rank){index->entries[position].uid, (uint32_t)position};
+	r = rank_tail(index, ranks, count);
+	if (r < 0)
+		return r;
+	r = merge_ranks(index, ranks, count);
+	/* What is half merged is of no use. */
+	index->sorted_count = r == 0 ? index->count : 0;
+	return r;
+}
+
+/* The first of count that has this UID or a higher one. */
+static int find_rank(const struct index *index,
+	int (*get)(const struct index *, size_t at, struct rank *ret), size_t count, uint32_t uid,
+	size_t *ret_at, struct rank *ret)
+{
+	size_t low = 0, high = count;
+	struct rank rank;
+	*ret = (struct rank){0};
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int r = get(index, mid, &rank);
+		if (r < 0)
+			return r;
+		if (rank.uid < uid) {
+			low = mid + 1;
+			continue;
+		}
+		high = mid;
+		*ret = rank;
 	}
-	qsort(ranks, count, sizeof(*ranks), rank_compare);
-	merge_ranks(index, ranks, count);
-	index->sorted_count = index->count;
+	*ret_at = low;
 	return 0;
+}
+
+static int entry_rank(const struct index *index, size_t at, struct rank *ret)
+{
+	ret->position = (uint32_t)at;
+	return uid_at(index, at, &ret->uid);
 }
 
 static ssize_t find_ascending(const struct index *index, uint32_t uid)
 {
-	size_t low = 0, high = index->count;
-	if (high > 0 && index->entries[high - 1].uid < uid)
+	struct rank found;
+	size_t at;
+	if (index->last_uid < uid)
 		return -ENOENT; /* one that comes now */
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		if (index->entries[mid].uid < uid)
-			low = mid + 1;
-		else
-			high = mid;
+	int r = find_rank(index, entry_rank, index->count, uid, &at, &found);
+	if (r < 0)
+		return r;
+	return at < index->count && found.uid == uid ? (ssize_t)at : -ENOENT;
+}
+
+static ssize_t find_tail(const struct index *index, uint32_t uid)
+{
+	for (size_t i = index->sorted_count; i < index->count; i++) {
+		uint32_t other;
+		int r = uid_at(index, i, &other);
+		if (r < 0)
+			return r;
+		if (other == uid)
+			return (ssize_t)i;
 	}
-	return low < index->count && index->entries[low].uid == uid ? (ssize_t)low : -ENOENT;
+	return -ENOENT;
 }
 
 static ssize_t find_sorted(const struct index *index, uint32_t uid)
 {
-	size_t low = 0, high = index->sorted_count;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		if (uid_sorted(index, mid) < uid)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low < index->sorted_count && uid_sorted(index, low) == uid)
-		return index->sorted[low];
-	for (size_t i = index->sorted_count; i < index->count; i++)
-		if (index->entries[i].uid == uid)
-			return (ssize_t)i;
-	return -ENOENT;
+	struct rank found;
+	size_t at;
+	int r = find_rank(index, sorted_rank, index->sorted_count, uid, &at, &found);
+	if (r < 0)
+		return r;
+	if (at < index->sorted_count && found.uid == uid)
+		return found.position;
+	return find_tail(index, uid);
 }
 
 ssize_t index_find(struct index *index, uint32_t uid)
@@ -171,39 +255,60 @@ ssize_t index_find(struct index *index, uint32_t uid)
 	return find_sorted(index, uid);
 }
 
+/* --- Changes --- */
+
 ssize_t index_append(struct index *index, const struct index_entry *entry, const char *name)
 {
 	if (index->count == UINT32_MAX)
 		return -ENOMEM;
-	int r = array_grow(&index->entries, &index->cap, index->count + 1, sizeof(*index->entries));
+	int r = page_list_grow(index->pages, &index->entries, index->count / ENTRIES_IN_PAGE + 1);
 	struct index_entry copy = *entry;
 	if (r == 0)
 		r = name_store(index, name, &copy.name);
 	if (r < 0)
 		return r;
-	if (index->count > 0 && copy.uid <= index->entries[index->count - 1].uid)
-		index->unordered = true;
-	index->entries[index->count] = copy;
-	return (ssize_t)index->count++;
+	size_t position = index->count++;
+	r = index_put(index, position, &copy);
+	if (r < 0) {
+		index->count--;
+		return r;
+	}
+	index->unordered = index->unordered || (position > 0 && copy.uid <= index->last_uid);
+	index->last_uid = copy.uid;
+	return (ssize_t)position;
 }
 
-int index_rename(struct index *index, size_t position, const char *name)
+int index_rename(struct index *index, size_t position, struct index_entry *entry, const char *name)
 {
-	return name_store(index, name, &index_at(index, position)->name);
+	uint32_t stored;
+	int r = name_store(index, name, &stored);
+	if (r < 0)
+		return r;
+	entry->name = stored;
+	return index_put(index, position, entry);
 }
 
-void index_bury(struct index *index, size_t position)
+static int set_gone(struct index *index, size_t position, bool gone)
 {
-	struct index_entry *entry = index_at(index, position);
-	index->gone += entry->flags & INDEX_GONE ? 0 : 1;
-	entry->flags |= INDEX_GONE;
+	struct index_entry entry;
+	int r = index_get(index, position, &entry);
+	if (r < 0 || gone == (bool)(entry.flags & INDEX_GONE))
+		return r;
+	entry.flags ^= INDEX_GONE;
+	r = index_put(index, position, &entry);
+	if (r == 0)
+		index->gone = gone ? index->gone + 1 : index->gone - 1;
+	return r;
 }
 
-void index_revive(struct index *index, size_t position)
+int index_bury(struct index *index, size_t position)
 {
-	struct index_entry *entry = index_at(index, position);
-	index->gone -= entry->flags & INDEX_GONE ? 1 : 0;
-	entry->flags &= (uint16_t)~INDEX_GONE;
+	return set_gone(index, position, true);
+}
+
+int index_revive(struct index *index, size_t position)
+{
+	return set_gone(index, position, false);
 }
 
 size_t index_live(const struct index *index)
@@ -216,19 +321,31 @@ bool index_wasteful(const struct index *index)
 	return index->gone > 4096 && index->gone > index_live(index);
 }
 
+static int copy_live(const struct index *index, struct index *fresh)
+{
+	for (size_t i = 0; i < index->count; i++) {
+		struct index_entry entry;
+		char name[INDEX_NAME_SIZE];
+		int r = index_get(index, i, &entry);
+		if (r == 0 && entry.flags & INDEX_GONE)
+			continue;
+		if (r == 0)
+			r = index_name(index, &entry, name);
+		ssize_t at = r == 0 ? index_append(fresh, &entry, name) : r;
+		if (at < 0)
+			return (int)at;
+	}
+	return 0;
+}
+
 int index_compact(struct index *index)
 {
 	struct index fresh;
-	index_init(&fresh);
-	for (size_t i = 0; i < index->count; i++) {
-		const struct index_entry *entry = &index->entries[i];
-		if (entry->flags & INDEX_GONE)
-			continue;
-		ssize_t r = index_append(&fresh, entry, index_name(index, entry));
-		if (r < 0) {
-			index_finish(&fresh);
-			return (int)r;
-		}
+	index_init(&fresh, index->pages);
+	int r = copy_live(index, &fresh);
+	if (r < 0) {
+		index_finish(&fresh);
+		return r;
 	}
 	index_finish(index);
 	*index = fresh;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The messages of one folder in the order of their arrival, small enough for a million of them: 24
- * bytes each and the name. Positions never change while a directory is open: a message that is gone
- * leaves a tombstone. The owner locks.
+ * bytes each and the name. They lie in pages, of which only those that are in use are in memory. Positions never change while a
+ * directory is open: a message that is gone leaves a tombstone. The owner locks.
+ *
+ * Whatever looks at a message can fail with -EIO, -ENOSPC or -ENOMEM: its page does not come back. May block: disk.
  */
 #ifndef MAILFS_TREE_INDEX_H
 #define MAILFS_TREE_INDEX_H
@@ -12,7 +14,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define INDEX_SIZE_MAX ((UINT64_C(1) << 48) - 1)
+#include "pages.h"
+
+/* Of a name, with the NUL. */
+#define INDEX_NAME_SIZE 256
+#define INDEX_SIZE_MAX  ((UINT64_C(1) << 48) - 1)
 
 enum index_flag {
 	INDEX_GONE = 1 << 0,       /* a tombstone */
@@ -47,34 +53,40 @@ struct index_entry {
 };
 
 struct index {
-	struct index_entry *entries;
-	size_t count, cap; /* tombstones included */
+	struct pages *pages;
+	struct page_list entries;
+	size_t count; /* tombstones included */
 	size_t gone;
-	char **chunks; /* the names, NUL-terminated */
-	size_t chunk_count, chunk_cap;
-	size_t chunk_used; /* bytes of the last one */
+	struct page_list names; /* NUL-terminated */
+	size_t names_used;      /* bytes of the last page */
 	/* Positions by UID, when the arrival was not ascending; the first sorted_count of them. */
-	uint32_t *sorted;
-	size_t sorted_count, sorted_cap;
+	struct page_list sorted;
+	size_t sorted_count;
+	uint32_t last_uid;
 	bool unordered;
 };
 
-void index_init(struct index *index);
+void index_init(struct index *index, struct pages *pages);
+/* Empty afterwards. */
 void index_finish(struct index *index);
 /* Appends a message whose UID is not there yet. Its position; -ENOMEM. */
 ssize_t index_append(struct index *index, const struct index_entry *entry, const char *name);
 /* The position of a UID, tombstones included; -ENOENT. */
 ssize_t index_find(struct index *index, uint32_t uid);
-struct index_entry *index_at(struct index *index, size_t position);
-const char *index_name(const struct index *index, const struct index_entry *entry);
-int index_rename(struct index *index, size_t position, const char *name);
-void index_bury(struct index *index, size_t position);
-void index_revive(struct index *index, size_t position);
+int index_get(const struct index *index, size_t position, struct index_entry *ret);
+/* Changes what is known of a message; its UID, its name and whether it is gone stay. */
+int index_put(struct index *index, size_t position, const struct index_entry *entry);
+int index_name(
+	const struct index *index, const struct index_entry *entry, char ret[INDEX_NAME_SIZE]);
+/* Also in entry. */
+int index_rename(struct index *index, size_t position, struct index_entry *entry, const char *name);
+int index_bury(struct index *index, size_t position);
+int index_revive(struct index *index, size_t position);
 /* The messages that are there. */
 size_t index_live(const struct index *index);
 /* Whether most of it is tombstones. */
 bool index_wasteful(const struct index *index);
-/* Drops the tombstones; positions change. -ENOMEM: nothing was done. */
+/* Drops the tombstones; positions change. A failure: nothing was done. */
 int index_compact(struct index *index);
 
 #endif

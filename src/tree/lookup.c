@@ -187,12 +187,14 @@ static int former_message(
 	struct folder *folder;
 	if (folder_of_node(tree, node_parse(parent), &folder) < 0)
 		return -ENOENT;
-	if (message_find(tree, folder, name, &there) == 0)
+	/* Also where nobody can say. */
+	if (message_find(tree, folder, name, &there) != -ENOENT)
 		return -EEXIST;
 	/* Nobody remembers it: a file of that number, and no more. */
-	if (message_get_former(tree, n.number, n.uid, &folder, &message) < 0)
+	int r = message_get_former(tree, n.number, n.uid, &folder, &message);
+	if (r == -ENOENT)
 		message = (struct index_entry){.uid = n.uid};
-	else if (!(message.flags & INDEX_GONE))
+	else if (r < 0 || !(message.flags & INDEX_GONE))
 		return -EEXIST;
 	entry_message(tree, n.number, &message, false, ret);
 	ret->provisional = true;

@@ -25,7 +25,7 @@ int message_get(struct tree *tree, uint32_t number, uint32_t uid, struct folder 
 	struct index_entry entry;
 	int r = message_get_former(tree, number, uid, ret_folder, &entry);
 	if (r < 0 || entry.flags & INDEX_GONE)
-		return -ENOENT;
+		return r < 0 ? r : -ENOENT;
 	*ret = entry;
 	return 0;
 }
@@ -39,19 +39,21 @@ int message_get_former(struct tree *tree, uint32_t number, uint32_t uid, struct 
 	*ret_folder = folder;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
-	if (at < 0)
-		return -ENOENT;
-	*ret = *index_at(&folder->index, (size_t)at);
-	return 0;
+	return at < 0 ? (int)at : index_get(&folder->index, (size_t)at, ret);
 }
 
 int message_name(struct folder *folder, uint32_t number, uint32_t uid, struct str *out)
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
-	if (at < 0)
-		return -ENOENT;
-	str_append_cstr(out, index_name(&folder->index, index_at(&folder->index, (size_t)at)));
+	struct index_entry entry;
+	char name[INDEX_NAME_SIZE];
+	int r = at < 0 ? (int)at : index_get(&folder->index, (size_t)at, &entry);
+	if (r == 0)
+		r = index_name(&folder->index, &entry, name);
+	if (r < 0)
+		return r;
+	str_append_cstr(out, name);
 	return str_error(out);
 }
 
@@ -81,6 +83,31 @@ static bool name_matches(const char *kept, const char *name, bool view)
 	return strlen(name) == len && memcmp(kept, name, len) == 0;
 }
 
+static int add_flags(
+	struct index *index, size_t position, struct index_entry *entry, unsigned flags)
+{
+	if (!(flags & ~entry->flags))
+		return 0;
+	entry->flags |= (uint16_t)flags;
+	return index_put(index, position, entry);
+}
+
+/* What is kept of the message that has this name, and where. */
+static ssize_t find_named(
+	struct index *index, uint32_t uid, const char *name, bool view, struct index_entry *ret)
+{
+	char kept[INDEX_NAME_SIZE];
+	ssize_t at = index_find(index, uid);
+	int r = at < 0 ? (int)at : index_get(index, (size_t)at, ret);
+	if (r == 0 && ret->flags & INDEX_GONE)
+		return -ENOENT;
+	if (r == 0)
+		r = index_name(index, ret, kept);
+	if (r < 0)
+		return r;
+	return name_matches(kept, name, view) ? at : -ENOENT;
+}
+
 static int find(const struct tree *tree, struct folder *folder, const char *name, bool view,
 	unsigned mark, struct tree_entry *ret)
 {
@@ -88,15 +115,14 @@ static int find(const struct tree *tree, struct folder *folder, const char *name
 	if (uid == 0)
 		return -ENOENT;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
-	ssize_t at = index_find(&folder->index, uid);
+	struct index_entry entry;
+	ssize_t at = find_named(&folder->index, uid, name, view, &entry);
 	if (at < 0)
-		return -ENOENT;
-	struct index_entry *entry = index_at(&folder->index, (size_t)at);
-	if (entry->flags & INDEX_GONE ||
-		!name_matches(index_name(&folder->index, entry), name, view))
-		return -ENOENT;
-	entry->flags |= (uint16_t)mark;
-	entry_message(tree, folder->number, entry, view, ret);
+		return (int)at;
+	int r = add_flags(&folder->index, (size_t)at, &entry, mark);
+	if (r < 0)
+		return r;
+	entry_message(tree, folder->number, &entry, view, ret);
 	return 0;
 }
 
@@ -117,14 +143,14 @@ static bool set_size(const struct tree *tree, struct folder *folder, uint32_t nu
 {
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
-	if (at < 0)
+	struct index_entry entry;
+	if (at < 0 || index_get(&folder->index, (size_t)at, &entry) < 0)
 		return false;
-	struct index_entry *entry = index_at(&folder->index, (size_t)at);
-	bool grown = size_bytes > message_shown_bytes(tree, entry);
-	entry->size_bytes =
+	bool grown = size_bytes > message_shown_bytes(tree, &entry);
+	entry.size_bytes =
 		(size_bytes < INDEX_SIZE_MAX ? size_bytes : INDEX_SIZE_MAX) & INDEX_SIZE_MAX;
-	entry->flags |= INDEX_SIZED | INDEX_TRUE_SIZE;
-	return grown;
+	entry.flags |= INDEX_SIZED | INDEX_TRUE_SIZE;
+	return index_put(&folder->index, (size_t)at, &entry) == 0 && grown;
 }
 
 void message_set_flags(struct tree *tree, uint32_t number, uint32_t uid, unsigned flags)
@@ -134,8 +160,10 @@ void message_set_flags(struct tree *tree, uint32_t number, uint32_t uid, unsigne
 		return;
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	ssize_t at = folder->number == number ? index_find(&folder->index, uid) : -ENOENT;
-	if (at >= 0)
-		index_at(&folder->index, (size_t)at)->flags |= (uint16_t)flags;
+	struct index_entry entry;
+	/* What is not remembered is asked for again. */
+	if (at >= 0 && index_get(&folder->index, (size_t)at, &entry) == 0)
+		add_flags(&folder->index, (size_t)at, &entry, flags);
 }
 
 void message_set_size(struct tree *tree, uint32_t number, uint32_t uid, uint64_t size_bytes)

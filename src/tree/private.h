@@ -16,6 +16,7 @@
 #include "index.h"
 #include "nodes.h"
 #include "numbers.h"
+#include "pages.h"
 #include "parts.h"
 
 /* No part can have one of these names: those of parts begin with a number or with "deep". */
@@ -60,11 +61,12 @@ struct folder {
 	struct folder **places; /* all that were ever shown here, in an order that stays */
 	size_t place_count, place_cap;
 
-	pthread_mutex_t lock; /* guards what follows; never held across disk or network */
-	int64_t moved_s;      /* when children came or went; where there is no mailbox, the mtime */
-	uint32_t number;      /* of the folder; 0: not announced yet */
+	pthread_mutex_t
+		lock; /* guards what follows; never held across the network, nor across disk but for a page of the index */
+	int64_t moved_s; /* when children came or went; where there is no mailbox, the mtime */
+	uint32_t number; /* of the folder; 0: not announced yet */
 	struct index index;
-	bool incomplete;            /* a message found no memory: listings fail */
+	bool incomplete;            /* a message found no room: listings fail */
 	uint64_t epoch;             /* counts what made positions invalid */
 	uint64_t version;           /* counts changes of the set of messages and children */
 	uint64_t cached_version[2]; /* which the kernel was allowed to keep; [1]: of the view */
@@ -95,6 +97,7 @@ struct tree {
 	struct numbers folders;     /* folder number → struct folder */
 	char *control;              /* the value of the root's attribute; NULL: none */
 
+	struct pages pages; /* of all indexes of messages */
 	struct nodes nodes;
 	struct parts_cache parts;
 	struct sync_events events;
@@ -170,7 +173,7 @@ struct sync_folder *folder_sync(const struct folder *folder);
 /* The mailbox that its messages are in; NULL: it can hold none. */
 struct sync_folder *folder_messages(const struct folder *folder);
 uint64_t folder_node(const struct tree *tree, const struct folder *folder, bool view);
-/* Whether a message of it found no memory: it can not be listed, and nobody can say that a message is not there. */
+/* Whether a message of it found no room: it can not be listed, and nobody can say that a message is not there. */
 bool folder_is_incomplete(struct folder *folder);
 /* The folder that has that number now. NULL. */
 struct folder *folder_of_number(struct tree *tree, uint32_t number);
@@ -222,14 +225,13 @@ void entry_inside(const struct tree *tree, const struct inside *inside, int64_t 
 size_t message_view_len(const char *name);
 /* The UID that a message of that name must have; 0: no message could have it. */
 uint32_t message_name_uid(const struct tree *tree, const char *name, bool view);
-/* Appends a message's name. -ENOENT. */
+/* Appends a message's name. -ENOENT; or, as all that look at a message: what index.h says. */
 int message_name(struct folder *folder, uint32_t number, uint32_t uid, struct str *out);
 /* What the index knows of a message; -ENOENT: there is no such message (any more). */
 int message_get(struct tree *tree, uint32_t number, uint32_t uid, struct folder **ret_folder,
 	struct index_entry *ret);
 /*
- * Finds a message of the folder by name, marks it as shown, and fills its entry. -ENOENT. Blocks:
- * never.
+ * Finds a message of the folder by name, marks it as shown, and fills its entry. -ENOENT.
  */
 int message_lookup(const struct tree *tree, struct folder *folder, const char *name, bool view,
 	struct tree_entry *ret);

@@ -40,7 +40,7 @@ static uint32_t take_messages(struct folder *folder, struct index *ret)
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&folder->lock);
 	uint32_t number = folder->number;
 	*ret = folder->index;
-	index_init(&folder->index);
+	index_init(&folder->index, ret->pages);
 	folder->number = 0;
 	folder->epoch++;
 	folder->version++;
@@ -257,7 +257,7 @@ void roster_added(void *arg, struct sync_folder *sync, struct sync_folder *forme
 {
 	struct tree *tree = arg;
 	struct change change = {0};
-	index_init(&change.messages);
+	index_init(&change.messages, &tree->pages);
 	int r = place(tree, sync, former, &change);
 	if (r < 0)
 		log_error("%s: the new folder can not be shown: %s",
@@ -269,7 +269,7 @@ void roster_removed(void *arg, struct sync_folder *sync)
 {
 	struct tree *tree = arg;
 	struct change change = {0};
-	index_init(&change.messages);
+	index_init(&change.messages, &tree->pages);
 	pthread_rwlock_wrlock(&tree->folders_lock);
 	lose(tree, sync, &change);
 	pthread_rwlock_unlock(&tree->folders_lock);

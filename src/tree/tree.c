@@ -22,6 +22,7 @@ static void tree_free(struct tree *tree)
 	parts_cache_finish(&tree->parts);
 	nodes_finish(&tree->nodes);
 	folders_destroy(tree);
+	pages_finish(&tree->pages);
 	pthread_rwlock_destroy(&tree->folders_lock);
 	pthread_rwlock_destroy(&tree->listener_lock);
 	free(tree);
@@ -42,6 +43,11 @@ static void set_modes(struct tree *tree, const struct tree_params *params)
 	tree->gid = params->gid;
 }
 
+static int open_scratch(void *arg)
+{
+	return store_scratch(arg);
+}
+
 int tree_create(const struct tree_params *params, struct tree **ret)
 {
 	_cleanup_(tree_freep) struct tree *tree = calloc(1, sizeof(*tree));
@@ -56,6 +62,7 @@ int tree_create(const struct tree_params *params, struct tree **ret)
 	set_modes(tree, params);
 	pthread_rwlock_init(&tree->folders_lock, NULL);
 	pthread_rwlock_init(&tree->listener_lock, NULL);
+	pages_init(&tree->pages, open_scratch, tree->store);
 	nodes_init(&tree->nodes);
 	parts_cache_init(&tree->parts);
 	int r = folders_build(tree, params);

@@ -374,6 +374,28 @@ static void test_log_is_cut(void **state)
 	assert_true(size_of(fixture, "store.db-wal") <= 16 << 20);
 }
 
+/* It can be written and read, and nobody else finds it: not even in the directory. */
+static void test_scratch(void **state)
+{
+	struct fixture *fixture = *state;
+	struct stat st;
+	char read[4] = "";
+	fixture_reopen(fixture);
+	int fd = store_scratch(fixture->store), other = store_scratch(fixture->store);
+	assert_true(fd >= 0 && other >= 0);
+	assert_int_equal(pwrite(fd, "abc", 4, 8192), 4);
+	assert_int_equal(pread(fd, read, 4, 8192), 4);
+	assert_string_equal(read, "abc");
+	assert_int_equal(pread(other, read, 4, 8192), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_nlink, 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(access(fixture_path(fixture, "scratch"), F_OK), -1);
+	close(fd);
+	close(other);
+}
+
 static void test_close_null(void **state)
 {
 	(void)state;
@@ -403,6 +425,7 @@ int main(void)
 		TEST(test_database_deleted),
 		TEST(test_log_moves_on),
 		TEST(test_log_is_cut),
+		TEST(test_scratch),
 		cmocka_unit_test(test_close_null),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

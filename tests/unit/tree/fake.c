@@ -5,6 +5,7 @@
 #include "fake.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -276,6 +277,13 @@ size_t sync_account_folder_count(const struct sync_account *account)
 {
 	(void)account;
 	return fake.folder_count;
+}
+
+int store_scratch(struct store *store)
+{
+	(void)store;
+	return fake.scratch_err ? fake.scratch_err
+	                        : open("/tmp", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
 }
 
 struct sync_folder *sync_account_folder(const struct sync_account *account, size_t index)

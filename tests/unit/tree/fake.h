@@ -47,6 +47,7 @@ struct fake {
 	struct sync_waiter *waiter; /* who waits; NULL: nobody */
 	struct fake_row row;        /* what the store has of one message */
 
+	int scratch_err;   /* of store_scratch(); 0: it gives a file */
 	bool survey_stale; /* the list of folders is to be waited for */
 	atomic_uint surveys;
 	bool distrusted;
