@@ -39,6 +39,9 @@
 #define AGAIN_MS   50 /* in which a lookup that had to let go comes again */
 #define PACE_NAMES 8
 #define PACE_MS    3
+/* On a busy machine the making takes long, too. So each name is followed by a pause of so many times that, which ends at PAUSE_MS_MAX. */
+#define PAUSE_TIMES  2
+#define PAUSE_MS_MAX 20
 
 struct notice {
 	struct list_node node;
@@ -114,8 +117,6 @@ static struct notice *pop_name(struct notify *notify)
 	struct notice *notice = ready ? first_name(notify) : NULL;
 	if (!notice || is_paced(notify) || is_expecting(notify))
 		return NULL;
-	if (notify->name_count > PACE_NAMES)
-		notify->name_ms = clock_now_ms() + notify->pace_ms;
 	take_name(notify, notice);
 	notify->naming = true;
 	notify->naming_parent = notice->inode;
@@ -196,11 +197,28 @@ static void leave_unpaired(struct notify *notify, struct notice *notice)
 	notify->unpaired = notice;
 }
 
+/* After a name that took so long. */
+static void pause_names(struct notify *notify, int64_t took_ms)
+{
+	_cleanup_unlock_ pthread_mutex_t *guard = lock(&notify->lock);
+	int64_t pause_ms = took_ms * PAUSE_TIMES;
+	if (pause_ms > PAUSE_MS_MAX)
+		pause_ms = PAUSE_MS_MAX;
+	if (notify->name_count >= PACE_NAMES && pause_ms < notify->pace_ms)
+		pause_ms = notify->pace_ms;
+	int64_t until_ms = clock_now_ms() + pause_ms;
+	if (notify->name_ms < until_ms)
+		notify->name_ms = until_ms;
+}
+
 /* Takes notice. */
 static void announce(struct notify *notify, struct notice *notice)
 {
 	const struct herald_event event = {notice->kind, notice->inode, notice->what, notice->name};
-	if (herald_announce(notify->herald, &event) == -ENOENT)
+	int64_t begun_ms = clock_now_ms();
+	int r = herald_announce(notify->herald, &event);
+	pause_names(notify, clock_now_ms() - begun_ms);
+	if (r == -ENOENT)
 		leave_unpaired(notify, notice);
 	else
 		free(notice);

@@ -79,13 +79,27 @@ bool herald_ready(struct fs_herald *h)
 	return herald_is_there(h) && atomic_load(&ready);
 }
 
-static atomic_int answer; /* of the herald */
+static atomic_int answer;   /* of the herald */
+static atomic_int takes_ms; /* it, to give that */
+static int64_t idle_ms;     /* the shortest time that it was left alone */
+static int64_t ended_ms;    /* 0: not yet */
+
+/* In the notifier's thread, as what it sets. */
+static void take_time(void)
+{
+	int64_t now_ms = clock_now_ms();
+	if (ended_ms && now_ms - ended_ms < idle_ms)
+		idle_ms = now_ms - ended_ms;
+	usleep((useconds_t)atomic_load(&takes_ms) * 1000);
+	ended_ms = clock_now_ms();
+}
 
 int herald_announce(struct fs_herald *h, const struct herald_event *event)
 {
 	static const char kinds[] = {'+', '!', 'M', 'R'};
 	assert_ptr_equal(h, herald);
 	int r = atomic_load(&answer);
+	take_time();
 	if (atomic_fetch_add(&announced, 1) < 10)
 		tell(kinds[event->kind], event->parent, event->name);
 	return r;
@@ -116,7 +130,9 @@ static int set_up(void **state)
 	there = ready = true;
 	held = false;
 	announced = 0;
-	answer = 0;
+	answer = takes_ms = 0;
+	ended_ms = 0;
+	idle_ms = INT64_MAX;
 	told[0] = 0;
 	return notify_init(&notify, NULL, herald);
 }
@@ -192,6 +208,19 @@ static void drops_a_flood(void **state)
 	}
 	appeared(1, "y");
 	expect_announced(2 * NOTIFY_NAMES_MAX + 1);
+}
+
+/* While it makes a name nobody can unmount: it leaves twice as long where it takes long, also of the last few. */
+static void pauses_as_it_takes(void **state)
+{
+	(void)state;
+	takes_ms = 5;
+	for (int i = 0; i < 4; i++)
+		appeared(1, (char[]){(char)('a' + i), 0});
+	expect_told("+1a +1b +1c +1d ");
+	notify_finish(&notify);
+	assert_in_range(idle_ms, 10, INT64_MAX);
+	assert_int_equal(notify_init(&notify, NULL, herald), 0);
 }
 
 static void a_herald_that_is_gone(void **state)
@@ -394,6 +423,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_lookup_meets_the_herald, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(waits_for_a_download, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(drops_a_flood, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(pauses_as_it_takes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_herald_that_is_gone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(quiet_is_quiet, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_a_herald, set_up, tear_down),
