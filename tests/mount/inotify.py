@@ -117,8 +117,12 @@ def herald(mount):
 
 
 def comm(pid):
-    with open("/proc/%d/comm" % pid, encoding="ascii") as name:
-        return name.read().strip()
+    """"" for one that has just ended."""
+    try:
+        with open("/proc/%d/comm" % pid, encoding="ascii") as name:
+            return name.read().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def state(pid):
