@@ -67,7 +67,7 @@ static int file_write(const struct pages *pages, size_t page)
 	const unsigned char *bytes = pages->items[page].bytes;
 	for (size_t done = 0; done < PAGE_BYTES;) {
 		ssize_t n = pwrite(pages->fd, bytes + done, PAGE_BYTES - done,
-			(off_t)(page * SLOT_BYTES + done));
+			(off_t)page * SLOT_BYTES + (off_t)done);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -81,7 +81,7 @@ static int file_read(const struct pages *pages, size_t page, unsigned char *byte
 {
 	for (size_t done = 0; done < PAGE_BYTES;) {
 		ssize_t n = pread(pages->fd, bytes + done, PAGE_BYTES - done,
-			(off_t)(page * SLOT_BYTES + done));
+			(off_t)page * SLOT_BYTES + (off_t)done);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
