@@ -74,6 +74,17 @@ static int store_is_used(void)
 	return r;
 }
 
+/* A file without a name, as what does not stay in memory is put into. */
+static int store_has_scratch(void)
+{
+	char c = 'x';
+	int fd = open(scene.store, O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+	int r = fd < 0 ? errno : 0;
+	if (r == 0)
+		r = pwrite(fd, &c, 1, 4096) == 1 && pread(fd, &c, 1, 4096) == 1 ? 0 : errno;
+	return r;
+}
+
 static int store_is_synced(void)
 {
 	int fd = open(at(scene.store, "file"), O_RDWR | O_CLOEXEC);
@@ -564,10 +575,11 @@ static void test_parts(void **state)
 
 static void test_work_goes_on(void **state)
 {
-	static const struct attempt attempts[] = {ATTEMPT(store_is_used), ATTEMPT(store_is_synced),
-		ATTEMPT(shown_is_read), ATTEMPT(null_is_used), ATTEMPT(outside_is_looked_at),
-		ATTEMPT(account_is_reached), ATTEMPT(routing_messages), ATTEMPT(ends_herald),
-		ATTEMPT(raises), ATTEMPT(takes_limit), ATTEMPT(uses_memory), ATTEMPT(asks_terminal),
+	static const struct attempt attempts[] = {ATTEMPT(store_is_used),
+		ATTEMPT(store_has_scratch), ATTEMPT(store_is_synced), ATTEMPT(shown_is_read),
+		ATTEMPT(null_is_used), ATTEMPT(outside_is_looked_at), ATTEMPT(account_is_reached),
+		ATTEMPT(routing_messages), ATTEMPT(ends_herald), ATTEMPT(raises),
+		ATTEMPT(takes_limit), ATTEMPT(uses_memory), ATTEMPT(asks_terminal),
 		ATTEMPT(threads), ATTEMPT(waits_for_events), ATTEMPT(tells_time)};
 	(void)state;
 	ASSERT(allowed, attempts);
