@@ -79,10 +79,8 @@ static int store_has_scratch(void)
 {
 	char c = 'x';
 	int fd = open(scene.store, O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-	int r = fd < 0 ? errno : 0;
-	if (r == 0)
-		r = pwrite(fd, &c, 1, 4096) == 1 && pread(fd, &c, 1, 4096) == 1 ? 0 : errno;
-	return r;
+	bool done = pwrite(fd, &c, 1, 4096) == 1 && pread(fd, &c, 1, 4096) == 1;
+	return done ? 0 : errno;
 }
 
 static int store_is_synced(void)
