@@ -369,10 +369,12 @@ static int confirm(struct listing *listing, const struct ladder_case *c, struct 
 {
 	bool last = c->rung == LADDER_SCAN,
 	     loss = ladder_is_loss(c->known->messages, diff->gone_count);
+	/* Where SELECT counts none it was not. */
+	bool searched = c->exist && listing->state.messages;
 	int err = 0;
 	listing->fewer = c->again;
 	if (loss)
-		err = listing_confirm_loss(listing, diff, c->exist != NULL, last);
+		err = listing_confirm_loss(listing, diff, searched, last);
 	else if (last)
 		err = listing_keep_ghosts(listing, diff);
 	if (err == LADDER_DOUBT && last)

@@ -57,6 +57,32 @@ static void test_said_to_be_empty_with_qresync(void **state)
 	said_to_be_empty(*state, QRESYNC, FAKE_LIE_VANISHED_ALL);
 }
 
+/* EXISTS and FETCH have nothing, and SEARCH, which is asked on every rung, has it all. */
+static void empty_but_for_search(struct fixture *f, unsigned abilities)
+{
+	inbox_with(f, abilities, 20);
+	struct sync_folder *folder = listed(f);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_last, 20);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 1);
+	expunge(f, 20);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(refresh(folder), -EIO);
+	assert_int_equal(told_shown(f->told), 20);
+	FAKE_SET(&f->fake, mailboxes[0].ghosts_first, 0);
+	assert_int_equal(refresh(folder), 0);
+	assert_in_step(f);
+}
+
+static void test_empty_but_for_search(void **state)
+{
+	empty_but_for_search(*state, 0);
+}
+
+static void test_empty_but_for_search_with_condstore(void **state)
+{
+	empty_but_for_search(*state, CONDSTORE);
+}
+
 /* Where SEARCH is refused the count of STATUS decides. */
 static void test_search_is_refused(void **state)
 {
@@ -370,6 +396,8 @@ int main(void)
 		DELTA_TEST(test_said_to_be_empty_by_exists),
 		DELTA_TEST(test_said_to_be_empty_with_condstore),
 		DELTA_TEST(test_said_to_be_empty_with_qresync),
+		DELTA_TEST(test_empty_but_for_search),
+		DELTA_TEST(test_empty_but_for_search_with_condstore),
 		DELTA_TEST(test_search_is_refused),
 		DELTA_TEST(test_lost_with_ghosts),
 		DELTA_TEST(test_lost_with_ghosts_and_qresync),
