@@ -17,6 +17,7 @@ struct pop3_maildrop {
 	char *user;
 	const struct secret *password;
 	bool token;
+	bool one_by_one; /* PIPELINING turned out to be a lie; only who uses a session touches it */
 };
 
 static struct pop3_session *session_of(
@@ -40,8 +41,10 @@ static int drop_connect(struct maildrop *base, int64_t deadline_ms, struct maild
 	struct source_error spare;
 	int r = pop3_session_create(
 		maildrop->net, &login, deadline_ms, &session, error ? error : &spare);
-	if (r == 0)
-		*ret = (struct maildrop_session *)session;
+	if (r < 0)
+		return r;
+	session->one_by_one = &maildrop->one_by_one;
+	*ret = (struct maildrop_session *)session;
 	return r;
 }
 

@@ -65,6 +65,7 @@ struct pop3_session {
 	 */
 	bool login_pending;
 	bool capa_pending; /* to be asked for again, after the login */
+	bool *one_by_one;  /* of the maildrop: PIPELINING is not believed; NULL: it is */
 	bool dead;         /* connection lost or out of step: nothing more is sent */
 	int dead_err;      /* the network's error, if that was it */
 	struct net_sha256 *digest;
@@ -82,6 +83,8 @@ int pop3_dead(struct pop3_session *session, int err, struct source_error *error)
 /* What the server sends can not be understood, or there is no memory to: this ends the session. */
 int pop3_broken(struct pop3_session *session, const char *why, struct source_error *error);
 int pop3_no_memory(struct pop3_session *session, struct source_error *error);
+/* How many commands may wait for their answers. */
+size_t pop3_window_count(const struct pop3_session *session);
 /* The sink has had enough (err). */
 int pop3_stopped(struct pop3_session *session, int err, struct source_error *error);
 

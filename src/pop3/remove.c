@@ -66,7 +66,7 @@ int pop3_remove(struct pop3_session *session, const uint32_t *numbers, size_t co
 		r = pop3_capa_settle(session, error);
 	if (r < 0)
 		return r;
-	removal.width = session->caps.pipelining ? POP3_WINDOW_COUNT : 1;
+	removal.width = pop3_window_count(session);
 	r = removal_run(&removal, error);
 	str_finish(&removal.commands);
 	return r;

@@ -52,6 +52,7 @@ struct window {
 	struct maildrop_want held; /* asked for by the sink, does not fit yet */
 	bool is_held;
 	struct str commands;
+	size_t answered; /* since commands went out last */
 	bool doubt; /* there was a refusal, or a size that does not fit: answers may be out of step */
 	size_t fits,
 		confirmed; /* messages by their size: the listed one; another one, which was confirmed */
@@ -132,7 +133,7 @@ static bool is_row_of(const struct pop3_reply *reply, uint32_t number)
 static void window_believe(struct window *window)
 {
 	window->doubt = false;
-	window->count_max = window->session->caps.pipelining ? POP3_WINDOW_COUNT : 1;
+	window->count_max = pop3_window_count(window->session);
 }
 
 /* Nothing is in flight: finds out whether the next answer is that to the next question. A refusal says nothing. */
@@ -161,6 +162,7 @@ static int window_send(struct window *window, size_t before, struct source_error
 	if (r == 0)
 		r = pop3_send(window->session, window->commands.data, window->commands.len, error);
 	str_reset(&window->commands);
+	window->answered = 0;
 	return r;
 }
 
@@ -411,6 +413,7 @@ static int answer_take(struct window *window, struct source_error *error)
 	else if (r == 0)
 		r = message_refused(window, flight, &reply, error);
 	window_pop(window);
+	window->answered++;
 	return r;
 }
 
@@ -423,6 +426,20 @@ static int window_run(struct window *window, struct source_error *error)
 			r = window_fill(window, error);
 	}
 	return r;
+}
+
+/*
+ * Silence, or the end where commands had come together: there are servers that say PIPELINING and drop what comes with the first command. The
+ * next connections do without, or each would bring as little.
+ */
+static void learn_of_end(const struct window *window)
+{
+	const struct pop3_session *session = window->session;
+	bool dropped =
+		session->dead_err == -ETIMEDOUT || (window->count > 0 && window->answered <= 1);
+	if (session->one_by_one && session->dead_err < 0 && session->dead_err != -ECANCELED &&
+		pop3_window_count(session) > 1 && dropped)
+		*session->one_by_one = true;
 }
 
 int pop3_retrieve(struct pop3_session *session, bool header, const struct maildrop_sink *sink,
@@ -439,8 +456,11 @@ int pop3_retrieve(struct pop3_session *session, bool header, const struct maildr
 	window->session = session;
 	window->sink = sink;
 	window->header = header;
-	window->count_max = session->caps.pipelining ? POP3_WINDOW_COUNT : 1;
+	window->count_max = pop3_window_count(session);
 	r = window_run(window, error);
 	str_finish(&window->commands);
-	return r;
+	if (r < 0)
+		learn_of_end(window);
+	/* What lies there unread may be the answer to the last question, and what was taken for that, another's. */
+	return r == 0 ? pop3_in_step(session, error) : r;
 }

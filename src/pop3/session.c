@@ -78,6 +78,12 @@ int pop3_stopped(struct pop3_session *session, int err, struct source_error *err
 		"stopped: %s", strerror(-err));
 }
 
+size_t pop3_window_count(const struct pop3_session *session)
+{
+	bool one = session->one_by_one && *session->one_by_one;
+	return session->caps.pipelining && !one ? POP3_WINDOW_COUNT : 1;
+}
+
 void pop3_session_destroy(struct pop3_session *session)
 {
 	net_close(session->stream);

@@ -409,6 +409,40 @@ static void note_stuck(struct look *look)
 		look_stuck(look, look->asked[look->ended_count]);
 }
 
+/* So far apart two questions are whose answers may have been mixed up. */
+#define NEIGHBOURS 4
+
+/* Whether one that was asked for beside it has the same size, so that sizes do not tell them apart. */
+static bool is_like_neighbour(const struct look *look, size_t at)
+{
+	const struct maildrop_entry *entries = look->listing.entries;
+	for (size_t i = at > NEIGHBOURS ? at - NEIGHBOURS : 0;
+		i <= at + NEIGHBOURS && i < look->asked_count; i++)
+		if (look->asked[i] != look->asked[at] &&
+			entries[look->asked[i]].size_bytes == entries[look->asked[at]].size_bytes)
+			return true;
+	return false;
+}
+
+/*
+ * The answers ran out of step, or one did not come: where sizes do not tell, what was stored may be its neighbour. It is recorded as of
+ * another listed size, so that only its content will say what it is. Where there was one answer too many, the first was none of those.
+ */
+static void unprove(struct look *look, const struct source_error *error)
+{
+	if (error->cause != SOURCE_CAUSE_PROTOCOL && error->err != -ETIMEDOUT)
+		return;
+	for (size_t i = error->err != -ETIMEDOUT; i < look->ended_count && i < look->asked_count;
+		i++) {
+		const struct plan_entry *entry = &look->plan.entries[look->asked[i]];
+		uint64_t listed = look->listing.entries[look->asked[i]].size_bytes;
+		bool here = entry->state == PLAN_STORED || entry->state == PLAN_HERE_BY_CONTENT;
+		if (here && is_like_neighbour(look, i))
+			(void)store_spool_listed(look->account->store, look->drop->serve.number,
+				entry->uid, listed == 0 ? 1 : 0, NULL);
+	}
+}
+
 int take_messages(struct look *look, struct source_error *error)
 {
 	struct maildrop_sink sink = {look, message_next, message_data, message_end};
@@ -431,7 +465,9 @@ int take_messages(struct look *look, struct source_error *error)
 	int store_err = committer_finish(&look->committer);
 	if (store_err < 0 || look->store_err < 0)
 		return look_store_failed(look, store_err < 0 ? store_err : look->store_err, error);
-	if (err < 0)
+	if (err < 0) {
 		note_stuck(look);
+		unprove(look, error);
+	}
 	return err;
 }

@@ -121,7 +121,8 @@ LIES = {  # what RETR n brings; d: what it should
 def test_what_is_not_the_whole_right_message_is_not_deleted():
     """Neither when the server lies about it, nor when it is honest at the next mount."""
     def case(name):
-        content = [message(number, 74 * number) for number in range(1, 7)]
+        name, same, _ = name.partition(", all of one size")
+        content = [message(number, 0 if same else 74 * number) for number in range(1, 7)]
         with alone(content) as drop:
             def lie(session, args):
                 data = LIES[name](drop.server, int(args), session.one(args).lines)
@@ -139,7 +140,7 @@ def test_what_is_not_the_whole_right_message_is_not_deleted():
                     lost = held(content) - here - held(drop.server.messages)
                     assert not lost, "deleted, and not here: %s" % lost
 
-    side_by_side(LIES, case)
+    side_by_side([*LIES, "no answer to one, all of one size", "two answers to one, all of one size"], case)
 
 
 @pytest.mark.parametrize("quit_", [name for name in QUITS if name != "ok"])
