@@ -220,9 +220,14 @@ struct source_bulk {
 	void (*end)(void *arg, bool whole);
 	/*
 	 * The oldest set is answered. 0: what did not come of it is not there, or came in a form that is not taken here (ask again with body()). A
-	 * negative errno: the server refused it, what came of it counts all the same.
+	 * negative errno: the server refused it, and what was told of it does not count.
 	 */
 	void (*answered)(void *arg, int err);
+	/*
+	 * A message, or piece, of which begin() was told, has come once more before its set is answered. Nobody knows which of the two is right: what was told of
+	 * it does not count. NULL: not wanted.
+	 */
+	void (*again)(void *arg, uint32_t uid, uint64_t offset);
 };
 
 struct source_ops {

@@ -273,6 +273,39 @@ static void tell_held(struct bulk *bulk, uint32_t uid, const struct imap_node *i
 	tell_end(bulk, true);
 }
 
+/* The set that is under way in which it was told already; NULL: there is none, or another one lacks it. */
+static const struct bulk_set *set_told(
+	struct bulk *bulk, uint32_t uid, const struct imap_node *item)
+{
+	const struct bulk_set *found = NULL, *set;
+	for (unsigned i = 0; (set = bulk_set_at(bulk, i)); i++) {
+		size_t at = u32_lower_bound(set->uids, set->count, uid);
+		if (at == set->count || set->uids[at] != uid || !is_content(set, item))
+			continue;
+		if (!set->done[at])
+			return NULL;
+		found = set;
+	}
+	return found;
+}
+
+/* What comes again may be right, and what came before not. */
+static void tell_again(struct bulk *bulk, const struct imap_fetch *fetch)
+{
+	const struct imap_tree *tree = &bulk->engine->tree;
+	if (!bulk->calls->again || !may_tell(bulk))
+		return;
+	for (const struct imap_node *item = fetch->item, *next; item; item = next) {
+		imap_fetch_value(tree, item, &next);
+		const struct bulk_set *set = set_told(bulk, fetch->uid, item);
+		if (!set)
+			continue;
+		log_info("message %u: the server gives it twice", fetch->uid);
+		bulk->calls->again(bulk->calls->arg, fetch->uid, set->offset);
+		return;
+	}
+}
+
 void bulk_message_read(struct bulk *bulk, const struct imap_response *response)
 {
 	struct imap_fetch fetch;
@@ -282,6 +315,8 @@ void bulk_message_read(struct bulk *bulk, const struct imap_response *response)
 		return;
 	const struct imap_node *content = only_content(tree, &fetch);
 	uint32_t uid = only_uid(tree, &fetch);
+	if (message->uid == 0)
+		tell_again(bulk, &fetch);
 	if (message->uid != 0)
 		tell_end(bulk, content && is_content(message->set, content) && uid == message->uid);
 	else if (content && !message->dropped && may_tell(bulk))

@@ -121,7 +121,8 @@ static int call_bulk(struct worker *worker, void *arg, struct source_error *erro
 		.begin = ahead_begin,
 		.data = ahead_data,
 		.end = ahead_end,
-		.answered = ahead_answered};
+		.answered = ahead_answered,
+		.again = ahead_again};
 	run->made = 0;
 	int err = worker->account->source->ops->bulk(worker->session, &bulk, error);
 	ahead_release(run);

@@ -26,6 +26,7 @@
 struct ahead_set {
 	uint32_t uids[AHEAD_UIDS];
 	struct sync_body *bodies[AHEAD_UIDS]; /* NULL: done with */
+	bool handed[AHEAD_UIDS];              /* some of it was handed on */
 	size_t count;
 	uint64_t offset, length;    /* of a piece: what is wanted of it; length 0: whole messages */
 	uint64_t witness;           /* so many bytes before offset are asked for, too */
@@ -49,9 +50,8 @@ struct ahead_run {
 	uint64_t start;   /* where buf begins */
 	size_t known_len; /* bytes at the front of buf that are known, and must be these */
 	char known[RANGE_WITNESS_BYTES];
-	bool bad;    /* what comes is not taken */
-	bool handed; /* some of it was handed on */
-	bool early;  /* it comes before the piece before it */
+	bool bad;   /* what comes is not taken */
+	bool early; /* it comes before the piece before it */
 	struct str buf;
 
 	/* A piece that came early waits for the one before it: all of it, its witness first. NULL: none does. */
@@ -65,6 +65,7 @@ int ahead_begin(void *arg, uint32_t uid, uint64_t offset, uint64_t size_bytes);
 void ahead_data(void *arg, const char *data, size_t len);
 void ahead_end(void *arg, bool whole);
 void ahead_answered(void *arg, int err);
+void ahead_again(void *arg, uint32_t uid, uint64_t offset);
 /* Nothing more comes of what was asked for. ahead_feed.c */
 void ahead_release(struct ahead_run *run);
 /* A set under way brings all of it: no piece is to be asked for beside. Lock held. */

@@ -136,7 +136,7 @@ static void hand_on(struct ahead_run *run, uint64_t bound, bool exact)
 {
 	bool saved = save(run);
 	size_t len = run->buf.len;
-	run->handed |= len > 0;
+	run->set->handed[run->index] |= len > 0;
 	if (exact)
 		body_settle_size(run->body, bound);
 	body_deliver(run->body, &run->buf, run->start, bound, exact, !saved, &run->worker->done);
@@ -202,7 +202,6 @@ static bool unpark(struct ahead_run *run)
 	run->index = 0;
 	run->body = set->bodies[0];
 	run->start = set->offset - set->witness;
-	run->handed = false;
 	run->bad = !know_witness(run);
 	return true;
 }
@@ -219,8 +218,10 @@ static void take(struct ahead_run *run, bool whole)
 	if (piece && !good)
 		end_stream(run->body);
 	/* Who waits for more of it is told that before he is woken. */
-	if (!whole && run->handed)
+	if (!whole && run->set->handed[run->index]) {
+		run->set->handed[run->index] = false;
 		body_refute(run->body);
+	}
 	finish(run);
 }
 
@@ -240,7 +241,6 @@ int ahead_begin(void *arg, uint32_t uid, uint64_t offset, uint64_t size_bytes)
 	if (!run->set->begun_ms)
 		run->set->begun_ms = clock_now_ms();
 	run->start = offset;
-	run->handed = false;
 	bool known = know_witness(run);
 	run->early = !known && !run->parked && is_behind(run, run->set);
 	run->bad = !known && !run->early;
@@ -300,6 +300,19 @@ static void leave(struct ahead_run *run)
 	run->count--;
 }
 
+/* What was handed on of a message that is done with is taken back. */
+static void refute(struct ahead_run *run, struct ahead_set *set, size_t index)
+{
+	struct sync_body *body;
+	if (!set->handed[index])
+		return;
+	set->handed[index] = false;
+	if (body_open_message(run->folder, run->number, set->uids[index], &body) < 0)
+		return;
+	body_refute(body);
+	sync_body_close(body);
+}
+
 static void measure(struct ahead_run *run, const struct ahead_set *set)
 {
 	struct sync_account *account = run->worker->account;
@@ -331,11 +344,33 @@ void ahead_answered(void *arg, int err)
 	if (run->count == 0)
 		return;
 	measure(run, &run->sets[run->first]);
+	for (size_t i = 0; err < 0 && i < run->sets[run->first].count; i++)
+		refute(run, &run->sets[run->first], i);
 	if (err < 0)
 		ahead_stop(run, REFUSED_MS);
 	leave(run);
 	give_up_waiting(run);
 	waiter_wake_all(&run->worker->done);
+}
+
+/* The oldest set in which it has come. */
+void ahead_again(void *arg, uint32_t uid, uint64_t offset)
+{
+	struct ahead_run *run = arg;
+	for (unsigned i = 0; i < run->count; i++) {
+		struct ahead_set *set = &run->sets[(run->first + i) % AHEAD_UNDER_WAY];
+		size_t at = u32_lower_bound(set->uids, set->count, uid);
+		if (at == set->count || set->uids[at] != uid ||
+			set->offset - set->witness != offset ||
+			(!set->handed[at] && set != run->parked))
+			continue;
+		if (set == run->parked) {
+			run->parked = NULL;
+			str_finish(&run->parked_buf);
+		}
+		refute(run, set, at);
+		return;
+	}
 }
 
 void ahead_release(struct ahead_run *run)

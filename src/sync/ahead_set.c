@@ -365,6 +365,7 @@ static bool make(struct ahead_run *run, struct ahead_set *set)
 	set->count = 0;
 	set->offset = set->length = set->witness = set->taken = 0;
 	set->begun_ms = set->ended_ms = 0;
+	memset(set->handed, 0, sizeof(set->handed));
 	_cleanup_unlock_ pthread_mutex_t *guard = lock(&run->worker->account->ahead.making);
 	return make_stream(run, set) || make_front(run, set);
 }

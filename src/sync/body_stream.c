@@ -120,10 +120,6 @@ static void end(void *arg, bool whole)
 	struct stream *stream = arg;
 	stream->whole = whole;
 	stream->ended = true;
-	if (whole && stream->err == 0 && stream->window)
-		hand_window(stream, true);
-	else if (whole && stream->err == 0)
-		hand_on(stream, true);
 }
 
 static void answered(void *arg, int err)
@@ -132,12 +128,31 @@ static void answered(void *arg, int err)
 	/* A refusal may be for now. */
 	if (err == 0 && !stream->came)
 		stream->message->unstreamed = true;
+	stream->whole = stream->whole && err == 0;
+}
+
+static void again(void *arg, uint32_t uid, uint64_t offset)
+{
+	struct stream *stream = arg;
+	(void)uid, (void)offset;
+	stream->whole = false;
+}
+
+/* The server has said OK: no reader comes to the end of a message before. */
+static void hand_last(struct stream *stream)
+{
+	if (!stream->whole || stream->err < 0)
+		return;
+	if (stream->window)
+		hand_window(stream, true);
+	else
+		hand_on(stream, true);
 }
 
 static int call(struct worker *worker, void *arg, struct source_error *error)
 {
 	struct stream *stream = arg;
-	const struct source_bulk bulk = {stream, next, begin, data, end, answered};
+	const struct source_bulk bulk = {stream, next, begin, data, end, answered, again};
 	stream->start = stream->came_bytes = 0;
 	stream->asked = stream->came = stream->whole = stream->handed = stream->ended = false;
 	stream->err = stream->unkept = 0;
@@ -153,6 +168,8 @@ static int run(struct stream *stream)
 		return -ENODATA;
 	int err = session_call(
 		stream->worker, message->folder, message->uidvalidity, call, stream, &error);
+	if (err == 0)
+		hand_last(stream);
 	if (err == 0 && stream->err == -ENOMEM && stream->unkept == 0)
 		return -ENOMEM;
 	if (err == 0 && (!stream->came || stream->err < 0))

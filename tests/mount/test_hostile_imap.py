@@ -281,6 +281,8 @@ CASES += [at_walk("ahead: " + name, lies(change), right_or(EIO), options=options
     "two contents%s" % "".join(", " + one for one in options): lambda head, other, rest: head + other + b' BODY[] "")\r\n',
     "not closed%s" % "".join(", " + one for one in options): lambda head, other, rest: head + other + b" FLAGS ()\r\n",
 }.items()]
+# A reader may have had the first before the second came; nobody after that.
+CASES.append(at_walk("ahead: twice", lies(lambda head, other, rest: head + other + b")\r\n" + head + rest), right_or(EIO), lied=(b"Q",), world=WALK))
 suite = hostile.suite(ImapTrial, CASES)
 
 

@@ -81,6 +81,13 @@ static inline void bulker_answered(void *arg, int err)
 	str_printf(&bulker->log, "=%s;", err == 0 ? "0" : strerrorname_np(-err));
 }
 
+static inline void bulker_again(void *arg, uint32_t uid, uint64_t offset)
+{
+	struct bulker *bulker = arg;
+	assert_false(bulker->open);
+	str_printf(&bulker->log, "(%u@%llu again)", uid, (unsigned long long)offset);
+}
+
 /* bulk() has returned r. Where the connection was lost in the middle of a message its end is not told. */
 static inline void bulker_over(struct bulker *bulker, int r)
 {
@@ -97,7 +104,8 @@ static inline struct source_bulk bulker_calls(struct bulker *bulker)
 		.begin = bulker_begin,
 		.data = bulker_data,
 		.end = bulker_end,
-		.answered = bulker_answered};
+		.answered = bulker_answered,
+		.again = bulker_again};
 }
 
 #define UIDS(...) ((const uint32_t[]){__VA_ARGS__})

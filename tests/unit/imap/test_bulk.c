@@ -128,12 +128,12 @@ static void test_late_answers(void **state)
 			">* 7 FETCH (UID 7 BODY[] {1}\r\na)\r\n* 1 FETCH (UID 5 BODY[] {1}\r\nb)\r\n"
 			"* 2 FETCH (BODY[] {1}\r\nc UID 6)\r\n* 1 FETCH (UID 5 BODY[] \"d\")\r\n* 1 FETCH (UID 5 BODY[] \"e\")\r\n"
 			"C2 OK\r\nC3 OK\r\n"),
-		"[7@0+1 a][5@0+1 b][6@0+1 c][5@0+1 d]=0;=0;");
+		"[7@0+1 a][5@0+1 b][6@0+1 c][5@0+1 d](5@0 again)=0;=0;");
 	expect_run(SETS(PIECE(5, 10, 3), PIECE(5, 13, 3)), 2,
 		SCRIPT(PART(2, "5", "10.3"), PART(3, "5", "13.3"),
 			">* 1 FETCH (UID 5 BODY[]<13> {1}\r\na)\r\n* 1 FETCH (BODY[]<10> {1}\r\nb UID 5)\r\n"
 			"* 1 FETCH (UID 5 BODY[]<13> {1}\r\nc)\r\nC2 OK\r\nC3 OK\r\n"),
-		"[5@13+1 a][5@10+1 b]=0;=0;");
+		"[5@13+1 a][5@10+1 b](5@13 again)=0;=0;");
 }
 
 /* Who has nothing at the start is asked again after each message and each answer. */
@@ -251,6 +251,9 @@ static void test_twice(void **state)
 {
 	(void)state;
 	FORM(">* 1 FETCH (UID 5 BODY[] {1}\r\na)\r\n* 1 FETCH (UID 5 BODY[] {1}\r\nb)\r\n* 1 FETCH (UID 5 BODY[] \"c\")\r\n",
+		"[5@0+1 a](5@0 again)(5@0 again)=0;");
+	/* but not what is something else */
+	FORM(">* 1 FETCH (UID 5 BODY[] {1}\r\na)\r\n* 1 FETCH (UID 5 BODY[TEXT] {1}\r\nb FLAGS ())\r\n* 1 FETCH (UID 5 BODY[]<0> {1}\r\nb)\r\n",
 		"[5@0+1 a]=0;");
 	/* in one response: nobody can say which */
 	FORM(">* 1 FETCH (UID 5 BODY[] {1}\r\na BODY[] {1}\r\nb)\r\n", "[5@0+1 a!=0;");
@@ -290,7 +293,7 @@ static void test_refused_by_caller(void **state)
 {
 	(void)state;
 	FORM(">* 1 FETCH (UID 66 BODY[] {3}\r\nabc)\r\n* 1 FETCH (UID 66 BODY[] {3}\r\nabc)\r\n* 1 FETCH (UID 6 BODY[] {1}\r\nx)\r\n",
-		"[6@0+1 x]=0;");
+		"(66@0 again)[6@0+1 x]=0;");
 	FORM(">* 1 FETCH (UID 66 BODY[] \"abc\")\r\n* 1 FETCH (UID 6 BODY[] {1}\r\nx)\r\n",
 		"[6@0+1 x]=0;");
 }

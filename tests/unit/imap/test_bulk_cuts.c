@@ -32,7 +32,7 @@ static const char answers[] =
 	"* 1 FETCH (UID 5 BODY[] {3}\r\nxyz)\r\n* 1 FETCH (UID 5 BODY[]<4> {3}\r\nxyz)\r\nC2 NO slowly\r\n"
 	"* 4 FETCH (UID 8 BODY[] {4}\r\nabcd)\r\n* 4 FETCH (UID 8 BODY[] {4}\r\nabcd)\r\nC3 OK done\r\n";
 #define WANT                                                                                       \
-	"[5@0+12 C1 OK\r\n{3}\r\n][6@0+3 a\"b][7@0+0 ][9@0+6 [9!]]\n]=0;[5@4+3 xyz]=EIO;[8@0+4 abcd]=0;"
+	"[5@0+12 C1 OK\r\n{3}\r\n][6@0+3 a\"b][7@0+0 ][9@0+6 [9!]]\n]=0;[5@4+3 xyz]=EIO;[8@0+4 abcd](8@0 again)=0;"
 
 static struct net_context *context;
 

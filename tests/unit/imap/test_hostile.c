@@ -182,7 +182,7 @@ static int call_bulk(struct peer *peer)
 {
 	struct bulk_asker asker = {0};
 	const struct source_bulk bulk = {
-		&asker, bulk_next, bulk_begin, bulk_data, bulk_end, bulk_answered};
+		&asker, bulk_next, bulk_begin, bulk_data, bulk_end, bulk_answered, NULL};
 	return peer->source->ops->bulk(peer->session, &bulk, &peer->error);
 }
 

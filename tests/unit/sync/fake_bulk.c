@@ -118,6 +118,8 @@ static int send_one(struct bulk *bulk, const struct set *set, uint32_t uid)
 	pthread_mutex_unlock(&fake->lock);
 	if (err == 0)
 		bulk->calls->end(bulk->calls->arg, whole);
+	if (err == 0 && fake->bulk_again == uid)
+		bulk->calls->again(bulk->calls->arg, uid, set->offset);
 	pthread_mutex_lock(&fake->lock);
 	return err;
 }
@@ -152,6 +154,8 @@ static int answer(struct bulk *bulk)
 		if (err == 0 && i + 1 < set->count)
 			ask(bulk);
 	}
+	for (size_t i = 0; fake->bulk_takes_back && i < set->count; i++)
+		refused = fake->bulk_takes_back == set->uids[i] ? -EIO : refused;
 	if (err < 0)
 		return err;
 	bulk->first = (bulk->first + 1) % UNDER_WAY;

@@ -145,9 +145,11 @@ struct fake_source {
 		hold_bulk_at; /* … this message, 0: each; with the highest bit: after its first bytes; until hold_bulk is false, or cancel() */
 	bool bulk_held;       /* it does now */
 	int drop_bulk;        /* the connection is lost so many times … */
-	uint32_t drop_bulk_at; /* … after the first bytes of this message */
-	uint32_t bulk_omit;    /* this message is left out of the answer */
-	uint32_t bulk_broken;  /* the response with this message is not understood to its end */
+	uint32_t drop_bulk_at;    /* … after the first bytes of this message */
+	uint32_t bulk_omit;       /* this message is left out of the answer */
+	uint32_t bulk_broken;     /* the response with this message is not understood to its end */
+	uint32_t bulk_again;      /* this message is given twice */
+	uint32_t bulk_takes_back; /* the set with this message is refused when all of it has come */
 	int bulk_refusals; /* so many sets are answered with NO; with bulk_swaps: of those that were overtaken */
 	bool bulk_swaps; /* of two pieces of a message the second is sent before the first */
 
