@@ -149,7 +149,7 @@ static void run_bulk(const struct config *config, struct source *source)
 	struct source_state state;
 	struct source_error error;
 	unsigned skipped;
-	const struct source_bulk calls = {&drain, next_set, begin, data, end, answered};
+	const struct source_bulk calls = {&drain, next_set, begin, data, end, answered, NULL};
 	if (source->ops->connect(source, clock_now_ms() + 30000, &session, &error) < 0 ||
 		source->ops->select(session, config->mailbox, true, NULL, &state, &error) < 0 ||
 		source->ops->rows(session, 1, UINT32_MAX, SOURCE_COLUMNS_ALL, take_row, &drain,

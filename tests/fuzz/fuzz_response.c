@@ -154,9 +154,9 @@ static int call_bulk(struct client *c)
 {
 	struct bulker bulker = {0};
 	const struct source_bulk bulk = {
-		&bulker, bulk_next, bulk_begin, bulk_data, bulk_end, bulk_answered};
+		&bulker, bulk_next, bulk_begin, bulk_data, bulk_end, bulk_answered, NULL};
 	int r = c->ops->bulk(c->session, &bulk, &c->error);
-	FUZZ_CHECK(!bulker.open);
+	FUZZ_CHECK(r < 0 || !bulker.open);
 	FUZZ_CHECK(r < 0 || (bulker.answered == bulker.next && bulker.next == SETS));
 	return r;
 }
