@@ -78,7 +78,7 @@ static int sink_end(void *arg, void *cookie, const struct maildrop_result *resul
 
 void sink_init(struct sink *sink, size_t count)
 {
-	*sink = (struct sink){.count = count, .want_bytes = 100};
+	*sink = (struct sink){.count = count, .want_bytes = UINT64_MAX};
 	sink->ops = (struct maildrop_sink){
 		.arg = sink, .next = sink_next, .data = sink_data, .end = sink_end};
 	for (size_t i = 0; i < SINK_MAX; i++)

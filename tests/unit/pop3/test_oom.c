@@ -61,7 +61,7 @@ static bool got_next(void *arg, struct maildrop_want *ret)
 	struct got *got = arg;
 	if (got->asked == 3)
 		return false;
-	*ret = (struct maildrop_want){.number = (uint32_t)++got->asked, .size_bytes = 10};
+	*ret = (struct maildrop_want){.number = (uint32_t)++got->asked, .size_bytes = UINT64_MAX};
 	return true;
 }
 
