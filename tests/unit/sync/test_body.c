@@ -611,40 +611,6 @@ static void test_uidvalidity_said_to_have_changed(void **state)
 	assert_int_equal(fake_counts(&f->fake).misuse, 0);
 }
 
-static void test_raw_header(void **state)
-{
-	struct fixture *f = *state;
-	static const char header[] = "From: a@b\r\nSubject: hello\r\n\r\n";
-	struct sync_folder *folder =
-		fixture_start_with(f, header, sizeof(header) - 1, sizeof(header) - 1);
-	struct sync_body *body;
-	assert_int_equal(sync_body_open(folder, 5, "HEADER", NULL, UINT64_MAX, &body), 0);
-	assert_read(body, header, 0, (int)sizeof(header) - 1);
-	assert_int_equal(f->fake.lengths[0], 0);
-	assert_int_equal(f->told->section_size, sizeof(header) - 1);
-	assert_string_equal(f->told->section, "HEADER");
-	uint64_t size;
-	assert_int_equal(store_section_size_get(f->store, f->told->number, 5, "HEADER", &size), 0);
-	assert_int_equal(size, sizeof(header) - 1);
-	sync_body_close(body);
-}
-
-static void test_raw_header_larger_than_one_fetch(void **state)
-{
-	struct fixture *f = *state;
-	size_t len = 3 * MIB;
-	char *data = pattern(len), *out = malloc(len + 1);
-	struct sync_folder *folder = fixture_start_with(f, data, len, len);
-	struct sync_body *body;
-	assert_int_equal(sync_body_open(folder, 5, "HEADER", NULL, UINT64_MAX, &body), 0);
-	assert_int_equal(body_read_all(body, out, len + 1), len);
-	assert_memory_equal(out, data, len);
-	assert_int_equal(f->told->section_size, len);
-	assert_fetched(f, len, 0);
-	sync_body_close(body);
-	free(out);
-}
-
 static void test_bytes_without_a_store(void **state)
 {
 	struct fixture *f = *state;
@@ -710,8 +676,6 @@ int main(void)
 		TEST(test_a_session_that_has_not_heard_is_asked_again),
 		TEST(test_uidvalidity_changed_gives_no_other_bytes),
 		TEST(test_uidvalidity_said_to_have_changed),
-		TEST(test_raw_header),
-		TEST(test_raw_header_larger_than_one_fetch),
 		TEST(test_bytes_without_a_store),
 	};
 	signal(SIGXFSZ, SIG_IGN); /* a file limit shows as EFBIG */
