@@ -335,11 +335,21 @@ static int make_database(struct store *store, int *ret_full, struct str *why)
 	return 0;
 }
 
-/* SQLite opens these itself. */
+/* SQLite opens these itself, and would wait for ever for who writes into a FIFO. */
 static int check_beside(struct store *store, struct str *why)
 {
+	struct stat st;
 	static const char *const names[] = {"store.db-wal", "store.db-shm", "store.db-journal"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		if (fstatat(store->dir_fd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))) {
+			str_printf(why,
+				"%s in the store's directory %s is no plain file: remove it",
+				names[i], store->directory);
+			return -EIO;
+		}
+		if (!store->foreign)
+			continue;
 		_cleanup_close_ int fd = store_openat(
 			store, store->dir_fd, names[i], O_RDONLY | O_NONBLOCK | O_NOCTTY);
 		if (fd < 0 && errno != ENOENT)
@@ -351,7 +361,7 @@ static int check_beside(struct store *store, struct str *why)
 static int open_once(struct store *store, int *full, struct str *why)
 {
 	int rc = make_database(store, full, why);
-	if (rc == 0 && store->foreign)
+	if (rc == 0)
 		rc = check_beside(store, why);
 	if (rc < 0)
 		return rc;

@@ -279,6 +279,27 @@ static void test_other_process_has_it(void **state)
 	fixture_reopen(fixture);
 }
 
+/* Nobody writes into it: who opens it waits for ever. */
+static void test_fifo_beside(void **state)
+{
+	static const char *const names[] = {"store.db-wal", "store.db-shm", "store.db-journal"};
+	struct fixture *fixture = *state;
+	_cleanup_str_ struct str said = STR_INIT;
+	struct store *store = NULL;
+	assert_int_equal(store_open(fixture->directory, STORE_CACHE, &store, &said), 0);
+	store_close(store);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		_cleanup_str_ struct str why = STR_INIT;
+		assert_int_equal(mkfifo(fixture_path(fixture, names[i]), 0600), 0);
+		alarm(20);
+		assert_int_equal(store_open(fixture->directory, STORE_CACHE, &store, &why), -EIO);
+		alarm(0);
+		assert_non_null(strstr(str_cstr(&why), names[i]));
+		assert_non_null(strstr(str_cstr(&why), "no plain file: remove it"));
+		assert_int_equal(unlink(fixture_path(fixture, names[i])), 0);
+	}
+}
+
 static void test_lock_without_pid(void **state)
 {
 	struct fixture *fixture = *state;
@@ -420,6 +441,7 @@ int main(void)
 		TEST(test_second_names),
 		TEST(test_second_open_in_process),
 		TEST(test_other_process_has_it),
+		TEST(test_fifo_beside),
 		TEST(test_lock_without_pid),
 		TEST(test_newer_schema),
 		TEST(test_database_deleted),
