@@ -304,8 +304,11 @@ int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_
 	struct sync_folder *sync = folder_messages(folder);
 	if (!sync)
 		return -ENOENT;
-	bool kept = mime_kept_has(&tree->parts.structure, node_message(number, uid, false));
-	if (!kept && !(call->waited & WAITED_STRUCTURE)) {
+	/* Where another takes its place in between, the store is asked, like for one that is not kept. */
+	if (mime_kept_has(&tree->parts.structure, node_message(number, uid, false)) &&
+		parts_load_once(tree, folder, number, uid, section, ret) == 0)
+		return 0;
+	if (!(call->waited & WAITED_STRUCTURE)) {
 		/*
 		 * The server is not asked for decoded sizes: Dovecot's BINARY.SIZE is too small for mail that
 		 * it keeps with LF, and tar cuts a file at the size it is shown. A bound is always enough.
@@ -316,9 +319,5 @@ int parts_get(struct tree *tree, struct folder *folder, uint32_t number, uint32_
 		if (r < 0)
 			return r;
 	}
-	struct parts *parts = NULL;
-	int r = parts_load_once(tree, folder, number, uid, section, &parts);
-	if (r == 0)
-		*ret = parts;
-	return r;
+	return parts_load_once(tree, folder, number, uid, section, ret);
 }
