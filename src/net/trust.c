@@ -401,13 +401,18 @@ static const char *advice_on(int code)
 	}
 }
 
-/* And the way that always is: the person has to compare the fingerprint by other means. */
-static void append_pin(struct str *out, X509 *leaf)
+/*
+ * And the way that always is: the person has to compare the fingerprint by other means. Where one was named already, taking over the other is no
+ * advice.
+ */
+static void append_pin(struct str *out, const struct net_verdict *verdict)
 {
 	unsigned char digest[FINGERPRINT_BYTES];
-	if (!fingerprint_of(leaf, digest))
+	if (!fingerprint_of(verdict->leaf, digest))
 		return;
-	str_append_cstr(out, "; or trust it alone by tls_fingerprint=sha256:");
+	str_append_cstr(out, verdict->code == X509_V_ERR_APPLICATION_VERIFICATION
+				     ? "; its own is sha256:"
+				     : "; or trust it alone by tls_fingerprint=sha256:");
 	for (size_t i = 0; i < sizeof(digest); i++)
 		str_printf(out, "%02x", digest[i]);
 }
@@ -422,7 +427,7 @@ int net_trust_fail(const struct net_stream *stream, struct source_error *error)
 	const char *label = stream->context->label;
 	_cleanup_str_ struct str text = STR_INIT;
 	_cleanup_str_ struct str pin = STR_INIT;
-	append_pin(&pin, stream->verdict.leaf);
+	append_pin(&pin, &stream->verdict);
 	append_reason(&text, stream);
 	str_printf(&text, "; %s", advice_on(stream->verdict.code));
 	size_t used = strlen(label) + strlen(refused) + pin.len;

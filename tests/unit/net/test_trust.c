@@ -78,12 +78,12 @@ static void assert_says(const struct source_error *error, const char *part)
 		fail_msg("\"%s\" is not in: %s", part, error->text);
 }
 
-/* The advice that always is: the fingerprint of just this certificate. */
-static void assert_advises(const struct source_error *error, const struct pki_cert *cert)
+static void assert_shows(
+	const struct source_error *error, const struct pki_cert *cert, const char *before)
 {
 	unsigned char digest[32];
-	char text[96] = "tls_fingerprint=sha256:";
-	size_t len = strlen(text);
+	char text[128];
+	size_t len = (size_t)snprintf(text, sizeof(text), "%s", before);
 	pki_fingerprint(cert, digest);
 	for (size_t i = 0; i < sizeof(digest); i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%02x", digest[i]);
@@ -91,6 +91,12 @@ static void assert_advises(const struct source_error *error, const struct pki_ce
 	assert_says(error, text);
 	assert_int_equal(error->scope, SOURCE_SCOPE_ACCOUNT);
 	assert_int_equal(error->err, -EIO);
+}
+
+/* The advice that always is: the fingerprint of just this certificate. */
+static void assert_advises(const struct source_error *error, const struct pki_cert *cert)
+{
+	assert_shows(error, cert, "; or trust it alone by tls_fingerprint=sha256:");
 }
 
 static void authority_is_trusted(void **state)
@@ -371,7 +377,7 @@ static void fingerprint(void **state)
 		-EPROTO);
 	assert_says(&error, "it is not the one that tls_fingerprint= names");
 	assert_says(&error, "somebody is in between");
-	assert_advises(&error, &fixture.leaf);
+	assert_shows(&error, &fixture.leaf, "; its own is sha256:");
 	for (size_t i = 0; i < sizeof(pin); i++) {
 		pin[i] ^= 1;
 		if (i == 0 || i == 31)
@@ -401,7 +407,7 @@ static void fingerprint_is_checked_on_resumption(void **state)
 		context->fingerprint[5] ^= 1;
 		assert_int_equal(visit(context, &error), -EPROTO);
 		assert_says(&error, "it is not the one that tls_fingerprint= names");
-		assert_advises(&error, &fixture.leaf);
+		assert_shows(&error, &fixture.leaf, "; its own is sha256:");
 		net_context_destroy(context);
 		peer_stop(&peer);
 		assert_false(seen.resumed[0]);
