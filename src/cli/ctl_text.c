@@ -16,9 +16,7 @@
 /* Controls (C0, DEL, C1), line and paragraph separators, and what turns the direction of writing. */
 static bool is_unsafe(uint32_t c)
 {
-	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
-	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff ||
-	       c == UTF8_INVALID;
+	return c < 0x20 || c == 0x7f || utf8_misleads(c);
 }
 
 void ctl_text_safe(const char *text, struct str *out)

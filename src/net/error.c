@@ -21,7 +21,7 @@
 
 static bool is_control(uint32_t c)
 {
-	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029;
+	return c < 0x20 || c == 0x7f || utf8_misleads(c);
 }
 
 /* Replaces what is not printable, in place. Returns the length; the result is valid UTF-8. */
@@ -33,7 +33,7 @@ static size_t clean(char *text, size_t len)
 		uint32_t c = utf8_next(text, len, &pos);
 		if (c == '\n' || c == '\r' || c == '\t') {
 			text[out++] = ' ';
-		} else if (c == UTF8_INVALID || is_control(c)) {
+		} else if (is_control(c)) {
 			text[out++] = '?';
 		} else {
 			memmove(text + out, text + start, pos - start);

@@ -9,6 +9,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "mailfs/util/utf8.h"
+
 #define LINE_MAX_BYTES 500
 
 static _Atomic enum log_level level_max = LOG_LEVEL_WARNING;
@@ -46,12 +48,21 @@ void log_set_before(void (*before)(void))
 	atomic_store(&before_line, before);
 }
 
-/* A server's text may hold escape sequences for the terminal: no control byte passes. */
+/* A server's text may hold escape sequences for the terminal, or turn what stands beside it: nothing of that passes. */
 static void clean(char *text)
 {
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
+	size_t len = strlen(text), out = 0;
+	for (size_t pos = 0; pos < len;) {
+		size_t start = pos;
+		uint32_t c = utf8_next(text, len, &pos);
+		if (c < 0x20 || c == 0x7f || utf8_misleads(c)) {
+			text[out++] = '?';
+		} else {
+			memmove(text + out, text + start, pos - start);
+			out += pos - start;
+		}
+	}
+	text[out] = 0;
 }
 
 void log_line(enum log_level level, const char *format, ...)

@@ -57,6 +57,13 @@ size_t utf8_encode(uint32_t c, char out[4])
 	return n;
 }
 
+bool utf8_misleads(uint32_t c)
+{
+	return (c >= 0x80 && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff ||
+	       c == UTF8_INVALID;
+}
+
 bool utf8_valid(const char *data, size_t len)
 {
 	for (size_t pos = 0; pos < len;)

@@ -56,7 +56,8 @@ static void replaces_what_is_no_text(void **state)
 		 "31m",
 			"?31m"}, /* CSI as one C1 control */
 		{"\xff\xfe ok \xc3", "?? ok ?"},
-		{"\xe2\x80\xa8x", "?x"}, /* LINE SEPARATOR */
+		{"\xe2\x80\xa8x", "?x"},                  /* LINE SEPARATOR */
+		{"\xe2\x80\xaegnp\xe2\x81\xa9", "?gnp?"}, /* what turns the text */
 		{"Gr\xc3\xbc\xc3\x9f"
 		 "e \xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x93\xac",
 			"Gr\xc3\xbc\xc3\x9f"
