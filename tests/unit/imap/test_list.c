@@ -549,13 +549,13 @@ static void test_few_bytes(void **state)
 	const char *steps[40] = {GREETING(""), "<C1 LIST \"\" \"*\""};
 	size_t count = 2;
 	(void)state;
-	for (int i = 0; i < 12; i++) {
+	for (int i = 0; i < 14; i++) {
 		steps[count++] = ">* LIST () \"/\" INBOX\r\n";
 		steps[count++] = "#150";
 	}
 	steps[count++] = ">C1 OK\r\n";
 	session_begin(&peer, steps);
-	peer.source->ops->set_timeout(peer.session, 600);
+	peer.source->ops->set_timeout(peer.session, 1500);
 	if (peer.source->ops->list(peer.session, note_mailbox, &got, &peer.error) < 0)
 		fail_msg("list: %s", peer.error.text);
 	str_finish(&got);
