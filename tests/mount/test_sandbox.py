@@ -110,8 +110,7 @@ def test_network_is_watched(account):
     """The socket on which the kernel tells of changes is made by a thread in the sandbox."""
     with account.mount() as mount:
         def watched():
-            fds = "/proc/%d/fd" % mount.pid
-            sockets = {os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)}
+            sockets = set(descriptors(mount.pid))
             with open("/proc/%d/net/netlink" % mount.pid, encoding="ascii") as lines:
                 return any("socket:[%s]" % line.split()[-1] in sockets and line.split()[1] == "0" for line in lines.readlines()[1:])
         eventually(watched)
